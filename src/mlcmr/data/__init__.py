@@ -1,0 +1,1 @@
+"""Files and arrays: captions, frame features, collections, scenarios, batches. No models."""

@@ -1,0 +1,77 @@
+"""A collection: one folder with frame features and captions, in the `VisualSearch` layout."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlcmr.data.features import FrameFeatures, open_features
+from mlcmr.errors import UserError
+
+SPLITS = ("train", "val", "test")
+# The published README, its code and its archives call the same two collections by these names.
+_SAME_COLLECTION = (("vatex", "VATEX"), ("msrvtt10kyu", "msrvtt10k", "msrvtt"))
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One data set on disk.
+
+    Attributes:
+        folder: `<rootpath>/<collection>`.
+        name: What its caption files begin with; nearly always the folder's name.
+    """
+
+    folder: Path
+    name: str
+
+    def caption_file(self, split: str, suffix: str = "") -> Path:
+        """The path of a caption file, whether it exists or not."""
+        return self.folder / "TextData" / f"{self.name}{split}{suffix}.caption.txt"
+
+    def feature_folder(self, feature: str) -> Path:
+        """The folder of one kind of frame feature, whether it exists or not."""
+        return self.folder / "FeatureData" / feature
+
+    def open_features(self, feature: str) -> FrameFeatures:
+        """Opens the frame features called `feature`.
+
+        Raises:
+            UserError: there is no such feature (the message lists those there are), or it is damaged.
+        """
+        folder = self.feature_folder(feature)
+        if not folder.is_dir():
+            names = sorted(path.name for path in folder.parent.glob("*/") if not path.name.startswith("."))
+            raise UserError(f"{folder}: no such feature; there is {', '.join(names) or 'none'}")
+        return open_features(folder)
+
+
+def open_collection(rootpath: str | os.PathLike[str], name: str) -> Collection:
+    """Finds a collection below `rootpath`.
+
+    `vatex` and `VATEX` are one collection, and so are `msrvtt10k`, `msrvtt10kyu` and `msrvtt`: whichever
+    folder is there is taken, and whichever of these names its caption files begin with.
+
+    Raises:
+        UserError: no such folder.
+    """
+    root = Path(rootpath).expanduser()
+    others = next((names for names in _SAME_COLLECTION if name in names), ())
+    names = [name, *(other for other in others if other != name)]
+    folder = next((root / candidate for candidate in names if (root / candidate).is_dir()), None)
+    if folder is None:
+        there = sorted(path.name for path in root.glob("*/") if (path / "TextData").is_dir())
+        raise UserError(
+            f"{root / name}: no such collection; there is {', '.join(there) or 'none'} in {root} (--rootpath)"
+        )
+    text = folder / "TextData"
+    prefixes = [folder.name, *names]
+    prefix = next(
+        (
+            p
+            for p in prefixes
+            for split in ("train", "val", "test")
+            if any(text.glob(f"{p}{split}*.caption.txt"))
+        ),
+        folder.name,
+    )
+    return Collection(folder, prefix)

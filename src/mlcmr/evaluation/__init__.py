@@ -1,0 +1,1 @@
+"""From a model and a split to ranks, metrics, tables and reports."""

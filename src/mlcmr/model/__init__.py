@@ -1,0 +1,1 @@
+"""Tensors: the video encoder, the text encoder, the losses, and weights on disk."""
