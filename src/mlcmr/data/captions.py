@@ -2,17 +2,20 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from mlcmr.errors import UserError
 from mlcmr.files import replacing
 
 _NOT_ENGLISH = re.compile(r"[^A-Za-z0-9]")
 _VIDEO_ENDINGS = (".mp4", ".jpg")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what the error handler `surrogateescape` makes of such bytes
+
+Report = Callable[[int, str, str], None]
+"""Takes a fault of a file: its line (from 1), its kind (`malformed ids`) and a message."""
 
 
 class CaptionId(NamedTuple):
@@ -79,21 +82,34 @@ def parse_caption_id(caption_id: str) -> CaptionId:
     """Splits `<video>#<tag>#<number>`.
 
     Raises:
-        UserError: there are not three parts, or one is empty.
+        UserError: there are not three parts, one is empty, or there is white space in it.
     """
+    if not caption_id:
+        raise UserError("no caption id, expected '<video>#<tag>#<number> <text>'")
+    if caption_id.split() != [caption_id]:
+        raise UserError(f"caption id {caption_id!r} has white space in it; a space parts it from the text")
     parts = caption_id.split("#")
-    if len(parts) != 3 or not all(parts):
+    if len(parts) != 3:
         raise UserError(
-            f"caption id '{caption_id}' has {len(parts)} parts, expected <video>#<tag>#<number>"
-            if len(parts) != 3
-            else f"caption id '{caption_id}' has an empty part, expected <video>#<tag>#<number>"
+            f"caption id '{caption_id}' has {len(parts)} part{'s'[: len(parts) > 1]}, "
+            "expected <video>#<tag>#<number>"
         )
-    video, tag, number = parts
-    return CaptionId(video.removesuffix(".mp4").removesuffix(".jpg"), tag, number)
+    name, tag, number = parts
+    video = _without_ending(name)
+    if not (video and tag and number):
+        raise UserError(f"caption id '{caption_id}' has an empty part, expected <video>#<tag>#<number>")
+    return CaptionId(video, tag, number)
 
 
-def decode_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file; Windows line ends, a byte order mark and a missing last newline are fine.
+def decode_lines(path: Path, report: Report | None = None) -> list[str]:
+    """The lines of a UTF-8 file.
+
+    Windows line ends, a byte order mark, a missing last newline and blank lines at the end are fine.
+
+    Args:
+        path: The file.
+        report: Called for each line that is not UTF-8; such bytes become lone surrogates. Without it, the
+            first such line is an error.
 
     Raises:
         UserError: the file cannot be read, or a line is not UTF-8.
@@ -105,14 +121,13 @@ def decode_lines(path: Path) -> list[str]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: not UTF-8: byte {content[error.start]:#04x}") from error
-    # str.splitlines would also split at U+2028 and the like, which captions may contain.
-    lines = text.replace("\r\n", "\n").split("\n")
-    if lines[-1] == "":
-        lines.pop()
+        lines = _split_lines(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        report = report or _raising(path)
+        lines = _split_lines(content.decode("utf-8-sig", "surrogateescape"))
+        for number, line in enumerate(lines, start=1):
+            if byte := _NOT_UTF8.search(line):
+                report(number, "lines that are not UTF-8", f"not UTF-8: byte {ord(byte[0]) - 0xDC00:#04x}")
     return lines
 
 
@@ -122,64 +137,116 @@ def read_captions(path: str | os.PathLike[str]) -> Captions:
     Raises:
         UserError: no such file, not UTF-8, a malformed or repeated id; with file and line.
     """
-    path = Path(path)
+    return scan_captions(Path(path), _raising(Path(path)))[0]
+
+
+def scan_captions(path: Path, report: Report) -> tuple[Captions, Sequence[int]]:
+    """Reads what can be read of a caption file, and reports what is wrong with the rest.
+
+    Args:
+        path: The file.
+        report: Called for each line that is not UTF-8, and each malformed or repeated id.
+
+    Returns:
+        The captions whose ids have three parts, and the line that each stands in.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     ids: list[str] = []
     videos: list[str] = []
     keys: list[str] = []
     tags: list[str] = []
     texts: list[str] = []
-    for line in decode_lines(path):
+    left_out: set[int] = set()
+    lines = decode_lines(path, report)
+    for line_number, line in enumerate(lines, start=1):
         caption_id, _, text = line.partition(" ")
         try:
             video, tag, number = caption_id.split("#")
         except ValueError:
-            tag = ""
-            video = number = ""
-        if not (video and tag and number):
-            raise _line_error(path, len(ids) + 1, caption_id)
+            video = tag = number = ""
         if video.endswith(_VIDEO_ENDINGS):
-            video = video[:-4]
+            video = _without_ending(video)
+        if not (video and tag and number):
+            _report_malformed(caption_id, line_number, report)
+            left_out.add(line_number)
+            continue
         ids.append(caption_id)
         videos.append(video)
         keys.append(f"{video}#{number}")
         tags.append(tag)
         texts.append(text)
-    if len(set(ids)) != len(ids):
-        raise _repeated(path, ids)
+    numbers = range(1, len(lines) + 1)
+    line_of = [number for number in numbers if number not in left_out] if left_out else numbers
+    _report_white_space(ids, line_of, report)
+    _report_repeated(ids, line_of, report)
     language = {tag: language_of_tag(tag) for tag in set(tags)}
-    return Captions(path, ids, videos, keys, [language[tag] for tag in tags], texts)
+    return Captions(path, ids, videos, keys, [language[tag] for tag in tags], texts), line_of
 
 
 def write_captions(path: str | os.PathLike[str], captions: Iterable[tuple[str, str]]) -> None:
     """Writes (id, text) pairs as a caption file.
 
     Raises:
-        UserError: an id is malformed, or a text has a line end in it.
+        UserError: an id is malformed or repeated, a text has a line end in it, something is not Unicode, or
+            the file cannot be written.
     """
+    path = Path(path)
+    seen: set[str] = set()
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for caption_id, text in captions:
-            parse_caption_id(caption_id)
-            if "\n" in text or "\r" in text or any(character.isspace() for character in caption_id):
-                raise UserError(f"{path}: caption '{caption_id}' has a line end or a space where none can be")
-            file.write(f"{caption_id} {text}\n")
+            try:
+                parse_caption_id(caption_id)
+                file.write(f"{caption_id} {text}\n")
+            except (UserError, UnicodeEncodeError) as error:
+                raise UserError(f"{path}: {error}") from error
+            if "\n" in text or "\r" in text:
+                raise UserError(f"{path}: caption '{caption_id}' has a line end in its text")
+            if caption_id in seen:
+                raise UserError(f"{path}: caption id '{caption_id}' is given twice")
+            seen.add(caption_id)
 
 
-def _line_error(path: Path, line: int, caption_id: str) -> UserError:
-    if not caption_id:
-        return UserError(f"{path}:{line}: no caption id; expected '<video>#<tag>#<number> <text>'")
+def _without_ending(video: str) -> str:
+    return video[:-4] if video.endswith(_VIDEO_ENDINGS) else video
+
+
+def _split_lines(text: str) -> list[str]:
+    # str.splitlines would also split at U+2028 and the like, which captions may contain.
+    lines = text.replace("\r\n", "\n").split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def _raising(path: Path) -> Report:
+    def stop(line: int, kind: str, message: str) -> NoReturn:  # noqa: ARG001
+        raise UserError(f"{path}:{line}: {message}")
+
+    return stop
+
+
+def _report_malformed(caption_id: str, line: int, report: Report) -> None:
     try:
         parse_caption_id(caption_id)
     except UserError as error:
-        return UserError(f"{path}:{line}: {error}")
-    raise AssertionError(caption_id)
+        report(line, "malformed ids", str(error))
 
 
-def _repeated(path: Path, ids: list[str]) -> UserError:
+def _report_white_space(ids: list[str], line_of: Sequence[int], report: Report) -> None:
+    # A tab between id and text hides in the id; one look at all of them, as it hardly ever happens.
+    if not "".join(ids).isprintable():
+        for caption_id, line in zip(ids, line_of, strict=True):
+            _report_malformed(caption_id, line, report)
+
+
+def _report_repeated(ids: list[str], line_of: Sequence[int], report: Report) -> None:
+    if len(set(ids)) == len(ids):
+        return
     first: dict[str, int] = {}
-    for line, caption_id in zip(count(1), ids, strict=False):
-        if caption_id in first:
-            return UserError(
-                f"{path}:{line}: caption id '{caption_id}' stands in line {first[caption_id]} already"
+    for caption_id, line in zip(ids, line_of, strict=True):
+        if first.setdefault(caption_id, line) != line:
+            report(
+                line, "repeated ids", f"caption id '{caption_id}' stands in line {first[caption_id]} already"
             )
-        first[caption_id] = line
-    raise AssertionError(path)

@@ -12,8 +12,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,11 @@ Rows = NDArray[np.int64]
 Features = NDArray[np.float32]
 
 CACHE_NAME = "video2frames.cache.npz"
-_NUMBERED = re.compile(r"(.+)_(\d+)")
+_NUMBERED = re.compile(r"(.+)_([0-9]{1,18})")
+_SIZE = re.compile(r"0*[1-9][0-9]{0,17}")
+
+Progress = Callable[[str, int, int], None]
+"""Told what a long job is at, how much of it is done, and of how much (bytes, frames or videos)."""
 
 
 class FrameFeatures:
@@ -54,6 +58,10 @@ class FrameFeatures:
     def dimension(self) -> int:
         """The size of one frame feature."""
         return int(self.matrix.shape[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker process maps the files itself, rather than being sent gigabytes.
+        return open_features, (self.folder,)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -101,7 +109,8 @@ class FrameFeatures:
             if span[-1] - span[0] == len(span) - 1 and (len(span) < 3 or bool((np.diff(span) == 1).all())):
                 frames[start:stop] = self.matrix[span[0] : span[-1] + 1]
             else:
-                np.take(self.matrix, span, axis=0, out=frames[start:stop])
+                # The rows are known to be there; "raise" would go through a buffer.
+                np.take(self.matrix, span, axis=0, out=frames[start:stop], mode="clip")
             start = stop
         return frames, self._counts[list(positions)]
 
@@ -115,16 +124,12 @@ def open_features(folder: str | os.PathLike[str]) -> FrameFeatures:
     folder = Path(folder)
     frames, dimension = read_shape(folder)
     matrix = map_matrix(folder, frames, dimension)
-    sources = [_read_bytes(folder / name) for name in ("id.txt", "video2frames.txt")]
-    digest = _digest(sources)
+    id_text, video_text = (_read_bytes(folder / name) for name in ("id.txt", "video2frames.txt"))
+    digest = _digest([id_text, video_text, str(frames).encode()])
     cached = _read_cache(folder / CACHE_NAME, digest)
     if cached is None:
-        ids = decode(sources[0]).split()
-        if len(ids) != frames:
-            raise UserError(
-                f"{folder / 'id.txt'}: {len(ids):,} frame ids, but shape.txt says {frames:,} frames"
-            )
-        cached = _resolve(folder, ids, parse_video2frames(folder / "video2frames.txt", decode(sources[1])))
+        ids = _split_ids(folder, id_text, frames)
+        cached = _resolve(folder, ids, parse_video2frames(folder / "video2frames.txt", decode(video_text)))
         _write_cache(folder / CACHE_NAME, digest, *cached)
     return FrameFeatures(folder, matrix, *cached)
 
@@ -136,8 +141,8 @@ def read_shape(folder: Path) -> tuple[int, int]:
         UserError: the file is missing or is not two positive whole numbers.
     """
     path = folder / "shape.txt"
-    words = decode(_read_bytes(path)).split()
-    if len(words) != 2 or not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+    words = read_text(path).split()
+    if len(words) != 2 or not all(map(_SIZE.fullmatch, words)):
         raise UserError(f"{path}: '{' '.join(words)[:60]}' is not '<frames> <dimension>'")
     return int(words[0]), int(words[1])
 
@@ -161,29 +166,42 @@ def map_matrix(folder: Path, frames: int, dimension: int) -> Features:
     )
 
 
+def read_frame_ids(folder: Path, frames: int) -> list[str]:
+    """The frame ids, from `id.txt`, in the order of the rows.
+
+    Raises:
+        UserError: the file is missing or has not `frames` ids.
+    """
+    return _split_ids(folder, _read_bytes(folder / "id.txt"), frames)
+
+
 def parse_video2frames(path: Path, text: str) -> dict[str, list[str]]:
     """Parses a dict literal `{'video': ['frame', …], …}` without executing anything.
 
     Raises:
         UserError: the text is something else, or names a video twice.
     """
-    try:
-        # Ids without quotes or escapes, which is all of them in practice: as JSON, many times faster.
-        if '"' not in text and "\\" not in text:
-            content = json.loads(text.replace("'", '"'), object_pairs_hook=lambda pairs: pairs)
-            pairs = content if isinstance(content, list) else None
-        else:
-            pairs = _literal_pairs(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        pairs = None
-    if pairs is None or not all(
-        isinstance(video, str) and isinstance(frames, list) for video, frames in pairs
-    ):
-        raise UserError(f"{path}: not a dict of lists, {{'<video>': ['<frame>', …], …}}")
+    pairs = video2frames_pairs(path, text)
     parsed = dict(pairs)
     if len(parsed) != len(pairs):
         raise UserError(f"{path}: video '{_first_repeated(video for video, _ in pairs)}' stands there twice")
     return parsed
+
+
+def video2frames_pairs(path: Path, text: str) -> list[tuple[str, list[Any]]]:
+    """The videos of a dict literal `{'video': ['frame', …], …}` with their frames, as they stand there.
+
+    Raises:
+        UserError: the text is something else.
+    """
+    pairs = _json_pairs(text)
+    if pairs is None:
+        pairs = _literal_pairs(text)
+    if pairs is None or not all(
+        isinstance(video, str) and isinstance(frames, list) for video, frames in pairs
+    ):
+        raise UserError(f"{path}: not a dict of lists, {{'<video>': ['<frame>', …], …}}")
+    return pairs
 
 
 def videos_of_frames(frame_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -214,24 +232,20 @@ def write_features(
         video2frames: Frame ids of each video, in order; by default from ids `<video>_<number>`.
 
     Raises:
-        UserError: the folder exists, a dimension changes, an id repeats, nothing was given, or the disk is
-            full.
+        UserError: the folder exists, a dimension changes, an id repeats or has white space in it, a video has
+            no frames or one that is not there, nothing was given, or the disk is full.
     """
     folder = Path(folder)
-    if folder.exists():
-        raise UserError(f"{folder}: exists already; remove it or name another folder")
     ids: list[str] = []
     dimension = 0
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
-    try:
+    with new_folder(folder) as temporary:
         with (temporary / "feature.bin").open("wb") as file:
             for frame_ids, features in blocks:
+                if len(" ".join(frame_ids).split()) != len(frame_ids):
+                    odd = next(frame for frame in frame_ids if frame.split() != [frame])
+                    raise UserError(f"{folder}: frame id {odd!r} is blank or has white space in it")
                 block = np.ascontiguousarray(features, dtype="<f4")
-                if block.ndim != 2 or len(block) != len(frame_ids):
+                if block.ndim != 2 or len(block) != len(frame_ids) or not block.shape[1]:
                     raise UserError(f"{folder}: {len(frame_ids)} ids for features of shape {block.shape}")
                 dimension = dimension or block.shape[1]
                 if block.shape[1] != dimension:
@@ -241,23 +255,50 @@ def write_features(
                     )
                 file.write(block.data)
                 ids.extend(frame_ids)
-            file.flush()
-            os.fsync(file.fileno())
         if not ids:
             raise UserError(f"{folder}: no frames to write")
-        if len(set(ids)) != len(ids):
-            raise UserError(f"{folder}: frame id '{_first_repeated(ids)}' stands there twice")
         videos = videos_of_frames(ids) if video2frames is None else video2frames
-        (temporary / "id.txt").write_bytes(_encode(" ".join(ids)))
-        (temporary / "shape.txt").write_text(f"{len(ids)} {dimension}\n")
-        literal = repr({video: list(frames) for video, frames in videos.items()})
-        (temporary / "video2frames.txt").write_bytes(_encode(literal))
+        literal = {video: list(frames) for video, frames in videos.items()}
+        _resolve(folder, ids, literal)
+        (temporary / "id.txt").write_bytes(_encode(folder, " ".join(ids)))
+        (temporary / "shape.txt").write_bytes(b"%d %d\n" % (len(ids), dimension))
+        (temporary / "video2frames.txt").write_bytes(_encode(folder, repr(literal)))
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder; on success it takes the name `folder`, on failure it goes.
+
+    Raises:
+        UserError: the folder exists, cannot be written, or the disk is full.
+    """
+    if folder.exists():
+        raise UserError(f"{folder}: exists already; remove it or name another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    try:
+        yield temporary
+        for path in temporary.iterdir():
+            with path.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.chmod(0o755)
         temporary.rename(folder)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_text(path: Path) -> str:
+    """The text of `id.txt`, `shape.txt` or `video2frames.txt`.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    return decode(_read_bytes(path))
 
 
 def decode(content: bytes) -> str:
@@ -268,19 +309,40 @@ def decode(content: bytes) -> str:
         return content.decode("iso-8859-1")
 
 
-def _encode(text: str) -> bytes:
+def _encode(folder: Path, text: str) -> bytes:
     try:
-        return text.encode("ascii")
-    except UnicodeEncodeError:
-        return text.encode("utf-8")
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{folder}: an id is not Unicode: {error}") from error
+
+
+def _split_ids(folder: Path, content: bytes, frames: int) -> list[str]:
+    ids = decode(content).split()
+    if len(ids) != frames:
+        raise UserError(f"{folder / 'id.txt'}: {len(ids):,} frame ids, but shape.txt says {frames:,} frames")
+    return ids
+
+
+def _json_pairs(text: str) -> list[tuple[Any, Any]] | None:
+    # Ids without quotes or escapes, which is all of them in practice: as JSON, many times faster.
+    if '"' in text or "\\" in text or text.lstrip()[:1] != "{":
+        return None
+    try:
+        pairs: list[tuple[Any, Any]] = json.loads(text.replace("'", '"'), object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    return pairs
 
 
 def _literal_pairs(text: str) -> list[tuple[Any, Any]] | None:
-    tree = ast.parse(text.strip(), mode="eval").body
-    if not isinstance(tree, ast.Dict):
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if not isinstance(tree, ast.Dict):
+            return None
+        keys = [None if key is None else ast.literal_eval(key) for key in tree.keys]
+        return list(zip(keys, map(ast.literal_eval, tree.values), strict=True))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
-    keys = [None if key is None else ast.literal_eval(key) for key in tree.keys]
-    return list(zip(keys, map(ast.literal_eval, tree.values), strict=True))
 
 
 def _resolve(
@@ -293,7 +355,9 @@ def _resolve(
     try:
         # Nearly always the file lists the frames in the order of the rows; no look-ups then.
         rows = (
-            np.arange(len(ids)) if frames_in_order == ids else np.array([row_of[f] for f in frames_in_order])
+            np.arange(len(ids))
+            if frames_in_order == ids
+            else np.array([row_of[frame] for frame in frames_in_order], np.int64)
         )
     except (KeyError, TypeError):
         video, frame = next(
@@ -322,9 +386,9 @@ def _digest(sources: Iterable[bytes]) -> str:
 
 
 def _read_cache(path: Path, digest: str) -> tuple[list[str], NDArray[np.int64], Rows] | None:
-    # A cache that is absent, foreign or damaged is simply made again.
-    with suppress(OSError, ValueError, KeyError, EOFError), np.load(path, allow_pickle=False) as cache:
-        if str(cache["digest"]) == digest:
+    # A cache that is absent, foreign or damaged (which can raise nearly anything) is simply made again.
+    with suppress(Exception), np.load(path, allow_pickle=False) as cache:
+        if str(cache["digest"]) == digest and cache.zip.testzip() is None:
             videos = bytes(cache["videos"]).decode().split("\n")
             return videos, cache["counts"].astype(np.int64), cache["rows"].astype(np.int64)
     return None
@@ -334,7 +398,7 @@ def _write_cache(path: Path, digest: str, videos: list[str], counts: NDArray[np.
     if any("\n" in video for video in videos):
         return
     # A read-only collection works without a cache.
-    with suppress(UserError), replacing(path) as temporary, temporary.open("wb") as file:
+    with suppress(UserError, UnicodeEncodeError), replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             digest=np.array(digest),

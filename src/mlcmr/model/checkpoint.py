@@ -1,0 +1,139 @@
+"""Weights on disk: a model folder, here or on a model hub.
+
+config.json           what the model is made of (`ModelConfig`), the size of a frame feature
+model.safetensors     all weights
+text_encoder/         the transformer's configuration and its tokenizer
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mlcmr.config import from_dict
+from mlcmr.errors import UserError
+from mlcmr.files import replacing, write_text
+from mlcmr.model.config import ModelConfig
+from mlcmr.model.text import empty_encoder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+CONFIG, WEIGHTS, TEXT_ENCODER = "config.json", "model.safetensors", "text_encoder"
+_FORMAT = 1
+
+
+@dataclass(slots=True)
+class ModelParts:
+    """What a model is built from.
+
+    Attributes:
+        config: What it is made of.
+        feature_size: The size of one frame feature.
+        transformer: The text encoder's transformer; its weights are among `weights`.
+        tokenizer: Its tokenizer.
+        weights: All parameters and buffers by name.
+    """
+
+    config: ModelConfig
+    feature_size: int
+    transformer: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerFast"
+    weights: Mapping[str, Tensor]
+
+
+def write_parts(folder: Path, parts: ModelParts) -> None:
+    """Writes a model folder; the weights come last, so that a folder with weights is complete.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    config = json.dumps(
+        {"format": _FORMAT, "feature_size": parts.feature_size, "model": asdict(parts.config)}, indent=2
+    )
+    with suppress(OSError):
+        if (folder / CONFIG).read_text(encoding="utf-8") != config:
+            (folder / WEIGHTS).unlink()  # of another model: must not outlive its configuration
+    write_text(folder / CONFIG, config)
+    try:
+        parts.transformer.config.save_pretrained(folder / TEXT_ENCODER)
+        parts.tokenizer.save_pretrained(folder / TEXT_ENCODER)
+    except OSError as error:
+        raise UserError(f"{folder / TEXT_ENCODER}: cannot be written: {error.strerror or error}") from error
+    weights = {name: tensor.detach().contiguous().cpu() for name, tensor in parts.weights.items()}
+    with replacing(folder / WEIGHTS) as temporary:
+        try:
+            save_file(weights, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise UserError(f"{folder / WEIGHTS}: cannot be written: {error}") from error
+
+
+def read_parts(folder: Path) -> ModelParts:
+    """Reads a model folder.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: no such file; this is not a complete model folder")
+    try:
+        content: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = from_dict(ModelConfig, content["model"])
+        feature_size = int(content["feature_size"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG}: not the configuration of an mlcmr model: {error}") from error
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{folder / WEIGHTS}: damaged: {error}; copy or train it again") from error
+    transformer, tokenizer = empty_encoder(str(folder / TEXT_ENCODER), config.text.lowercase)
+    return ModelParts(config, feature_size, transformer, tokenizer, weights)
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
+    """Loads weights that must fit exactly.
+
+    Raises:
+        UserError: a weight is missing, unexpected or of another shape.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        first = [line.strip() for line in str(error).splitlines()[1:2]]
+        raise UserError(f"{origin}: the weights do not fit the model: {' '.join(first)[:300]}") from error
+
+
+def find_model(name: str | Path, *, revision: str | None = None, token: str | None = None) -> Path:
+    """The folder of a model: `name` itself if it is a folder, else a copy from the hub.
+
+    Raises:
+        UserError: there is no such folder, and no such model on the hub that can be reached.
+    """
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser()
+    try:
+        return Path(snapshot_download(str(name), revision=revision, token=token))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"model '{name}': no such folder, and not from the hub: {reason}") from error
+
+
+def push_folder(
+    name: str, save: Callable[[Path], None], *, private: bool = False, token: str | None = None
+) -> str:
+    """Uploads what `save` writes into a folder as the hub's model `name`; returns the commit's address."""
+    hub = HfApi(token=token)
+    repository = hub.create_repo(name, private=private, exist_ok=True).repo_id
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder))
+        return str(hub.upload_folder(repo_id=repository, folder_path=folder).commit_url)

@@ -1,0 +1,114 @@
+"""Checkpoints of the published code: `model_best.pth.tar`, a pickle, to a model of ours."""
+
+import argparse
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlcmr.errors import UserError
+from mlcmr.model.checkpoint import load_weights
+from mlcmr.model.config import ModelConfig, TextConfig, VideoConfig
+from mlcmr.model.mlcmr import MLCMR
+from mlcmr.model.text import empty_encoder, transformer_layers
+
+# The order of the state dicts in a published checkpoint, and what each is called here.
+SUBMODELS = ("vid_encoding", "text_encoding_bert", "vid_mapping", "text_mapping")
+_RENAMED = {
+    "vid_encoding": (("rnn.", "video_encoder.gru."), ("convs1.", "video_encoder.convolutions.")),
+    "text_encoding_bert": (("text_bert.text_bert.", "text_encoder.transformer."),),
+    "vid_mapping": (("mapping.fc1.", "video_mapping.linear."), ("mapping.bn_1.", "video_mapping.norm.")),
+    "text_mapping": (("mapping.fc1.", "text_mapping.linear."), ("mapping.bn_1.", "text_mapping.norm.")),
+}
+_UNUSED = (".pooler.", ".position_ids")  # the pooler is not part of the method; older transformers saved ids
+
+
+def import_published(checkpoint: str | Path, encoder: str = TextConfig().encoder) -> MLCMR:
+    """Reads a published checkpoint. Nothing in it is executed: tensors, containers and `Namespace` only.
+
+    Args:
+        checkpoint: `model_best.pth.tar`.
+        encoder: The text encoder that it was trained from, by hub id or folder: its configuration and its
+            tokenizer, which the checkpoint does not hold.
+
+    Raises:
+        UserError: the file is missing, damaged, holds anything else, or does not fit the encoder.
+    """
+    content = _load(Path(checkpoint))
+    weights: dict[str, Tensor] = {}
+    for submodel, state in zip(SUBMODELS, content["model"], strict=True):
+        weights.update(rename(submodel, state))
+    options = vars(content["opt"])
+    config = published_config(options, encoder)
+    transformer, tokenizer = empty_encoder(encoder, config.text.lowercase)
+    config.text.trained_layers = max(len(transformer_layers(transformer)) - 6, 0)
+    feature_size = weights["video_encoder.gru.weight_ih_l0"].shape[1]
+    model = MLCMR(config, feature_size, transformer, tokenizer)
+    load_weights(model, weights, str(checkpoint))
+    return model.eval()
+
+
+def rename(submodel: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of one published state dict under our names, in our shapes."""
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if any(part in f".{name}" for part in _UNUSED):
+            continue
+        for old, new in _RENAMED[submodel]:
+            if name.startswith(old):
+                # (filters, 1, window, width) → (filters, window · width)
+                ours = tensor.flatten(1) if old == "convs1." and tensor.ndim > 1 else tensor
+                renamed[new + name.removeprefix(old)] = ours
+                break
+        else:
+            raise UserError(f"weight '{name}' of '{submodel}' is not one of the published model's")
+    return renamed
+
+
+def published_config(options: Mapping[str, Any], encoder: str) -> ModelConfig:
+    """The model's configuration from the published command's options.
+
+    Raises:
+        UserError: an option is missing.
+    """
+    try:
+        windows = options["visual_kernel_sizes"]
+        if isinstance(windows, str):
+            windows = [int(window) for window in windows.split("-")]
+        return ModelConfig(
+            text=TextConfig(encoder=encoder),
+            video=VideoConfig(
+                gru_size=options["visual_rnn_size"],
+                gru_pool=options.get("gru_pool", "mean"),
+                filters=options["visual_kernel_num"],
+                windows=tuple(windows),
+                concate=options.get("concate", "full"),
+                dropout=options["dropout"],
+            ),
+            embedding_size=options["visual_mapping_layers"][-1],
+            dropout=options["dropout"],
+            padding="published",
+        )
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise UserError(f"the checkpoint's options are not the published ones: {error!r}") from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except pickle.UnpicklingError as error:
+        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "global" in line), "")
+        raise UserError(
+            f"{path}: refused, it holds more than tensors, containers and options: {reason.strip()[:200]}"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        raise UserError(f"{path}: not a checkpoint: {str(error).partition(chr(10))[0][:200]}") from error
+    if not isinstance(content, dict) or not {"model", "opt"} <= content.keys() or len(content["model"]) != 4:
+        raise UserError(f"{path}: not a published checkpoint ('model' with four state dicts, and 'opt')")
+    return content

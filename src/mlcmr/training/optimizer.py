@@ -1,0 +1,75 @@
+"""The optimizer and the published schedule of its learning rate."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimizer and its schedule.
+
+    Attributes:
+        name: Adam or RMSprop, both with the library's defaults.
+        learning_rate: At the start.
+        clip: Gradients are scaled down to this norm.
+        decay: The learning rate is multiplied by this after every epoch.
+        halve_after: When validation did not improve, the rate is also halved, provided that it has been
+            used for this many epochs.
+        patience: Training stops after more than this many epochs in a row without a new best.
+    """
+
+    name: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 1e-4
+    clip: float = 2.0
+    decay: float = 0.99
+    halve_after: int = 3
+    patience: int = 10
+
+
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimizer of all parameters that are trained."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.name == "adam":
+        return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    return torch.optim.RMSprop(parameters, lr=config.learning_rate)
+
+
+@dataclass
+class Schedule:
+    """The published schedule: what happens to the learning rate, and to training, after an epoch.
+
+    Attributes:
+        config: Its constants.
+        learning_rate: For the next epoch.
+        best: The best validation score so far.
+        rate_epochs: How many epochs have used the current rate since it was last halved.
+        without_best: How many epochs in a row brought no new best.
+    """
+
+    config: OptimizerConfig
+    learning_rate: float
+    best: float = float("-inf")
+    rate_epochs: int = 0
+    without_best: int = 0
+
+    def epoch_done(self, score: float) -> bool:
+        """Takes in the validation score of an epoch; true when it is a new best."""
+        self.rate_epochs += 1
+        self.learning_rate *= self.config.decay
+        if score > self.best:
+            self.best = score
+            self.without_best = 0
+            return True
+        self.without_best += 1
+        if not self.stop and self.rate_epochs >= self.config.halve_after:
+            self.learning_rate /= 2
+            self.rate_epochs = 0
+        return False
+
+    @property
+    def stop(self) -> bool:
+        """Whether training should end early."""
+        return self.without_best > self.config.patience
