@@ -209,7 +209,7 @@ class PairDataset(Dataset[PairBatch]):
 
 
 class EpochSampler(Sampler[BatchKey]):
-    """The shuffled batches of an epoch, from any batch on, for one of several processes.
+    """The shuffled batches of an epoch, for one of several processes.
 
     The order is a function of (seed, epoch). A global batch is split among the processes, so that
     `processes` of them together see the batches that one would see alone.
@@ -230,20 +230,33 @@ class EpochSampler(Sampler[BatchKey]):
         self._seed = seed
         self._process = process
         self._processes = processes
-        self.epoch = 0
-        self.start = 0
+        self._epoch = 0
+        self._resumed = (0, 0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch of the next iteration (Lightning calls this)."""
+        self._epoch = epoch
+
+    def resume(self, epoch: int, batch: int) -> None:
+        """Goes to an epoch whose first `batch` batches are done."""
+        self._epoch = epoch
+        self._resumed = (epoch, batch)
 
     def __len__(self) -> int:
+        """Batches of a whole epoch."""
         return math.ceil(self._examples / self._batch_size)
 
     def __iter__(self) -> Iterator[BatchKey]:
-        """The batches of `epoch`, from number `start` on; `start` holds for one iteration only."""
-        generator = np.random.Generator(np.random.Philox(key=[self._seed, self.epoch]))
+        """The batches of the epoch that are not done yet."""
+        generator = np.random.Generator(np.random.Philox(key=[self._seed, self._epoch]))
         order = generator.permutation(self._examples)
-        first, self.start = self.start, 0
+        first = self._resumed[1] if self._epoch == self._resumed[0] else 0
         for batch in range(first, len(self)):
             examples = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            yield BatchKey(self.epoch, np.array_split(examples, self._processes)[self._process])
+            if (
+                len(examples) >= self._processes
+            ):  # fewer could not be split; with one process this is always so
+                yield BatchKey(self._epoch, np.array_split(examples, self._processes)[self._process])
 
 
 def pair_loader(
@@ -258,5 +271,4 @@ def pair_loader(
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
-        multiprocessing_context="fork" if workers else None,
     )

@@ -189,6 +189,18 @@ def read_queries(
     return Queries(captions)
 
 
+def read_validation(collection: Collection, scenario: Scenario, split: str) -> list[Queries]:
+    """Reads the human captions of a split in every language of the scenario.
+
+    Raises:
+        UserError: a caption file is missing, malformed or empty.
+    """
+    return [
+        read_queries(collection, scenario, split, language, translations=False)
+        for language in scenario.languages
+    ]
+
+
 def _source(scenario: Scenario) -> str:
     return next(language for language in scenario.languages if language != scenario.target)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from mlcmr.model.config import NewEncoder
@@ -19,7 +19,8 @@ def new_encoder(
 ) -> tuple["PreTrainedModel", PreTrainedTokenizerFast]:
     """Makes an encoder of BERT's architecture for the language of `texts`.
 
-    The tokenizer is a WordPiece (Schuster & Nakajima 2012) in which every Chinese character stands alone.
+    The tokenizer is a byte-pair encoding (Sennrich et al. 2016) of words, in which every Chinese character
+    stands alone. (The library's WordPiece trainer gives another vocabulary at every run; this one does not.)
     The weights come from torch's global generator: seed it before.
     """
     tokenizer = _train_tokenizer(texts, config.vocabulary, lowercase=lowercase)
@@ -42,12 +43,11 @@ def new_encoder(
 
 def _train_tokenizer(texts: Iterable[str], vocabulary: int, *, lowercase: bool) -> PreTrainedTokenizerFast:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],

@@ -50,6 +50,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.transformer = transformer
         self.tokenizer = tokenizer
+        self.tokenize = CaptionTokenizer(tokenizer)
         self.published_padding = published_padding
         self.output_size: int = transformer.config.hidden_size
         if tokenizer.mask_token_id is None:
@@ -59,15 +60,6 @@ class TextEncoder(nn.Module):
             )
         self.mask_id: int = tokenizer.mask_token_id
         _freeze(transformer, trained_layers)
-
-    def tokenize(self, texts: Sequence[str], languages: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Token ids of each text, special tokens included; English is cleaned first as published."""
-        cleaned = [
-            clean_english(text) if language == "en" else text
-            for text, language in zip(texts, languages, strict=True)
-        ]
-        backend = self.tokenizer.backend_tokenizer
-        return [np.array(encoding.ids, np.int32) for encoding in backend.encode_batch_fast(cleaned)]
 
     def forward(self, texts: TokenBatch) -> Tensor:
         """Encodes a batch of B texts: (B, output_size)."""
@@ -92,6 +84,21 @@ class TextEncoder(nn.Module):
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long().to(ids.device)
         hidden: Tensor = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
         return hidden
+
+
+class CaptionTokenizer:
+    """From captions to token ids, special tokens included; English is cleaned first as published."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        self._backend = tokenizer.backend_tokenizer
+
+    def __call__(self, texts: Sequence[str], languages: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Token ids of each text."""
+        cleaned = [
+            clean_english(text) if language == "en" else text
+            for text, language in zip(texts, languages, strict=True)
+        ]
+        return [np.array(encoding.ids, np.int32) for encoding in self._backend.encode_batch_fast(cleaned)]
 
 
 def group_bounds(lengths: Sequence[int], group_cost: int) -> list[int]:

@@ -1,0 +1,52 @@
+"""Progress of long work, for people: on the error stream, and only bars where that is a terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Display:
+    """Progress bars, one line per piece of work; a line goes when its work is done."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def say(self, line: str) -> None:
+        """Prints a line above the bars."""
+        self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def begin(self, description: str, total: int, done: int = 0) -> TaskID:
+        """Adds a bar."""
+        return self.bars.add_task(description, total=total, completed=done, note="")
+
+    @contextmanager
+    def work(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar for work of `total` items; yields the function that is told how many more are done."""
+        task = self.begin(description, total)
+        try:
+            yield lambda count: self.bars.advance(task, count)
+        finally:
+            self.bars.remove_task(task)

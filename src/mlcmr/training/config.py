@@ -1,0 +1,45 @@
+"""All settings of a training run: one YAML file, one dataclass."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlcmr.data.config import DataConfig
+from mlcmr.model.config import LossConfig, ModelConfig
+from mlcmr.training.optimizer import OptimizerConfig
+
+
+@dataclass(kw_only=True)
+class TrainConfig(DataConfig):
+    """A training run. The data settings are those of `DataConfig`.
+
+    Attributes:
+        run: The folder that the run writes; the same command again continues it.
+        model: The model.
+        loss: The losses.
+        optimizer: The optimizer and its schedule.
+        epochs: At most so many passes over the training captions.
+        batch_size: Examples per step, over all processes.
+        seed: Makes the run repeatable.
+        validation_metric: What the best checkpoint is chosen by: recalls added up, or mAP.
+        workers: Extra processes that load batches; the numbers do not depend on it.
+        precision: Lightning's precision: `32-true`, `bf16-mixed`, `16-mixed`, `64-true`.
+        accelerator: `auto`, `cpu`, `gpu`.
+        devices: How many devices, or `auto`.
+        checkpoint_minutes: How often the state of training is saved within an epoch; 0 after every step.
+        log_every: Steps between two lines of `metrics.jsonl`.
+    """
+
+    run: str = "runs/mlcmr"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = 50
+    batch_size: int = 64
+    seed: int = 0
+    validation_metric: Literal["recall", "mAP"] = "recall"
+    workers: int = 0
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: int | Literal["auto"] = "auto"
+    checkpoint_minutes: float = 10.0
+    log_every: int = 20

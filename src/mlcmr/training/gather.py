@@ -1,0 +1,24 @@
+"""Features of all processes, with gradients."""
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+
+
+def gather(features: Tensor) -> Tensor:
+    """From this process's (B, F) to all processes' (global B, F), in the order of the processes.
+
+    Gradients flow back to the process that each row came from. Every process then computes the same loss of
+    the whole batch, and DDP's mean over processes gives the gradients of one process with that batch. The
+    processes may hold different numbers of rows.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return features
+    sizes = [torch.zeros(1, dtype=torch.int64, device=features.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, torch.tensor([len(features)], device=features.device))
+    rows = [int(size) for size in sizes]
+    padded = F.pad(features, (0, 0, 0, max(rows) - len(features)))
+    parts = all_gather(padded)  # type: ignore[no-untyped-call]
+    return torch.cat([part[:size] for part, size in zip(parts, rows, strict=True)])

@@ -1,0 +1,136 @@
+"""A run folder: everything to repeat a training and to judge it.
+
+config.yaml            all settings, defaults included
+environment.json       versions, git revision, machine
+metrics.jsonl          losses by step, validation scores by epoch
+tensorboard/           the same for TensorBoard
+checkpoints/last.ckpt  the state of training, to go on from
+model/                 the best model so far, for `MLCMR.from_pretrained`
+results.json           what `mlcmr evaluate` found
+report.html            the same to look at
+"""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import mlcmr
+from mlcmr.errors import UserError
+from mlcmr.files import write_text
+from mlcmr.training.config import TrainConfig
+
+# Settings that may change when a run is continued: they leave its numbers as they are.
+_MAY_CHANGE = {"run", "rootpath", "epochs", "workers", "accelerator", "devices", "checkpoint_minutes"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths of a run."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """All settings."""
+        return self.folder / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """What training measured."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """The state of training."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def model(self) -> Path:
+        """The best model so far."""
+        return self.folder / "model"
+
+
+@contextmanager
+def open_run(config: TrainConfig) -> Iterator[Run]:
+    """Begins a run, or opens it again, and keeps other processes out of it meanwhile.
+
+    Raises:
+        UserError: another process trains there, or the folder holds a run with other settings.
+    """
+    run = Run(Path(config.run).expanduser())
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        lock = (run.folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"{run.folder}: cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"{run.folder}: another process trains there; choose another --run") from error
+        settings = asdict(config)
+        if run.config.exists() and run.state.exists():
+            _require_same(run, settings)
+        write_text(run.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        write_text(run.folder / "environment.json", json.dumps(_environment(), indent=2) + "\n")
+        yield run
+
+
+def _require_same(run: Run, settings: dict[str, Any]) -> None:
+    before = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    now = yaml.safe_load(yaml.safe_dump(settings))
+    changed = sorted(
+        name for name in now if name not in _MAY_CHANGE and before.get(name, now[name]) != now[name]
+    )
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"{run.config}: this run was begun with other settings ({name}: {before[name]}, now "
+            f"{now[name]}); choose another --run, or remove the folder"
+        )
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "git": _git_revision(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computes the numbers."""
+    found = {"python": platform.python_version()}
+    for package in ("mlcmr", "torch", "transformers", "tokenizers", "lightning", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _git_revision() -> str | None:
+    source = Path(mlcmr.__file__).parent
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,139 @@
+"""`mlcmr train`: from settings to a run folder."""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from mlcmr.data.batches import EpochSampler, PairDataset, pair_loader
+from mlcmr.data.scenario import TrainingPairs, read_training_pairs, read_validation
+from mlcmr.display import Display
+from mlcmr.errors import UserError
+from mlcmr.model.checkpoint import load_weights
+from mlcmr.model.mlcmr import MLCMR
+from mlcmr.model.new_encoder import new_encoder
+from mlcmr.model.text import pretrained_encoder
+from mlcmr.training.bar import ProgressBar
+from mlcmr.training.callbacks import MetricsFile, Record, SaveState, Validate
+from mlcmr.training.config import TrainConfig
+from mlcmr.training.module import TrainingModule
+from mlcmr.training.optimizer import Schedule
+from mlcmr.training.progress import Progress
+from mlcmr.training.run import Run, open_run
+from mlcmr.training.state import read_state
+
+
+def train(config: TrainConfig) -> Run:
+    """Trains a model, or goes on where a run was interrupted.
+
+    Args:
+        config: All settings.
+
+    Returns:
+        The run; its best model is in `run.model`.
+
+    Raises:
+        UserError: something in the data or the settings cannot be used, memory or disk ran out, or the loss
+            is not a number; what was saved before stays.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with open_run(config) as run, Display() as display:
+        _fit(config, run, display)
+    return run
+
+
+def build_model(config: TrainConfig, pairs: TrainingPairs, feature_size: int) -> MLCMR:
+    """The model at the start of training: the same for the same seed.
+
+    Raises:
+        UserError: the text encoder cannot be opened or does not fit the settings.
+    """
+    torch.manual_seed(config.seed)
+    text = config.model.text
+    if text.new is None:
+        transformer, tokenizer = pretrained_encoder(text)
+    else:
+        texts = chain.from_iterable(column.texts for column in pairs.columns.values())
+        transformer, tokenizer = new_encoder(text.new, texts, lowercase=bool(text.lowercase))
+    return MLCMR(config.model, feature_size, transformer, tokenizer)
+
+
+def _fit(config: TrainConfig, run: Run, display: Display) -> None:
+    collection = config.open_collection()
+    scenario = config.as_scenario()
+    features = collection.open_features(config.feature)
+    pairs = read_training_pairs(collection, scenario, config.missing_captions)
+    if pairs.skipped:
+        display.say(f"left out {pairs.skipped:,} training examples that lack a caption in some language")
+    validation = read_validation(collection, scenario, config.validation_split)
+    model = build_model(config, pairs, features.dimension)
+    state = read_state(run.state) if run.state.exists() else None
+    if state:
+        load_weights(model, state.model, str(run.state))
+        progress = state.progress
+        display.say(f"going on with {run.folder} at epoch {progress.epoch + 1}, step {progress.step:,}")
+    else:
+        progress = Progress(Schedule(config.optimizer, config.optimizer.learning_rate))
+    if progress.schedule.stop or progress.epoch >= config.epochs:
+        display.say(
+            f"{run.folder} is trained already: {progress.epoch} epochs; remove the folder to begin again"
+        )
+        return
+    dataset = PairDataset(
+        pairs, features, model.text_encoder.tokenize, model.text_encoder.mask_id, config.seed
+    )
+    metrics = MetricsFile(run.metrics, state.metrics_bytes if state else 0)
+    batches = math.ceil(len(dataset) / config.batch_size)
+    trainer = pl.Trainer(
+        max_epochs=config.epochs,
+        precision=config.precision,  # type: ignore[arg-type]
+        accelerator=config.accelerator,
+        devices=config.devices,
+        gradient_clip_val=config.optimizer.clip,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=TensorBoardLogger(run.folder, "tensorboard", version="", purge_step=progress.step),
+        callbacks=[
+            Record(metrics, config.log_every),
+            Validate(validation, features, metrics, run.model, display.work),
+            ProgressBar(display, config.epochs, batches),
+            SaveState(run.state, metrics, config.checkpoint_minutes),
+        ],
+    )
+    module = TrainingModule(model, config, progress, state.optimizer if state else None)
+    if state:
+        trainer.precision_plugin.load_state_dict(state.precision)
+    trainer.fit_loop.epoch_progress.current.processed = progress.epoch  # type: ignore[attr-defined]
+    sampler = EpochSampler(
+        len(dataset), config.batch_size, config.seed, trainer.global_rank, trainer.world_size
+    )
+    sampler.resume(progress.epoch, progress.batch)
+    loader = pair_loader(
+        dataset, sampler, workers=config.workers, pin_memory=trainer.strategy.root_device.type == "cuda"
+    )
+    model.train()
+    with _memory_errors(config):
+        trainer.fit(module, loader)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _memory_errors(config: TrainConfig) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in reason:
+            raise
+        raise UserError(
+            f"out of memory ({reason[:160]}): lower --batch_size (now {config.batch_size}), or set "
+            f"--precision bf16-mixed on a GPU; the last saved state stays in {config.run}"
+        ) from error
