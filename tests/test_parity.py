@@ -10,7 +10,8 @@ from golden_model import GOLDEN, SIZE, golden, golden_batch, golden_model, state
 from mlcmr.data.batches import PairBatch
 from mlcmr.model.config import LossConfig, TextConfig
 from mlcmr.model.losses import InfoNCE, MLCMRLoss, TripletRanking
-from mlcmr.training.optimizer import OptimizerConfig, make_optimizer
+from mlcmr.training.config import OptimizerConfig
+from mlcmr.training.optimizer import make_optimizer
 
 CLOSE = {"rtol": 0, "atol": 1e-9}
 

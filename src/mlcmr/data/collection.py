@@ -45,6 +45,11 @@ class Collection:
         return open_features(folder)
 
 
+def same_collection(name: str, other: str) -> bool:
+    """Whether two names mean one published collection."""
+    return name == other or any(name in names and other in names for names in _SAME_COLLECTION)
+
+
 def open_collection(rootpath: str | os.PathLike[str], name: str) -> Collection:
     """Finds a collection below `rootpath`.
 

@@ -5,7 +5,28 @@ from typing import Literal
 
 from mlcmr.data.config import DataConfig
 from mlcmr.model.config import LossConfig, ModelConfig
-from mlcmr.training.optimizer import OptimizerConfig
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimizer and its schedule.
+
+    Attributes:
+        name: Adam or RMSprop, both with the library's defaults.
+        learning_rate: At the start.
+        clip: Gradients are scaled down to this norm.
+        decay: The learning rate is multiplied by this after every epoch.
+        halve_after: When validation did not improve, the rate is also halved, provided that it has been
+            used for this many epochs.
+        patience: Training stops after more than this many epochs in a row without a new best.
+    """
+
+    name: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 1e-4
+    clip: float = 2.0
+    decay: float = 0.99
+    halve_after: int = 3
+    patience: int = 10
 
 
 @dataclass(kw_only=True)

@@ -1,32 +1,11 @@
 """The optimizer and the published schedule of its learning rate."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
 
-
-@dataclass
-class OptimizerConfig:
-    """The optimizer and its schedule.
-
-    Attributes:
-        name: Adam or RMSprop, both with the library's defaults.
-        learning_rate: At the start.
-        clip: Gradients are scaled down to this norm.
-        decay: The learning rate is multiplied by this after every epoch.
-        halve_after: When validation did not improve, the rate is also halved, provided that it has been
-            used for this many epochs.
-        patience: Training stops after more than this many epochs in a row without a new best.
-    """
-
-    name: Literal["adam", "rmsprop"] = "adam"
-    learning_rate: float = 1e-4
-    clip: float = 2.0
-    decay: float = 0.99
-    halve_after: int = 3
-    patience: int = 10
+from mlcmr.training.config import OptimizerConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig, *, fused: bool = True) -> torch.optim.Optimizer:

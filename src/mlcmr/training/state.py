@@ -10,7 +10,8 @@ import torch
 
 from mlcmr.errors import UserError
 from mlcmr.files import replacing
-from mlcmr.training.optimizer import OptimizerConfig, Schedule
+from mlcmr.training.config import OptimizerConfig
+from mlcmr.training.optimizer import Schedule
 from mlcmr.training.progress import Progress
 
 _FORMAT = 1

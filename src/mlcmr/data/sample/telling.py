@@ -1,0 +1,79 @@
+"""What a caption says of a scene, before it is said in any language."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar, get_args
+
+from mlcmr.data.sample.world import CONVERSE, Scene
+
+Idea = Literal["plain", "there", "see", "ground", "title", "facts"]
+IDEAS: tuple[Idea, ...] = get_args(Idea)
+SILENCE = 0.15
+"""How often a caption leaves out a size."""
+
+Choice = TypeVar("Choice")
+Key = TypeVar("Key")
+
+
+class Chooser:
+    """Chooses among words that mean the same."""
+
+    def __init__(self, seed: str) -> None:
+        self._rng = random.Random(seed)  # noqa: S311
+
+    def __call__(self, words: Sequence[Choice]) -> Choice:
+        """One of `words`."""
+        return self._rng.choice(words)
+
+    def each(self, table: Mapping[Key, Sequence[Choice]], keys: Iterable[Key | None]) -> list[Choice | None]:
+        """A word for each key, the same word for the same key; nothing for None."""
+        chosen: dict[Key, Choice] = {}
+        for key in keys:
+            if key is not None and key not in chosen:
+                chosen[key] = self(table[key])
+        return [None if key is None else chosen[key] for key in keys]
+
+
+@dataclass(frozen=True)
+class Telling:
+    """The content of one caption, the same in every language.
+
+    Attributes:
+        idea: The kind of sentence: `plain` (a star moves), `there` (there is a star that moves), `see` (we
+            see a star moving), `ground` (on a dark background, a star moves), `title` (star moving) or
+            `facts` (the star is red, and it moves; or: a star follows a ring; the star is bigger).
+        scene: What is told: the scene less what is left out, possibly the other way round.
+        wording: Decides between synonyms.
+    """
+
+    idea: Idea
+    scene: Scene
+    wording: str
+
+    def chooser(self, language: str) -> Chooser:
+        """Chooses the words of this caption in one language, the same ones each time."""
+        return Chooser(f"{self.wording}/{language}")
+
+
+def tellings(scene: Scene, count: int, seed: str) -> list[Telling]:
+    """Plans `count` captions of a scene, the first six of different ideas."""
+    rng = random.Random(seed)  # noqa: S311
+    ideas = _in_turn(rng)
+    return [Telling(next(ideas), _told(scene, rng), f"{seed}/{number}") for number in range(count)]
+
+
+def _in_turn(rng: random.Random) -> Iterator[Idea]:
+    while True:
+        yield from rng.sample(IDEAS, len(IDEAS))
+
+
+def _told(scene: Scene, rng: random.Random) -> Scene:
+    if scene.action in CONVERSE and rng.random() < 0.5:
+        scene = replace(scene, action=CONVERSE[scene.action], things=scene.things[::-1])
+    if rng.random() < SILENCE:
+        things = list(scene.things)
+        silent = rng.randrange(len(things))
+        things[silent] = replace(things[silent], size=None)
+        scene = replace(scene, things=tuple(things))
+    return scene

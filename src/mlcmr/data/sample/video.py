@@ -1,0 +1,41 @@
+"""mp4 files of the sample: written the same each time, and read back."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcmr.errors import UserError
+
+try:
+    import av
+except ImportError as error:
+    raise UserError("the sample needs PyAV to write videos: pip install 'mlcmr[video]'") from error
+
+FPS = 8
+"""Frames per second."""
+
+Frames = NDArray[np.uint8]
+"""RGB: frames × height × width × 3."""
+
+
+def write_video(path: Path, frames: Frames) -> None:
+    """Writes an mp4 file: H.264 where PyAV has its encoder, else MPEG-4."""
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=FPS)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        # With more than one thread, x264 does not write the same bytes each time.
+        stream.codec_context.thread_count = 1
+        stream.options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def read_video(path: Path) -> Frames:
+    """Decodes all frames."""
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
