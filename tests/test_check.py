@@ -137,7 +137,7 @@ FAULTS: dict[str, tuple[Damage, str]] = {}
 
 
 def fault(expected: str) -> Callable[[Damage], Damage]:
-    """Registers a way to damage the toy collection, with the lines that the check then finds (`!` a warning)."""
+    """Registers a way to damage the toy collection, and the lines that are then found (`!`: a warning)."""
 
     def register(damage: Damage) -> Damage:
         FAULTS[damage.__name__] = damage, expected
@@ -189,7 +189,7 @@ def another_language(toy):
 @fault("""
 toytest_zh.caption.txt: no caption 'v9#zh#0' for toytest.caption.txt:3
 !toytest_google_zhc2en.caption.txt: translations of 1 caption that toytest_zh.caption.txt has not; the first in line 3
-""")  # fmt: skip  # noqa: E501
+""")  # noqa: E501
 def one_counterpart_missing(toy):
     change(text(toy, "toytest_zh"), "v9#zh#0 一只狗在跑\n", "")
 
@@ -309,7 +309,7 @@ def video_without_features(toy):
 
 @fault("""
 !toytest_google_zhc2en.caption.txt: 1 caption without a letter or digit, blank once cleaned; the first in line 2
-""")
+""")  # noqa: E501
 def blank_once_cleaned(toy):
     change(text(toy, "toytest_google_zhc2en"), "#1 a dog is running", "#1 .")
 

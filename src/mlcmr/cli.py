@@ -3,54 +3,369 @@
 import json
 import os
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
-from jsonargparse.typing import Path_fr
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from mlcmr import __version__
 from mlcmr.errors import UserError
 
-_DESCRIPTION = "Find videos with a sentence in any language: train, evaluate and serve MLCMR."
-_EXAMPLES = """
+_FIRST_STEPS = """
 first steps:
   mlcmr sample demo                       draw a small collection of clips with captions in four languages
   mlcmr train configs/sample/parallel.yaml --rootpath demo
   mlcmr evaluate runs/sample-parallel     the table, results.json and report.html
 
-your own data:
-  mlcmr check ~/VisualSearch/mine         everything that would go wrong later, found now
-  mlcmr train configs/vatex/parallel.yaml --collection mine --feature clip
-
 completion:
-  eval "$(mlcmr --print_shtab bash)"      (or zsh)
+  eval "$(mlcmr --print_shtab bash)"      or zsh
 """
-_RECIPES = Path(__file__).parent / "configs"
+RECIPES = Path(__file__).parent / "configs"  # where a wheel keeps them; a checkout has them in configs/
+
+
+class _Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's help, with examples left as they are written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0, or 2 when the user has something to mend."""
-    words = [_spelled(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        parser = _parser(words[0] if words else "")
-        parsed = parser.parse_args(_recipe_first(words))
+        words = _spelled(sys.argv[1:] if arguments is None else arguments)
+        parser, subparsers = _parsers()
+        parsed = parser.parse_args(words)
         if parsed.command is None:
             parser.print_help()
             return 0
-        return _COMMANDS[parsed.command](parsed[parsed.command])
+        return _COMMANDS[parsed.command].run(subparsers[parsed.command], parsed[parsed.command])
     except (UserError, ArgumentError) as error:
-        print(f"mlcmr: {str(error).strip()}", file=sys.stderr)
+        print(f"mlcmr: {_one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("mlcmr: interrupted; the same command again goes on where it can", file=sys.stderr)
+        print("mlcmr: interrupted; the same command again goes on where this one can", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `mlcmr … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def _parser(command: str) -> ArgumentParser:
-    ...
+# ─── train ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _train_parser(parser: ArgumentParser) -> None:
+    from mlcmr.training.config import TrainConfig
+
+    parser.add_argument("--config", action=ActionConfigFile, help="The recipe; also given as the first word.")
+    parser.add_class_arguments(TrainConfig)
+
+
+def _train(parser: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.config import from_parsed
+    from mlcmr.training.config import TrainConfig
+
+    config = from_parsed(TrainConfig, parser, parsed)
+    from mlcmr.training.train import train
+
+    run = train(config)
+    print(f"best model: {run.model}")
+    print(f"evaluate:   mlcmr evaluate {run.folder}")
+    return 0
+
+
+# ─── evaluate ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _evaluate_parser(parser: ArgumentParser) -> None:
+    parser.add_argument("run", help="The run folder that `mlcmr train` wrote.")
+    parser.add_argument(
+        "--target", nargs="+", default=[], help="Languages to query in; by default those of the run."
+    )
+    parser.add_argument("--split", default="test", help="The split.")
+    parser.add_argument(
+        "--fusion_weight",
+        type=float | None,
+        help="Weight of a query against its machine translation, 0 … 1; by default the published one.",
+    )
+    parser.add_argument("--rootpath", type=str | None, help="Where the collections are now.")
+    parser.add_argument("--collection", type=str | None, help="Another collection than in training.")
+    parser.add_argument("--feature", type=str | None, help="Another feature folder than in training.")
+    parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
+    parser.add_argument("--json", type=bool, default=False, nargs="?", const=True, help="Print JSON.")
+
+
+def _evaluate(parser: ArgumentParser, parsed: Namespace) -> int:
+    from rich.console import Console
+
+    from mlcmr.evaluation.evaluate import evaluate_run
+    from mlcmr.evaluation.table import ResultsTable
+
+    changed = {name: parsed[name] for name in ("rootpath", "collection", "feature") if parsed[name]}
+    results = evaluate_run(
+        parsed.run,
+        changed,
+        targets=parsed.target,
+        split=parsed.split,
+        fusion_weight=parsed.fusion_weight,
+        device=parsed.device,
+    )
+    if parsed.json:
+        print(json.dumps([one.to_dict() for one in results], indent=2, ensure_ascii=False))
+        return 0
+    Console().print(ResultsTable(results))
+    print(f"report:  {Path(parsed.run) / 'report.html'}")
+    print(f"results: {Path(parsed.run) / 'results.json'}")
+    return 0
+
+
+# ─── check ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_parser(parser: ArgumentParser) -> None:
+    parser.add_argument("collection", help="The collection's folder, <rootpath>/<collection>.")
+    parser.add_argument("--feature", type=str | None, help="Check this feature only.")
+
+
+def _check(parser: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.data.check import check_collection, print_report
+    from mlcmr.display import Display
+
+    with Display() as display, display.steps() as progress:
+        report = check_collection(parsed.collection, parsed.feature, progress)
+    print_report(report)
+    return 2 if report.problems else 0
+
+
+# ─── features ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _features_parser(parser: ArgumentParser) -> None:
+    conversions = parser.add_subcommands(dest="conversion", required=True)
+
+    def conversion(name: str, purpose: str, *arguments: tuple[str, dict[str, Any]]) -> None:
+        sub = ArgumentParser(exit_on_error=False, formatter_class=_Help, description=purpose)
+        conversions.add_subcommand(name, sub, help=purpose)
+        for argument, options in arguments:
+            sub.add_argument(argument, **options)
+
+    folder = {"help": "The feature folder, <collection>/FeatureData/<feature>."}
+    new = {"help": "The feature folder to make; it must not exist yet."}
+    conversion(
+        "from-text",
+        "Lines of text, '<frame id> <number> <number> …', to a feature folder.",
+        ("texts", {"nargs": "+", "help": "The text files, read one after the other."}),
+        ("folder", new),
+        ("--video2frames", {"type": str | None, "help": "A dict literal, video → frames in order."}),
+    )
+    conversion(
+        "from-arrays",
+        "NumPy arrays, one per video or one with ids, to a feature folder.",
+        ("source", {"help": "A folder of <video>.npy, an .npz of arrays by video, or one array with ids."}),
+        ("folder", new),
+        (
+            "--rows",
+            {
+                "type": Literal["frames", "videos"],
+                "default": "frames",
+                "help": "What the ids of one array name: its frames, or the videos that they belong to.",
+            },
+        ),
+    )
+    conversion(
+        "to-arrays",
+        "A feature folder to NumPy arrays.",
+        ("folder", folder),
+        ("target", {"help": "A name that ends in .npz, or a folder to fill with one <video>.npy each."}),
+    )
+    conversion(
+        "join",
+        "Two or more features of the same frames to one, as resnext101-resnet152 was made.",
+        ("folders", {"nargs": "+", "help": "The feature folders to join; the first gives the order."}),
+        ("folder", new),
+    )
+    conversion(
+        "select",
+        "The features of some videos.",
+        ("folder", folder),
+        ("videos", {"help": "A text file with one video id a line."}),
+        ("target", new),
+    )
+    conversion(
+        "video2frames",
+        "Makes video2frames.txt from frame ids '<video>_<number>'.",
+        ("folder", folder),
+        ("--overwrite", {"action": "store_true", "help": "Replace the file where there is one."}),
+    )
+
+
+def _features(_: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.data import convert
+    from mlcmr.display import Display
+
+    functions: dict[str, Callable[..., Any]] = {
+        "from-text": convert.text_to_features,
+        "from-arrays": convert.arrays_to_features,
+        "to-arrays": convert.features_to_arrays,
+        "join": convert.join_features,
+        "select": convert.select_videos,
+    }
+    options = dict(parsed[parsed.conversion])
+    if parsed.conversion == "video2frames":
+        size = convert.write_video2frames(**options)
+    else:
+        with Display() as display, display.steps() as progress:
+            size = functions[parsed.conversion](**options, progress=progress)
+    print(size)
+    return 0
+
+
+# ─── sample ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sample_parser(parser: ArgumentParser) -> None:
+    parser.add_argument("rootpath", help="The folder to make; the collection is <rootpath>/sample.")
+    parser.add_argument("--seed", type=int, default=0, help="Another seed draws another world.")
+
+
+def _sample(_: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.data.sample import make_sample
+
+    print(make_sample(Path(parsed.rootpath), seed=parsed.seed))
+    print(f"train:  mlcmr train configs/sample/parallel.yaml --rootpath {parsed.rootpath}")
+    return 0
+
+
+# ─── import-checkpoint ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _import_parser(parser: ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="The published model_best.pth.tar.")
+    parser.add_argument("--to", required=True, help="The model folder to make.")
+    parser.add_argument(
+        "--encoder",
+        default="bert-base-multilingual-cased",
+        help="The text encoder that it was trained from, by hub id or folder.",
+    )
+
+
+def _import(_: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.model.published import import_published
+
+    import_published(parsed.checkpoint, parsed.encoder).save_pretrained(parsed.to)
+    print(f"model: {parsed.to}")
+    return 0
+
+
+# ─── the commands ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Command(NamedTuple):
+    purpose: str
+    examples: str
+    parser: Callable[[ArgumentParser], None]
+    run: Callable[[ArgumentParser, Namespace], int]
+
+
+_COMMANDS = {
+    "train": _Command(
+        "Trains a model by a recipe, or goes on where a run was interrupted.",
+        """
+  mlcmr train configs/vatex/parallel.yaml --rootpath ~/VisualSearch
+  mlcmr train configs/sample/parallel.yaml --rootpath demo --run runs/deeper --model.text.new.layers 4
+  mlcmr train configs/vatex/parallel.yaml --model.text.encoder xlm-roberta-base --model.text.lowercase null
+  mlcmr train configs/vatex/parallel.yaml --print_config     all settings, resolved""",
+        _train_parser,
+        _train,
+    ),
+    "evaluate": _Command(
+        "Evaluates a run: the table, results.json and report.html.",
+        """
+  mlcmr evaluate runs/vatex-parallel                       every language of the run
+  mlcmr evaluate runs/vatex-parallel --target zh --split val
+  mlcmr evaluate runs/vatex-parallel --fusion-weight 0.7 --json""",
+        _evaluate_parser,
+        _evaluate,
+    ),
+    "check": _Command(
+        "Finds now what would go wrong later in a collection. Changes nothing.",
+        """
+  mlcmr check ~/VisualSearch/vatex
+  mlcmr check ~/VisualSearch/vatex --feature i3d_kinetics""",
+        _check_parser,
+        _check,
+    ),
+    "features": _Command(
+        "Frame features from and to other forms.",
+        """
+  mlcmr features from-text features.txt VisualSearch/mine/FeatureData/clip
+  mlcmr features from-arrays arrays/ VisualSearch/mine/FeatureData/clip
+  mlcmr features join FeatureData/resnext101 FeatureData/resnet152 FeatureData/resnext101-resnet152""",
+        _features_parser,
+        _features,
+    ),
+    "sample": _Command(
+        "Draws a small collection: clips, captions in four languages, frame features.",
+        """
+  mlcmr sample demo""",
+        _sample_parser,
+        _sample,
+    ),
+    "import-checkpoint": _Command(
+        "Turns a checkpoint of the published code into a model folder. Nothing in it is executed.",
+        """
+  mlcmr import-checkpoint model_best.pth.tar --to models/vatex-parallel""",
+        _import_parser,
+        _import,
+    ),
+}
+
+
+def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    parser = ArgumentParser(
+        prog="mlcmr",
+        description="Find videos with a sentence in any language: train, evaluate and serve MLCMR.",
+        epilog=_FIRST_STEPS,
+        formatter_class=_Help,
+        exit_on_error=False,
+        version=__version__,
+    )
+    commands = parser.add_subcommands(dest="command", required=False)
+    subparsers = {}
+    for name, command in _COMMANDS.items():
+        sub = ArgumentParser(
+            description=command.purpose,
+            epilog=f"examples:{command.examples}",
+            formatter_class=_Help,
+            exit_on_error=False,
+        )
+        commands.add_subcommand(name, sub, help=command.purpose)
+        command.parser(sub)
+        subparsers[name] = sub
+    return parser, subparsers
+
+
+def _spelled(words: Sequence[str]) -> list[str]:
+    """The command line as the parser reads it: a recipe as the first word; dashes as good as underscores."""
+    spelled = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        option = name.startswith("--") and len(name) > 2
+        spelled.append(f"--{name[2:].replace('-', '_')}{equals}{value}" if option else word)
+    if len(spelled) > 1 and spelled[0] == "train" and not spelled[1].startswith("-"):
+        spelled[1:2] = ["--config", str(_recipe(spelled[1]))]
+    return spelled
+
+
+def _recipe(name: str) -> Path:
+    """A recipe by file, or by the name that it has in `configs/`, as in a wheel."""
+    path = Path(name)
+    bundled = RECIPES / name.removeprefix("configs/").removesuffix(".yaml")
+    if not path.exists() and bundled.with_suffix(".yaml").exists():
+        return bundled.with_suffix(".yaml")
+    if not path.is_file():
+        raise UserError(f"{path}: no such recipe; see configs/, or write a YAML file of settings")
+    return path
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

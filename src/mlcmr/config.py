@@ -1,12 +1,16 @@
-"""Settings from plain dictionaries (JSON, YAML), with names and types checked."""
+"""Settings from plain dictionaries (JSON, YAML) and from the command line, with names and types checked."""
 
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from mlcmr.errors import UserError
 
-Settings = TypeVar("Settings")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
@@ -16,9 +20,14 @@ def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
         UserError: an unknown name, or a value of another type.
     """
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(settings, "settings")
+    parser.add_class_arguments(settings)
     try:
-        parsed = parser.instantiate_classes(parser.parse_object({"settings": content}))
+        return from_parsed(settings, parser, parser.parse_object(content))
     except ArgumentError as error:
-        raise UserError(str(error).strip().replace("\n", " ")) from error
-    return parsed.settings  # type: ignore[no-any-return]
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def from_parsed(settings: type[Settings], parser: ArgumentParser, parsed: Namespace) -> Settings:
+    """Builds the dataclass `settings` from what a parser with its fields as arguments parsed."""
+    values = parser.instantiate(parsed)
+    return settings(**{field.name: values[field.name] for field in fields(settings)})

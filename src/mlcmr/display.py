@@ -50,3 +50,18 @@ class Display:
             yield lambda count: self.bars.advance(task, count)
         finally:
             self.bars.remove_task(task)
+
+    @contextmanager
+    def steps(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Bars that come as work says what it is at, how much of that is done, and of how much."""
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for task in tasks.values():
+                    self.bars.remove_task(task)
+                tasks.clear()
+                tasks[what] = self.begin(what, total)
+            self.bars.update(tasks[what], completed=done, total=total)
+
+        yield tell

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mlcmr.data.sample.telling import Chooser, Telling
+from mlcmr.data.sample.telling import Chooser, Telling, comparison
 from mlcmr.data.sample.world import Action, Colour, Ground, Kind, Scene, Size
 
 NOUNS: dict[Kind, list[str]] = {
@@ -25,7 +25,7 @@ COLOURS: dict[Colour, list[str]] = {
     "purple": ["purple", "violet"],
     "pink": ["pink"],
 }
-SIZES: dict[Size, list[str]] = {"small": ["small", "little"], "big": ["big", "large"]}
+SIZES: dict[Size | None, list[str]] = {"small": ["small", "little"], "big": ["big", "large"], None: [""]}
 GROUNDS: dict[Ground, list[str]] = {
     "light": ["on a light background", "on a bright background"],
     "dark": ["on a dark background", "against a dark background"],
@@ -172,7 +172,7 @@ def tell(telling: Telling) -> str:
             text = f"{names[0].bare()} {verb.gerund} {verb.rest.format(names[-1].bare())}"
         case "facts":
             text = _facts(scene, names, verb)
-    return f"{text[0].upper()}{text[1:].strip()}."
+    return f"{text[0].upper()}{text[1:].rstrip()}."
 
 
 def _facts(scene: Scene, names: list[_Name], verb: Verb) -> str:
@@ -180,17 +180,16 @@ def _facts(scene: Scene, names: list[_Name], verb: Verb) -> str:
         (name,) = names
         size = f"{name.size} and " if name.size else ""
         return f"the {name.noun} is {size}{name.colour}, and it {verb.finite} {verb.rest}"
-    size, other_size = (thing.size for thing in scene.things)
-    compared = size and other_size
-    first, second = (name._replace(size="") if compared else name for name in names)
+    compared = comparison(scene)
+    first, second = (name._replace(size="") for name in names) if compared else names
     story = f"{first.indefinite()} {verb.finite} {verb.rest.format(second.indefinite())}"
     if not compared:
         return story
-    if size == other_size:
-        return f"{story}; both are {size}"
+    if compared == "equal":
+        return f"{story}; both are {scene.things[0].size}"
     same = first.noun == second.noun
     told, other = (f"the {name.bare() if same else name.noun}" for name in (first, second))
-    return f"{story}; {told} is {'bigger' if size == 'big' else 'smaller'} than {other}"
+    return f"{story}; {told} is {compared} than {other}"
 
 
 def _names(scene: Scene, choose: Chooser) -> list[_Name]:

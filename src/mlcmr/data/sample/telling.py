@@ -26,13 +26,13 @@ class Chooser:
         """One of `words`."""
         return self._rng.choice(words)
 
-    def each(self, table: Mapping[Key, Sequence[Choice]], keys: Iterable[Key | None]) -> list[Choice | None]:
-        """A word for each key, the same word for the same key; nothing for None."""
+    def each(self, table: Mapping[Key, Sequence[Choice]], keys: Iterable[Key]) -> list[Choice]:
+        """A word of `table` for each key, the same word for the same key."""
         chosen: dict[Key, Choice] = {}
-        for key in keys:
-            if key is not None and key not in chosen:
+        for key in (keys := list(keys)):
+            if key not in chosen:
                 chosen[key] = self(table[key])
-        return [None if key is None else chosen[key] for key in keys]
+        return [chosen[key] for key in keys]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,16 @@ def tellings(scene: Scene, count: int, seed: str) -> list[Telling]:
     rng = random.Random(seed)  # noqa: S311
     ideas = _in_turn(rng)
     return [Telling(next(ideas), _told(scene, rng), f"{seed}/{number}") for number in range(count)]
+
+
+def comparison(scene: Scene) -> Literal["bigger", "smaller", "equal"] | None:
+    """How the first of two things compares with the second, where both sizes are told."""
+    sizes = [thing.size for thing in scene.things]
+    if len(sizes) == 1 or None in sizes:
+        return None
+    if sizes[0] == sizes[1]:
+        return "equal"
+    return "bigger" if sizes[0] == "big" else "smaller"
 
 
 def _in_turn(rng: random.Random) -> Iterator[Idea]:
