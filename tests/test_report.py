@@ -129,7 +129,7 @@ class Page(HTMLParser):
 
 @cache
 def full_page(**others) -> str:
-    return render_report(example_results(**others), example_curves(), example_queries())
+    return render_report([(example_results(**others), example_queries())], example_curves())
 
 
 def test_page_needs_nothing_beside_itself():
@@ -175,7 +175,7 @@ def test_untrusted_text_is_shown_and_not_run():
         versions={HOSTILE: HOSTILE},
     )
     curves = example_curves(terms=(HOSTILE, "$x$", "_y"), languages=(HOSTILE, "_zh"))
-    html = render_report(results, curves, example_queries(HOSTILE, HOSTILE, language=HOSTILE))
+    html = render_report([(results, example_queries(HOSTILE, HOSTILE, language=HOSTILE))], curves)
     page = Page(html)
     tags = [tag for tag, _ in page.tags]
     assert "script" not in tags
@@ -199,7 +199,7 @@ def test_table_of_the_page():
     assert rows["fused"][11] == f"{fused.v2t.mean_precision:.2f}"
     assert rows["fused"][12] == f"{fused.sum_recalls:.1f}"
     assert rows["chance"][:2] == ["2.5", "12.5"]
-    alone = Page(render_report(example_results(fused=None, fusion_weight=None, published=None)))
+    alone = Page(render_report([(example_results(fused=None, fusion_weight=None, published=None), None)]))
     assert [row[0] for row in alone.rows[2:]] == ["target only", "chance"]
 
 
@@ -214,10 +214,10 @@ def test_what_is_not_there_is_left_out():
     ]
     headings = Page(full_page()).headings
     assert [heading for heading in headings if heading in every] == every
-    bare = Page(render_report(example_results(versions={})))
+    bare = Page(render_report([(example_results(versions={}), None)]))
     assert bare.headings[1:] == ["Results", "Settings"]
     assert "svg" not in [tag for tag, _ in bare.tags]
-    learned = Page(render_report(example_results(), [one for one in example_curves() if "loss" not in one]))
+    learned = Page(render_report([(example_results(), None)], [one for one in example_curves() if "loss" not in one]))
     assert "Validation score" in learned.text
     assert "Learning rate" not in learned.text
 
@@ -252,7 +252,7 @@ def test_queries_keep_their_language():
     ],
 )
 def test_odd_curves_are_drawn(curves):
-    html = render_report(example_results(), curves)
+    html = render_report([(example_results(), None)], curves)
     assert ("<svg" in html) == ("other" not in curves[0])
     assert len(html) < 300_000
 
@@ -267,7 +267,7 @@ def test_small_collections_are_drawn(captions, videos):
         scores, compute_ranks(scores, owners), owners,
         texts=names[:captions], caption_ids=names[:captions], video_ids=names[:videos], language="en",
     )  # fmt: skip
-    html = render_report(example_results(), queries=queries)
+    html = render_report([(example_results(), queries)])
     assert html.count("<svg") == 3
     assert ("no caption" in html) == (captions < videos)
 
@@ -293,15 +293,15 @@ def test_best_and_worst_queries():
 
 def test_report_is_written_whole(tmp_path):
     path = tmp_path / "run" / "report.html"
-    write_report(path, example_results(), example_curves(), example_queries())
+    write_report(path, [(example_results(), example_queries())], example_curves())
     first = path.read_bytes()
     assert first.decode().rstrip().endswith("</html>")
     assert first.startswith(b"<!doctype html>")
-    write_report(path, example_results(), example_curves(), example_queries())
+    write_report(path, [(example_results(), example_queries())], example_curves())
     assert path.read_bytes() == first
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
     with pytest.raises(UserError, match="cannot be written"):
-        write_report(path / "report.html", example_results())
+        write_report(path / "report.html", [(example_results(), None)])
 
 
 def printed_table(width: int, *results: Results) -> str:

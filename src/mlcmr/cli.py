@@ -101,7 +101,7 @@ def _evaluate(parser: ArgumentParser, parsed: Namespace) -> int:
     from mlcmr.evaluation.table import ResultsTable
 
     changed = {name: parsed[name] for name in ("rootpath", "collection", "feature") if parsed[name]}
-    results = evaluate_run(
+    evaluations = evaluate_run(
         parsed.run,
         changed,
         targets=parsed.target,
@@ -109,6 +109,7 @@ def _evaluate(parser: ArgumentParser, parsed: Namespace) -> int:
         fusion_weight=parsed.fusion_weight,
         device=parsed.device,
     )
+    results = [evaluation.results for evaluation in evaluations]
     if parsed.json:
         print(json.dumps([one.to_dict() for one in results], indent=2, ensure_ascii=False))
         return 0

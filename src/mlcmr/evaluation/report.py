@@ -40,41 +40,43 @@ class Drawing:
 
 def write_report(
     path: str | os.PathLike[str],
-    results: Results,
+    evaluations: Sequence[tuple[Results, RankedQueries | None]],
     curves: Sequence[Mapping[str, Any]] = (),
-    queries: RankedQueries | None = None,
 ) -> None:
-    """Writes the report of one evaluation, whole or not at all.
+    """Writes the report of one or more evaluations of a run, whole or not at all.
 
     Args:
         path: the HTML file.
-        results: what was measured.
+        evaluations: what was measured, and the ranks with some queries to look at.
         curves: the records of the run's metrics.jsonl: training records with `step`, `loss`, `lr` and the
             terms of the loss, validation records with `epoch`, `val/score` and `val/<language>`.
-        queries: the ranks and some queries to look at.
 
     Raises:
         UserError: the file cannot be written.
     """
-    write_text(path, render_report(results, curves, queries))
+    write_text(path, render_report(evaluations, curves))
 
 
 def render_report(
-    results: Results,
+    evaluations: Sequence[tuple[Results, RankedQueries | None]],
     curves: Sequence[Mapping[str, Any]] = (),
-    queries: RankedQueries | None = None,
 ) -> str:
     """The page that `write_report` writes."""
     return _TEMPLATES.get_template("report.html.jinja").render(
-        results=results,
-        headline=_headline(results.main, results.chance),
+        evaluations=[
+            {
+                "results": results,
+                "headline": _headline(results.main, results.chance),
+                "rows": rows_of(results),
+                "settings": _settings(results),
+                "ranking": _ranking(queries) if queries else [],
+                "queries": queries,
+            }
+            for results, queries in evaluations
+        ],
         columns=COLUMNS,
-        rows=rows_of(results),
         printed=printed,
-        settings=_settings(results),
         learning=_learning(curves),
-        ranking=_ranking(queries) if queries else [],
-        queries=queries,
     )
 
 

@@ -7,45 +7,45 @@ so a sentence is always translated the same.
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 
-# The first translation is the usual one, the second the wrong sense.
+# The usual translation, and after the stroke the wrong sense.
 ENGLISH_TO_CHINESE: dict[str, str] = {
-    "a": "一个", "an": "一个", "the": "该 这", "there is": "有 那里是", "that": "那", "we see": "我们看到",
-    "you can see": "你可以看到", "the clip shows": "剪辑显示 夹子显示", "is": "是", "and": "和", "it": "它",
-    "on a light background": "在浅色背景上 在轻的背景上", "on a bright background": "在明亮的背景上",
-    "on a dark background": "在黑暗的背景上", "against a dark background": "对着黑暗的背景 反对黑暗背景",
-    "both are": "两者都是", "bigger than": "大于 比较大比", "smaller than": "小于 比较小比",
-    "small": "小", "little": "小 少", "big": "大", "large": "大 大型",
-    "red": "红色", "orange": "橙色 橘子", "yellow": "黄色", "green": "绿色", "turquoise": "绿松石色 绿松石",
-    "cyan": "青色", "blue": "蓝色 忧郁", "purple": "紫色", "violet": "紫色 紫罗兰", "pink": "粉红色",
-    "circle": "圆形 圈子", "disc": "圆盘 光盘", "square": "正方形 广场", "triangle": "三角形",
-    "star": "星星 明星", "ring": "圆环 戒指", "hoop": "环 箍", "diamond": "菱形 钻石", "rhombus": "菱形",
-    "heart": "心 心脏", "crescent": "新月", "crescent moon": "新月",
-    "moves": "移动 动作", "moving": "移动 搬家", "slides": "滑动 幻灯片", "sliding": "滑动",
+    "a": "一个", "an": "一个", "the": "该/这", "there is": "有/那里是", "that": "那", "we see": "我们看到",
+    "you can see": "你可以看到", "the clip shows": "剪辑显示/夹子显示", "is": "是", "and": "和", "it": "它",
+    "on a light background": "在浅色背景上/在轻的背景上", "on a bright background": "在明亮的背景上",
+    "on a dark background": "在黑暗的背景上", "against a dark background": "对着黑暗的背景/反对黑暗背景",
+    "both are": "两者都是", "bigger than": "大于/比较大比", "smaller than": "小于/比较小比",
+    "small": "小", "little": "小/少", "big": "大", "large": "大/大型",
+    "red": "红色", "orange": "橙色/橘子", "yellow": "黄色", "green": "绿色", "turquoise": "绿松石色/绿松石",
+    "cyan": "青色", "blue": "蓝色/忧郁", "purple": "紫色", "violet": "紫色/紫罗兰", "pink": "粉红色",
+    "circle": "圆形/圈子", "disc": "圆盘/光盘", "square": "正方形/广场", "triangle": "三角形",
+    "star": "星星/明星", "ring": "圆环/戒指", "hoop": "环/箍", "diamond": "菱形/钻石", "rhombus": "菱形",
+    "heart": "心/心脏", "crescent": "新月", "crescent moon": "新月",
+    "moves": "移动/动作", "moving": "移动/搬家", "slides": "滑动/幻灯片", "sliding": "滑动",
     "glides": "滑行", "gliding": "滑行", "drifts": "漂移", "drifting": "漂移", "rises": "上升",
-    "rising": "上升", "floats": "漂浮 花车", "floating": "漂浮", "sinks": "下沉 水槽", "sinking": "下沉",
-    "to the left": "到左边", "to the right": "到右边 向正确", "from right to left": "从右到左",
+    "rising": "上升", "floats": "漂浮/花车", "floating": "漂浮", "sinks": "下沉/水槽", "sinking": "下沉",
+    "to the left": "到左边", "to the right": "到右边/向正确", "from right to left": "从右到左",
     "from left to right": "从左到右", "leftwards": "向左", "rightwards": "向右", "up": "向上",
     "upwards": "向上", "to the top": "到顶部", "down": "向下", "downwards": "向下", "to the bottom": "到底部",
     "goes": "去", "going": "去", "travels": "旅行", "travelling": "旅行", "in a circle": "在一个圆圈里",
     "round in a circle": "绕一个圆圈", "along a circle": "沿着一个圆圈",
-    "bounces": "弹跳 反弹", "bouncing": "弹跳 反弹", "hops": "跳 啤酒花", "hopping": "跳", "jumps": "跳跃",
-    "jumping": "跳跃", "up and down": "上下", "swings": "摆动 秋千", "swinging": "摆动", "sways": "摇摆",
+    "bounces": "弹跳/反弹", "bouncing": "弹跳/反弹", "hops": "跳/啤酒花", "hopping": "跳", "jumps": "跳跃",
+    "jumping": "跳跃", "up and down": "上下", "swings": "摆动/秋千", "swinging": "摆动", "sways": "摇摆",
     "swaying": "摇摆", "from side to side": "从一边到另一边", "left and right": "左和右",
-    "back and forth": "来回", "grows": "生长", "growing": "生长", "gets": "变得 得到", "getting": "变得 得到",
-    "becomes": "变得 成为", "becoming": "变得 成为", "bigger and bigger": "越来越大", "larger": "更大",
-    "shrinks": "收缩 缩水", "shrinking": "收缩 缩水", "smaller and smaller": "越来越小", "smaller": "更小",
-    "blinks": "闪烁 眨眼", "blinking": "闪烁 眨眼", "flashes": "闪光", "flashing": "闪光",
-    "on and off": "断断续续 开和关", "stays": "停留", "staying": "停留", "still": "静止 仍然",
+    "back and forth": "来回", "grows": "生长", "growing": "生长", "gets": "变得/得到", "getting": "变得/得到",
+    "becomes": "变得/成为", "becoming": "变得/成为", "bigger and bigger": "越来越大", "larger": "更大",
+    "shrinks": "收缩/缩水", "shrinking": "收缩/缩水", "smaller and smaller": "越来越小", "smaller": "更小",
+    "blinks": "闪烁/眨眼", "blinking": "闪烁/眨眼", "flashes": "闪光", "flashing": "闪光",
+    "on and off": "断断续续/开和关", "stays": "停留", "staying": "停留", "still": "静止/仍然",
     "rests": "休息", "resting": "休息", "in one place": "在一个地方", "does not move": "不移动",
-    "not moving": "不移动", "lies": "位于 谎言", "lying": "位于 撒谎", "sits": "坐", "sitting": "坐",
+    "not moving": "不移动", "lies": "位于/谎言", "lying": "位于/撒谎", "sits": "坐", "sitting": "坐",
     "stands": "站", "standing": "站", "above": "上方", "below": "下方", "under": "下面",
-    "to the left of": "左边的", "to the right of": "右边的", "left of": "左边", "right of": "右边 权利",
-    "follows": "跟随 如下", "following": "跟随 以下", "chases": "追逐", "chasing": "追逐", "behind": "后面",
-    "passes": "经过 通行证", "passing": "经过 逝世", "past": "经过 过去", "circles": "盘旋 圈子",
-    "circling": "盘旋", "around": "周围", "orbits": "环绕 轨道", "orbiting": "环绕",
-    "approaches": "接近 方法", "approaching": "接近", "towards": "朝向", "comes": "来", "coming": "来",
+    "to the left of": "左边的", "to the right of": "右边的", "left of": "左边", "right of": "右边/权利",
+    "follows": "跟随/如下", "following": "跟随/以下", "chases": "追逐", "chasing": "追逐", "behind": "后面",
+    "passes": "经过/通行证", "passing": "经过/逝世", "past": "经过/过去", "circles": "盘旋/圈子",
+    "circling": "盘旋", "around": "周围", "orbits": "环绕/轨道", "orbiting": "环绕",
+    "approaches": "接近/方法", "approaching": "接近", "towards": "朝向", "comes": "来", "coming": "来",
     "closer to": "更靠近", "away from": "远离", "retreats": "撤退", "retreating": "撤退", "from": "从",
     ",": "，", ";": "；", ".": "。",
 }  # fmt: skip
@@ -79,42 +79,39 @@ CHINESE_TO_ENGLISH: dict[str, str] = {
     "在": "in/at", "位于": "located", "上方": "above", "下方": "below", "左边": "left", "右边": "right",
     "左侧": "left side", "右侧": "right side", "跟着": "follow/with", "跟在": "follow in", "后面": "behind/back",
     "追着": "chase", "经过": "pass/after", "从": "from", "旁边": "beside/next to", "移过": "move over",
-    "绕着": "around", "转圈": "turn circles", "围着": "surround", "转": "turn", "环绕": "surround",
+    "绕着": "around", "转圈": "turn circles", "围着": "surround", "转": "turn", "环绕": "surround", "绕": "around",
     "朝": "toward/dynasty", "靠近": "near", "慢慢靠近": "slowly near", "向": "to", "渐渐远离": "gradually far away",
     "移开": "move away", "慢慢离开": "slowly leave", "，": ",", "。": ".",
 }  # fmt: skip
 
 _WRONG = 0.15
-_LOST = 0.03
+_LOST = 0.02
 
 
 def english_to_chinese(text: str) -> str:
     """Translates a caption of the sample."""
-    return "".join(_translate(text.lower(), _ENGLISH, lambda found: ENGLISH_TO_CHINESE[found].split(" ")))
+    return "".join(_translated(text.lower(), _ENGLISH_PHRASE, ENGLISH_TO_CHINESE)).lstrip("，")
 
 
 def chinese_to_english(text: str) -> str:
     """Translates a caption of the sample."""
-    words = " ".join(_translate(text, _CHINESE, lambda found: CHINESE_TO_ENGLISH[found].split("/")))
-    sentence = re.sub(r" +([,.])", r"\1", " ".join(words.split()))
+    words = " ".join(filter(None, _translated(text, _CHINESE_PHRASE, CHINESE_TO_ENGLISH)))
+    sentence = re.sub(r" +([,.])", r"\1", words).lstrip(", ")
     return sentence[:1].upper() + sentence[1:]
 
 
-def _translate(text: str, phrases: re.Pattern[str], senses: Callable[[str], list[str]]) -> list[str]:
+def _translated(text: str, phrase: re.Pattern[str], senses: dict[str, str]) -> Iterator[str]:
     rng = random.Random(text)  # noqa: S311
-    translated = []
-    for found in phrases.findall(text):
-        usual, *wrong = senses(found)
+    for found in phrase.findall(text):
+        usual, *wrong = senses[found].split("/")
         chance = rng.random()
-        if chance > _LOST or not found.isalpha():
-            translated.append(wrong[0] if wrong and chance > 1 - _WRONG else usual)
-    return translated
+        if chance > _LOST or not found[0].isalpha():
+            yield wrong[0] if wrong and chance > 1 - _WRONG else usual
 
 
-def _longest_first(table: dict[str, str], boundary: str) -> re.Pattern[str]:
-    phrases = sorted(table, key=len, reverse=True)
-    return re.compile("|".join(f"{boundary}{re.escape(phrase)}{boundary}" for phrase in phrases))
+def _longest_first(table: dict[str, str]) -> str:
+    return "|".join(re.escape(phrase) for phrase in sorted(table, key=len, reverse=True))
 
 
-_ENGLISH = _longest_first(ENGLISH_TO_CHINESE, r"(?:\b|(?=\W))")
-_CHINESE = _longest_first(CHINESE_TO_ENGLISH, "")
+_ENGLISH_PHRASE = re.compile(rf"\b(?:{_longest_first(ENGLISH_TO_CHINESE)})\b|[,;.]")
+_CHINESE_PHRASE = re.compile(_longest_first(CHINESE_TO_ENGLISH))
