@@ -62,21 +62,13 @@ def open_collection(rootpath: str | os.PathLike[str], name: str) -> Collection:
     root = Path(rootpath).expanduser()
     others = next((names for names in _SAME_COLLECTION if name in names), ())
     names = [name, *(other for other in others if other != name)]
-    folder = next((root / candidate for candidate in names if (root / candidate).is_dir()), None)
+    folder = next((root / candidate for candidate in names if (root / candidate / "TextData").is_dir()), None)
     if folder is None:
         there = sorted(path.name for path in root.glob("*/") if (path / "TextData").is_dir())
         raise UserError(
             f"{root / name}: no such collection; there is {', '.join(there) or 'none'} in {root} (--rootpath)"
         )
-    text = folder / "TextData"
+    files = [path.name for path in (folder / "TextData").glob("*.caption.txt")]
     prefixes = [folder.name, *names]
-    prefix = next(
-        (
-            p
-            for p in prefixes
-            for split in ("train", "val", "test")
-            if any(text.glob(f"{p}{split}*.caption.txt"))
-        ),
-        folder.name,
-    )
-    return Collection(folder, prefix)
+    begun = (p for p in prefixes for split in SPLITS if any(file.startswith(p + split) for file in files))
+    return Collection(folder, next(begun, folder.name))

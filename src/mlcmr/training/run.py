@@ -69,6 +69,9 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         UserError: another process trains there, or the folder holds a run with other settings.
     """
     run = Run(Path(config.run).expanduser())
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # Lightning starts the command once more per device
+        yield run
+        return
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         lock = (run.folder / ".lock").open("w")

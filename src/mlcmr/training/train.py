@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -42,7 +43,9 @@ def train(config: TrainConfig) -> Run:
             is not a number; what was saved before stays.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with open_run(config) as run, Display() as display:
+    with open_run(config) as run, Display() as display, warnings.catch_warnings():
+        # Lightning's use of a class that torch deprecates: nothing that a user could mend.
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         _fit(config, run, display)
     return run
 

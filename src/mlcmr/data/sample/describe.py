@@ -38,9 +38,12 @@ def describe(frames: Frames) -> Numbers:
         frames × DIMENSION, of the order of 1.
     """
     count, height, width, _ = frames.shape
-    pixels = frames.astype(np.float32) / 255
+    pixels = frames.astype(np.float32)
+    pixels /= 255
     pixels -= np.median(pixels[:, ::4, ::4].reshape(count, -1, 3), axis=1)[:, None, None]
-    cells = pixels.reshape(count, GRID, height // GRID, GRID, width // GRID, 3).mean(axis=(2, 4))
+    # One axis after the other: many times as fast as both at once.
+    cells = pixels.reshape(count, GRID, height // GRID, width, 3).mean(axis=2)
+    cells = cells.reshape(count, GRID, GRID, width // GRID, 3).mean(axis=3)
     hues = _hues(pixels)
     return np.concatenate([4 * cells.reshape(count, -1), hues.reshape(count, -1)], axis=1, dtype=np.float32)
 

@@ -57,7 +57,9 @@ def draw(scene: Scene, seed: str) -> Frames:
         tilt = rng.uniform(-0.12, 0.12)
         for picture, (x, y, radius) in zip(canvas, track, strict=True):
             if radius > 0:
-                picture += _cover(thing.kind, tilt, x, y, radius) * (colour - picture)
+                left, right, top, bottom = _box(x, y, 1.25 * radius + 1)
+                part = picture[top:bottom, left:right]
+                part += _cover(thing.kind, tilt, radius, x - left, y - top, part.shape) * (colour - part)
     noise = np.random.default_rng(rng.getrandbits(64)).standard_normal(canvas.shape[:3], np.float32)
     return np.clip(canvas + 2 * noise[..., None] + 0.5, 0, 255).astype(np.uint8)
 
@@ -70,9 +72,17 @@ def _ground(ground: Ground, rng: random.Random) -> NDArray[np.float32]:
     return (rng.uniform(*_SHADES[ground]) + slope[..., None] + tint).astype(np.float32)
 
 
-def _cover(kind: Kind, tilt: float, x: float, y: float, radius: float) -> NDArray[np.float32]:
-    """How much of each pixel a shape covers, 0 … 1: SIDE × SIDE × 1."""
-    mask = Image.new("L", (SIDE * _OVERSAMPLING, SIDE * _OVERSAMPLING))
+def _box(x: float, y: float, reach: float) -> list[int]:
+    """The pixels of the picture around a point: left, right, top, bottom."""
+    ends = x - reach, x + reach, y - reach, y + reach
+    return [min(max(math.floor(end), 0), SIDE) for end in ends]
+
+
+def _cover(
+    kind: Kind, tilt: float, radius: float, x: float, y: float, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """How much of each pixel a shape with its centre at (x, y) covers, 0 … 1: height × width × 1."""
+    mask = Image.new("L", (shape[1] * _OVERSAMPLING, shape[0] * _OVERSAMPLING))
     turn = np.array([[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]])
     pen = ImageDraw.Draw(mask)
     for outline, ink in _SHAPES[kind]:

@@ -1,0 +1,47 @@
+# `make demo` shows the whole thing on a fresh machine; `make test` runs the tests. `make help` lists the rest.
+PYTHON ?= python3
+VENV   ?= .venv
+DEMO   ?= demo
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs wheel benchmark clean
+
+help: ## List the targets.
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+demo: $(VENV)/.installed ## Draw the sample collection, train on it, evaluate; under six minutes after the installation.
+	test -f $(DEMO)/sample/manifest.json || $(BIN)/mlcmr sample $(DEMO)
+	$(BIN)/mlcmr train configs/sample/parallel.yaml --rootpath $(DEMO) --run $(DEMO)/run
+	$(BIN)/mlcmr evaluate $(DEMO)/run
+
+test: $(VENV)/.dev ## Run the tests.
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.dev ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev ## Build the documentation into docs/_build.
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+
+wheel: $(VENV)/.dev ## Build the wheel into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --wheel
+
+benchmark: $(VENV)/.dev ## Measure speed and memory against the published code's figures.
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what these targets made.
+	rm -rf $(VENV) $(DEMO) dist docs/_build
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt -e '.[video]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	touch $@
