@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import (
+    ActionConfigFile,
+    ArgumentError,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    set_parsing_settings,
+)
 
 from mlcmr import __version__
 from mlcmr.errors import UserError
@@ -20,7 +27,7 @@ first steps:
   mlcmr evaluate runs/sample-parallel     the table, results.json and report.html
 
 completion:
-  eval "$(mlcmr --print_shtab bash)"      or zsh
+  eval "$(mlcmr --print-completion shtab-bash)"      or shtab-zsh
 """
 RECIPES = Path(__file__).parent / "configs"  # where a wheel keeps them; a checkout has them in configs/
 
@@ -94,7 +101,7 @@ def _evaluate_parser(parser: ArgumentParser) -> None:
     parser.add_argument("--json", type=bool, default=False, nargs="?", const=True, help="Print JSON.")
 
 
-def _evaluate(parser: ArgumentParser, parsed: Namespace) -> int:
+def _evaluate(_: ArgumentParser, parsed: Namespace) -> int:
     from rich.console import Console
 
     from mlcmr.evaluation.evaluate import evaluate_run
@@ -127,7 +134,7 @@ def _check_parser(parser: ArgumentParser) -> None:
     parser.add_argument("--feature", type=str | None, help="Check this feature only.")
 
 
-def _check(parser: ArgumentParser, parsed: Namespace) -> int:
+def _check(_: ArgumentParser, parsed: Namespace) -> int:
     from mlcmr.data.check import check_collection, print_report
     from mlcmr.display import Display
 
@@ -322,6 +329,7 @@ _COMMANDS = {
 
 
 def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    set_parsing_settings(add_print_completion_argument=True)
     parser = ArgumentParser(
         prog="mlcmr",
         description="Find videos with a sentence in any language: train, evaluate and serve MLCMR.",

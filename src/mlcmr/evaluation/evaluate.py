@@ -127,7 +127,7 @@ def evaluate(
     encoded = encode_queries(model, features, queries, batch_size=batch_size, work=work)
     weight = scenario.fusion_weight if fusion_weight is None else fusion_weight
     return [
-        _measure(one, data, split, target, weight, about or {})
+        _measure(one, data, weight, {"split": split, "target": target, **(about or {})})
         for one, target in zip(encoded, targets, strict=True)
     ]
 
@@ -135,8 +135,6 @@ def evaluate(
 def _measure(
     encoded: EncodedQueries,
     data: DataConfig,
-    split: str,
-    target: str,
     weight: float,
     about: Mapping[str, Any],
 ) -> Evaluation:
@@ -149,8 +147,6 @@ def _measure(
     results = Results(
         collection=data.collection,
         feature=data.feature,
-        split=split,
-        target=target,
         scenario=data.scenario,
         queries=len(captions),
         videos=len(encoded.video_ids),
@@ -160,7 +156,7 @@ def _measure(
         chance=chance(owners, len(encoded.video_ids)),
         fused=ranks.metrics() if fusing else None,
         fusion_weight=weight if fusing else None,
-        published=published_results(data, split, target),
+        published=published_results(data, about["split"], about["target"]),
         **about,
     )
     picked = pick_queries(
@@ -170,7 +166,7 @@ def _measure(
         texts=captions.texts,
         caption_ids=captions.ids,
         video_ids=encoded.video_ids,
-        language=target,
+        language=about["target"],
     )
     return Evaluation(results, picked)
 

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 
 import lightning.pytorch as pl
@@ -12,7 +13,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from mlcmr.data.batches import EpochSampler, PairDataset, pair_loader
-from mlcmr.data.scenario import TrainingPairs, read_training_pairs, read_validation
+from mlcmr.data.features import FrameFeatures
+from mlcmr.data.scenario import Queries, TrainingPairs, read_training_pairs, read_validation
 from mlcmr.display import Display
 from mlcmr.errors import UserError
 from mlcmr.model.checkpoint import load_weights
@@ -43,11 +45,20 @@ def train(config: TrainConfig) -> Run:
             is not a number; what was saved before stays.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with open_run(config) as run, Display() as display, warnings.catch_warnings():
+    with Display() as display, warnings.catch_warnings():
         # Lightning's use of a class that torch deprecates: nothing that a user could mend.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        _fit(config, run, display)
+        data = _read(config, display)
+        with open_run(config) as run:
+            _fit(config, run, data, display)
     return run
+
+
+@dataclass(frozen=True)
+class _Data:
+    features: FrameFeatures
+    pairs: TrainingPairs
+    validation: list[Queries]
 
 
 def build_model(config: TrainConfig, pairs: TrainingPairs, feature_size: int) -> MLCMR:
@@ -66,15 +77,19 @@ def build_model(config: TrainConfig, pairs: TrainingPairs, feature_size: int) ->
     return MLCMR(config.model, feature_size, transformer, tokenizer)
 
 
-def _fit(config: TrainConfig, run: Run, display: Display) -> None:
+def _read(config: TrainConfig, display: Display) -> _Data:
+    """Reads all that training needs, so that nothing is written before it is known to be there."""
     collection = config.open_collection()
     scenario = config.as_scenario()
     features = collection.open_features(config.feature)
     pairs = read_training_pairs(collection, scenario, config.missing_captions)
     if pairs.skipped:
         display.say(f"left out {pairs.skipped:,} training examples that lack a caption in some language")
-    validation = read_validation(collection, scenario, config.validation_split)
-    model = build_model(config, pairs, features.dimension)
+    return _Data(features, pairs, read_validation(collection, scenario, config.validation_split))
+
+
+def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
+    model = build_model(config, data.pairs, data.features.dimension)
     state = read_state(run.state) if run.state.exists() else None
     if state:
         load_weights(model, state.model, str(run.state))
@@ -87,9 +102,8 @@ def _fit(config: TrainConfig, run: Run, display: Display) -> None:
             f"{run.folder} is trained already: {progress.epoch} epochs; remove the folder to begin again"
         )
         return
-    dataset = PairDataset(
-        pairs, features, model.text_encoder.tokenize, model.text_encoder.mask_id, config.seed
-    )
+    text = model.text_encoder
+    dataset = PairDataset(data.pairs, data.features, text.tokenize, text.mask_id, config.seed)
     metrics = MetricsFile(run.metrics, state.metrics_bytes if state else 0)
     batches = math.ceil(len(dataset) / config.batch_size)
     trainer = pl.Trainer(
@@ -105,7 +119,7 @@ def _fit(config: TrainConfig, run: Run, display: Display) -> None:
         logger=TensorBoardLogger(run.folder, "tensorboard", version="", purge_step=progress.step),
         callbacks=[
             Record(metrics, config.log_every),
-            Validate(validation, features, metrics, run.model, display.work),
+            Validate(data.validation, data.features, metrics, run.model, display.work),
             ProgressBar(display, config.epochs, batches),
             SaveState(run.state, metrics, config.checkpoint_minutes),
         ],
@@ -123,9 +137,10 @@ def _fit(config: TrainConfig, run: Run, display: Display) -> None:
     )
     model.train()
     with _memory_errors(config):
-        trainer.fit(module, loader)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(module, loader)
+        except SystemExit as error:  # how Lightning ends after Ctrl-C
+            raise KeyboardInterrupt from error
 
 
 @contextmanager

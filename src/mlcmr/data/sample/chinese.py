@@ -6,7 +6,6 @@ from mlcmr.data.sample.telling import Chooser, Telling, comparison
 from mlcmr.data.sample.world import Action, Colour, Ground, Kind, Scene, Size
 
 
-
 class Noun(NamedTuple):
     """A noun and its measure word."""
 

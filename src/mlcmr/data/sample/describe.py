@@ -38,9 +38,9 @@ def describe(frames: Frames) -> Numbers:
         frames × DIMENSION, of the order of 1.
     """
     count, height, width, _ = frames.shape
-    pixels = frames.astype(np.float32)
+    ground = np.median(frames[:, ::4, ::4].reshape(count, -1, 3), axis=1)
+    pixels = np.subtract(frames, ground[:, None, None], dtype=np.float32)
     pixels /= 255
-    pixels -= np.median(pixels[:, ::4, ::4].reshape(count, -1, 3), axis=1)[:, None, None]
     # One axis after the other: many times as fast as both at once.
     cells = pixels.reshape(count, GRID, height // GRID, width, 3).mean(axis=2)
     cells = cells.reshape(count, GRID, GRID, width // GRID, 3).mean(axis=3)

@@ -61,7 +61,9 @@ def draw(scene: Scene, seed: str) -> Frames:
                 part = picture[top:bottom, left:right]
                 part += _cover(thing.kind, tilt, radius, x - left, y - top, part.shape) * (colour - part)
     noise = np.random.default_rng(rng.getrandbits(64)).standard_normal(canvas.shape[:3], np.float32)
-    return np.clip(canvas + 2 * noise[..., None] + 0.5, 0, 255).astype(np.uint8)
+    noise *= 2
+    canvas += noise[..., None]
+    return canvas.round(out=canvas).clip(0, 255, out=canvas).astype(np.uint8)
 
 
 def _ground(ground: Ground, rng: random.Random) -> NDArray[np.float32]:

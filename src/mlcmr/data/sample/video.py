@@ -16,6 +16,13 @@ except ImportError as error:
 FPS = 8
 """Frames per second."""
 
+# With more than one thread, or with what it computes faster on some processors, x264 does not write the same
+# bytes each time.
+_OPTIONS = {
+    "libx264": {"crf": "20", "preset": "veryfast", "x264-params": "cpu-independent=1"},
+    "mpeg4": {"qscale": "3"},
+}
+
 Frames = NDArray[np.uint8]
 """RGB: frames × height × width × 3."""
 
@@ -27,9 +34,8 @@ def write_video(path: Path, frames: Frames) -> None:
         stream = container.add_stream(codec, rate=FPS)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        # With more than one thread, x264 does not write the same bytes each time.
         stream.codec_context.thread_count = 1
-        stream.options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
+        stream.options = _OPTIONS[codec]
         reformatter = VideoReformatter()
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")

@@ -1,0 +1,1 @@
+"""How fast the work is, beside what the published code took: `python -m benchmarks --help`."""

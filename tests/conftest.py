@@ -1,0 +1,22 @@
+"""What all tests share: one thread, no network, and the reference data beside the checkout where it is there."""
+
+import os
+from pathlib import Path
+
+# Before anything imports torch or the hub's client; the programs that tests start inherit it too.
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the published code's arrays and with real data, beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the reference data in ../shared")
+    return SHARED

@@ -1,0 +1,96 @@
+"""`mlcmr` in processes of their own that tests can kill.
+
+They are forked from a server that has imported everything, so that one takes a fraction of a second, and not
+the seconds that importing torch takes.
+"""
+
+import multiprocessing
+import os
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from time import monotonic, sleep
+
+TIMEOUT = 120.0  # seconds
+
+
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["processes", "mlcmr.cli", "mlcmr.training.train"])
+    return context
+
+
+@dataclass
+class Command:
+    """A command that runs."""
+
+    process: ForkServerProcess
+    log: Path
+
+    def kill(self) -> None:
+        """What `kill -9` does."""
+        self.process.kill()
+        self.process.join(TIMEOUT)
+
+    def wait(self) -> int:
+        """The exit status."""
+        self.process.join(TIMEOUT)
+        status = self.process.exitcode
+        assert status is not None, f"still running: {self.output}"
+        return status
+
+    def wait_until(self, condition: Callable[[], bool]) -> bool:
+        """Whether the condition came true before the command ended."""
+        end = monotonic() + TIMEOUT
+        while self.process.is_alive():
+            if condition():
+                return True
+            assert monotonic() < end, f"nothing happened: {self.output}"
+            sleep(0.0005)
+        return False
+
+    @property
+    def output(self) -> str:
+        """What it printed, on both streams."""
+        return self.log.read_text(encoding="utf-8")
+
+    @property
+    def lines(self) -> list[str]:
+        return self.output.splitlines()
+
+
+def start(words: Sequence[str | Path], log: Path, *, largest_file: int | None = None) -> Command:
+    """Starts `mlcmr <words>`.
+
+    Args:
+        words: Its arguments.
+        log: Where its output goes.
+        largest_file: Files cannot grow beyond this many bytes, as if the disk were full.
+    """
+    process = _server().Process(target=_main, args=([str(word) for word in words], str(log), largest_file))
+    process.start()
+    return Command(process, log)
+
+
+def run(words: Sequence[str | Path], log: Path, *, largest_file: int | None = None) -> Command:
+    """Runs `mlcmr <words>` to its end."""
+    command = start(words, log, largest_file=largest_file)
+    command.wait()
+    return command
+
+
+def _main(words: list[str], log: str, largest_file: int | None) -> None:
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    import torch
+
+    from mlcmr.cli import main
+
+    torch.set_num_threads(1)
+    sys.exit(main(words))

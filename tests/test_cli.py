@@ -1,0 +1,133 @@
+"""The command line: help, completion, clear errors, and nothing heavy imported for nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mlcmr.cli import main
+
+COMMANDS = ["train", "evaluate", "check", "features", "sample", "import-checkpoint"]
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--help"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_example(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    assert exit_.value.code == 0
+    assert f"mlcmr {command} " in capsys.readouterr().out
+
+
+def test_without_a_command_help_is_shown(capsys):
+    assert main([]) == 0
+    assert "first steps" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import sys
+from mlcmr.cli import main
+for words in (["--help"], ["train", "--help"]):
+    try:
+        main(words)
+    except SystemExit:
+        pass
+heavy = [name for name in ("torch", "transformers", "lightning", "matplotlib", "av") if name in sys.modules]
+print(heavy, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(shell, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([f"--print-completion=shtab-{shell}"])
+    assert not exit_.value.code
+    assert "import-checkpoint" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["nonsense"], "nonsense"),
+        (["train", "--epochs", "many"], "epochs"),
+        (["train", "--nonsense", "1"], "nonsense"),
+        (["train", "no/such/recipe.yaml"], "no/such/recipe.yaml: no such recipe"),
+        (["train", "--rootpath", "no/such/root"], "no/such/root/vatex: no such collection"),
+        (["evaluate", "no/such/run"], "no/such/run/config.yaml: no such file"),
+        (["check", "no/such/collection"], "no/such/collection: no such folder"),
+        (["features", "join", "no/such/feature", "target"], "no/such/feature"),
+        (["import-checkpoint", "no.pth.tar", "--to", "model"], "no.pth.tar: no such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(words, part, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+    assert error.startswith("mlcmr: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_with_an_unknown_setting(capsys, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("colection: vatex\n")
+    assert main(["train", str(recipe)]) == 2
+    assert "colection" in capsys.readouterr().err
+
+
+def test_dashes_are_as_good_as_underscores(capsys, tmp_path):
+    for spelling in ("--fusion-weight", "--fusion_weight"):
+        assert main(["evaluate", str(tmp_path), spelling, "heavy"]) == 2
+        assert "fusion_weight" in capsys.readouterr().err
+
+
+def test_features_round_trip(tmp_path, capsys):
+    lines = tmp_path / "features.txt"
+    lines.write_text("clip_0 1 2 3\nclip_1 4 5 6\nother_0 7 8 9\n")
+    folder, arrays, back = (str(tmp_path / name) for name in ("feature", "arrays.npz", "again"))
+    assert main(["features", "from-text", str(lines), folder]) == 0
+    assert "2 videos, 3 frames × 3" in capsys.readouterr().out
+    assert main(["features", "to-arrays", folder, arrays]) == 0
+    assert main(["features", "from-arrays", arrays, back]) == 0
+    assert (tmp_path / "again" / "feature.bin").read_bytes() == (
+        tmp_path / "feature" / "feature.bin"
+    ).read_bytes()
+    assert main(["features", "from-text", str(lines), folder]) == 2  # never overwritten
+
+
+def test_check_status_says_whether_there_are_problems(tmp_path, capsys):
+    collection = tmp_path / "mine"
+    text = collection / "TextData"
+    text.mkdir(parents=True)
+    (text / "minetrain.caption.txt").write_text("clip#enc#0 a dog\nclip#enc a cat\n")
+    assert main(["check", str(collection)]) == 2
+    assert "minetrain.caption.txt:2: caption id 'clip#enc' has 2 parts" in capsys.readouterr().out
+
+
+def test_every_option_of_a_recipe_is_printed(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "configs/vatex/parallel.yaml", "--print_config"])
+    printed = capsys.readouterr().out
+    assert "learning_rate" in printed
+    assert "i3d_kinetics" in printed
+
+
+def test_json_is_json(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("collection: vatex\n")
+    assert main(["evaluate", str(tmp_path), "--json"]) == 2  # no model: an error, and nothing on stdout
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(captured.out)

@@ -1,0 +1,166 @@
+"""The recipes load, say what they are, and the published command works as it is printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlcmr.cli import _parsers, _spelled
+from mlcmr.config import from_parsed
+from mlcmr.data.captions import write_captions
+from mlcmr.data.features import write_features
+from mlcmr.evaluation.published import PUBLISHED, published_results
+from mlcmr.training.config import TrainConfig
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "configs").glob("*/*.yaml"))
+
+
+def load(recipe: Path) -> TrainConfig:
+    parser, subparsers = _parsers()
+    parsed = parser.parse_args(_spelled(["train", str(recipe)]))
+    return from_parsed(TrainConfig, subparsers["train"], parsed.train)
+
+
+def header(recipe: Path) -> str:
+    return "".join(line for line in recipe.read_text().splitlines(keepends=True) if line.startswith("#"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_recipe(recipe):
+    """It loads, and its header has the command that runs it, with the run that it writes."""
+    config = load(recipe)
+    assert config.as_scenario().languages == ("en", "zh")
+    assert f"mlcmr train configs/{recipe.parent.name}/{recipe.name}" in header(recipe)
+    for run in re.findall(r"mlcmr evaluate (\S+)", header(recipe)):
+        assert run == config.run
+
+
+def test_every_published_row_has_its_recipe_and_its_numbers():
+    configs = {recipe: load(recipe) for recipe in RECIPES if recipe.parent.name != "sample"}
+    rows = set()
+    for recipe, config in configs.items():
+        for target in ("zh", "en"):
+            figures = published_results(config, "test", target)
+            if figures is None:
+                continue
+            rows.add((config.collection, config.feature, config.scenario, target))
+            line = next(line for line in header(recipe).splitlines() if line.startswith(f"#   {target}:"))
+            for direction in (figures.t2v, figures.v2t):
+                assert f"{direction.recall_1} / {direction.recall_5} / {direction.recall_10}" in line
+            assert f"SumR {figures.sum_recalls:.1f}" in line
+            assert f"--target {target}" in header(recipe)
+    assert rows == set(PUBLISHED)
+
+
+def test_published_settings():
+    """The defaults are the published ones; a recipe changes data, nothing else."""
+    for recipe in RECIPES:
+        if recipe.parent.name == "sample":
+            continue
+        config = load(recipe)
+        assert config.model == TrainConfig().model
+        assert config.loss == TrainConfig().loss
+        assert config.optimizer == TrainConfig().optimizer
+        assert (config.epochs, config.batch_size) == (50, 64)
+        assert config.validation_split == ("test" if recipe.parent.name == "msrvtt" else "val")
+
+
+def tiny_collection(root: Path, folder: str, name: str, feature: str) -> None:
+    """A collection in the published layout, with every file that any published scenario needs."""
+    rng = np.random.default_rng(0)
+    splits = {"train": range(8), "val": range(8, 12), "test": range(12, 16)}
+    write_features(
+        root / folder / "FeatureData" / feature,
+        [
+            ([f"video{v}_{i}" for i in range(3)], rng.normal(size=(3, 6)).astype(np.float32))
+            for v in range(16)
+        ],
+    )
+    files = {"": "enc", "_zh": "zh", "_google_enc2zh": "enc2zh", "_google_zhc2en": "zhc2en"}
+    for split, videos in splits.items():
+        for suffix, tag in files.items():
+            text = "a dog runs {}" if tag.endswith(("en", "enc")) else "一只狗在跑{}"
+            write_captions(
+                root / folder / "TextData" / f"{name}{split}{suffix}.caption.txt",
+                [(f"video{v}#{tag}#{k}", text.format(v * 2 + k)) for v in videos for k in range(2)],
+            )
+    write_captions(
+        root / folder / "TextData" / f"{name}train_half.caption.txt",
+        [
+            (f"video{v}#{'enc' if v % 2 else 'zh'}#{k}", f"dog {v}" if v % 2 else f"狗{v}")
+            for v in splits["train"]
+            for k in range(2)
+        ],
+    )
+
+
+SMALL = (
+    "--epochs 1 --batch_size 8 --model.embedding_size 16 --model.video.gru_size 8 --model.video.filters 8 "
+    "--model.text.trained_layers all --model.text.new.layers 1 --model.text.new.hidden_size 16 "
+    "--model.text.new.heads 2 --model.text.new.vocabulary 200"
+)
+
+
+ENVIRONMENT = {
+    **os.environ,
+    "MLCMR_OPTIONS": SMALL,
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+}
+
+
+def do_all(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "do_all.sh"), *words], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "words"),
+    [
+        ("vatex", "vatex", "vatex i3d_kinetics parallel human_label zh"),
+        ("VATEX", "vatex", "vatex i3d_kinetics parallel translate en"),
+        ("vatex", "vatex", "vatex i3d_kinetics unparallel human_label en"),
+        ("msrvtt", "msrvtt10kyu", "msrvtt10k resnext101-resnet152 parallel translate zh"),
+    ],
+)
+def test_the_published_command(tmp_path, folder, name, words):
+    """It trains, tests, prints the table and the command that tests again, which works too."""
+    tiny_collection(tmp_path, folder, name, words.split()[1])
+    done = do_all(*words.split(), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "SumR" in done.stdout
+    again = next(line for line in done.stdout.splitlines() if line.startswith("test again: "))
+    assert [path.name for path in tmp_path.iterdir()] == [folder]  # the run lies in the collection's folder
+    run = again.split("evaluate ")[1].split()[0]
+    assert (Path(run) / "report.html").exists()
+    if words.endswith("human_label zh"):
+        repeated = subprocess.run(
+            again.removeprefix("test again: ").split(),
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert repeated.returncode == 0, repeated.stderr
+        assert "SumR" in repeated.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ("vatex i3d_kinetics parallel", "five or six words"),
+        ("vatex i3d_kinetics unparallel translate zh ROOT", "no scenario"),
+        ("vatex i3d_kinetics parallel human_label fr ROOT", "expected zh or en"),
+        ("vatex i3d_kinetics parallel human_label zh ROOT", "no such collection"),
+    ],
+)
+def test_the_published_command_with_bad_words(tmp_path, words, part):
+    done = do_all(*words.replace("ROOT", str(tmp_path)).split())
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert list(tmp_path.iterdir()) == []
