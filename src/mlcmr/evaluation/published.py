@@ -20,19 +20,19 @@ def published_results(data: DataConfig, split: str, target: str) -> RetrievalMet
 
 
 def _row(t2v: tuple[float, ...], v2t: tuple[float, ...], sum_recalls: float) -> RetrievalMetrics:
-    def direction(recalls: tuple[float, ...]) -> DirectionMetrics:
-        median, precision = recalls[3:] or (None, None)
-        return DirectionMetrics(*recalls[:3], median_rank=median, mean_precision=precision)
+    def direction(r1: float, r5: float, r10: float, *rest: float) -> DirectionMetrics:
+        median, precision = rest or (None, None)
+        return DirectionMetrics(r1, r5, r10, median_rank=median, mean_precision=precision)
 
     # The printed sum was added up before its parts were rounded.
-    return RetrievalMetrics(direction(t2v), direction(v2t), printed_sum=sum_recalls)
+    return RetrievalMetrics(direction(*t2v), direction(*v2t), printed_sum=sum_recalls)
 
 
 _VATEX = ("vatex", "i3d_kinetics")
 _MSRVTT = ("msrvtt10kyu", "resnext101-resnet152")
 
-# (collection, feature, scenario, target): R@1, R@5, R@10 and, where they were printed, MedR and mAP, of t2v and
-# of v2t; SumR.
+# (collection, feature, scenario, target): R@1, R@5, R@10 and, where they were printed, MedR and mAP, of t2v
+# and of v2t; SumR.
 PUBLISHED = {
     (*_VATEX, "parallel", "zh"): _row((36.9, 71.3, 80.6, 2, 52.13), (51.1, 79.1, 86.7, 1, 39.05), 405.9),
     (*_VATEX, "parallel", "en"): _row((39.6, 74.4, 83.3), (50.1, 78.1, 86.8), 412.3),
