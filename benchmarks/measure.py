@@ -9,10 +9,28 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line chose.
+
+    Attributes:
+        captions: A folder with VATEX's caption files, or None: made up in the lengths of VATEX's.
+        encoder: The text encoder, by folder or hub id; its weights are not read.
+        repeats: How often each work is measured.
+        device: Where models run, `cpu` or `cuda`.
+    """
+
+    captions: str | None
+    encoder: str
+    repeats: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -44,8 +62,8 @@ def median_time(work: Callable[[], object], repeats: int, warm_up: int = 1) -> T
 def fresh(module: str, **arguments: Any) -> dict[str, Any]:
     """What `main(**arguments)` of a module returns in a process of its own, which carries no one's memory.
 
-    The module may take `started`, the time at which the process was asked for. The result gets `peak_gb`,
-    the most memory that the process held at any time.
+    `main` also gets `started`, the time at which the process was asked for, and its result `peak_gb`, the
+    most memory that the process held at any time.
     """
     arguments["started"] = time.time()
     run = subprocess.run(
@@ -67,6 +85,4 @@ def answer(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    from importlib import import_module
-
     answer(import_module(sys.argv[1]).main(**json.loads(sys.argv[2])))

@@ -70,6 +70,7 @@ def start(words: Sequence[str | Path], log: Path, *, largest_file: int | None = 
         log: Where its output goes.
         largest_file: Files cannot grow beyond this many bytes, as if the disk were full.
     """
+    log.touch()
     process = _server().Process(target=_main, args=([str(word) for word in words], str(log), largest_file))
     process.start()
     return Command(process, log)

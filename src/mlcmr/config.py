@@ -1,5 +1,6 @@
 """Settings from plain dictionaries (JSON, YAML) and from the command line, with names and types checked."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +26,23 @@ def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
         return from_parsed(settings, parser, parser.parse_object(content))
     except ArgumentError as error:
         raise UserError(" ".join(str(error).split())) from error
+
+
+def require_within(settings: "DataclassInstance", limits: Mapping[str, tuple[float, float]]) -> None:
+    """Checks that numbers lie within limits, both included; settings that are words pass.
+
+    Args:
+        settings: The dataclass.
+        limits: The least and the most by field.
+
+    Raises:
+        UserError: one does not.
+    """
+    for name, (least, most) in limits.items():
+        value = getattr(settings, name)
+        if not isinstance(value, str) and not least <= value <= most:
+            within = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
+            raise UserError(f"{name} is {value}, but must be {within}")
 
 
 def from_parsed(settings: type[Settings], parser: ArgumentParser, parsed: Namespace) -> Settings:

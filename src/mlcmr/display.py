@@ -10,19 +10,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class Display:
-    """Progress bars, one line per piece of work; a line goes when its work is done."""
+    """Progress bars, one line per piece of work; a line goes when its work is done.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
+    Args:
+        quiet: Show nothing, as where other processes do the same work and one of them shows it.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=quiet or not self.console.is_terminal,
         )
 
     def __enter__(self) -> Self:

@@ -248,7 +248,7 @@ class EpochSampler(Sampler[BatchKey]):
 
     def __iter__(self) -> Iterator[BatchKey]:
         """The batches of the epoch that are not done yet."""
-        generator = np.random.Generator(np.random.Philox(key=[self._seed, self._epoch]))
+        generator = np.random.Generator(np.random.Philox(key=np.array([self._seed, self._epoch], np.uint64)))
         order = generator.permutation(self._examples)
         first = self._resumed[1] if self._epoch == self._resumed[0] else 0
         for batch in range(first, len(self)):

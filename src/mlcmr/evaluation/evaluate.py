@@ -65,7 +65,7 @@ def evaluate_run(
     run = Path(run).expanduser()
     trained = _trained_on(run)
     config = from_dict(DataConfig, {**trained, **(data or {})})
-    model = MLCMR.from_pretrained(run / "model").to(_device(device))
+    model = _on_device(MLCMR.from_pretrained(run / "model"), device)
     batch_size = PUBLISHED_TEST_BATCH if model.config.padding == "published" else 64
     default = [config.target] if config.target and config.scenario == "pseudo-parallel" else config.languages
     with Display() as display:
@@ -199,8 +199,13 @@ def _curves(path: Path) -> list[dict[str, Any]]:
         return []  # an imported model has no learning curves; a running one may be writing its last line
 
 
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+def _on_device(model: MLCMR, name: str) -> MLCMR:
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"--device {name}: not on this machine: {reason}") from error
 
 
 def _versions() -> dict[str, str]:

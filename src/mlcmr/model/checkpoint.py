@@ -6,22 +6,23 @@ text_encoder/         the transformer's configuration and its tokenizer
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
+from filecmp import cmp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mlcmr.config import from_dict
 from mlcmr.errors import UserError
-from mlcmr.files import replacing, write_text
+from mlcmr.files import replacing
 from mlcmr.model.config import ModelConfig
 from mlcmr.model.text import empty_encoder
 
@@ -57,24 +58,42 @@ def write_parts(folder: Path, parts: ModelParts) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    config = json.dumps(
-        {"format": _FORMAT, "feature_size": parts.feature_size, "model": asdict(parts.config)}, indent=2
-    )
-    with suppress(OSError):
-        if (folder / CONFIG).read_text(encoding="utf-8") != config:
-            (folder / WEIGHTS).unlink()  # of another model: must not outlive its configuration
-    write_text(folder / CONFIG, config)
     try:
-        parts.transformer.config.save_pretrained(folder / TEXT_ENCODER)
-        parts.tokenizer.save_pretrained(folder / TEXT_ENCODER)
-    except OSError as error:
-        raise UserError(f"{folder / TEXT_ENCODER}: cannot be written: {error.strerror or error}") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as temporary:
+            _write_all_but_weights(Path(temporary), parts)
+            _take_over(Path(temporary), folder)
+    except Exception as error:  # the tokenizer's writer raises `Exception` itself, also when the disk is full
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{folder}: cannot be written: {reason}") from error
     weights = {name: tensor.detach().contiguous().cpu() for name, tensor in parts.weights.items()}
     with replacing(folder / WEIGHTS) as temporary:
         try:
             save_file(weights, temporary, metadata={"format": "pt"})
         except SafetensorError as error:
             raise UserError(f"{folder / WEIGHTS}: cannot be written: {error}") from error
+
+
+def _write_all_but_weights(folder: Path, parts: ModelParts) -> None:
+    config = {"format": _FORMAT, "feature_size": parts.feature_size, "model": asdict(parts.config)}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+    parts.transformer.config.save_pretrained(folder / TEXT_ENCODER)
+    parts.tokenizer.save_pretrained(folder / TEXT_ENCODER)
+
+
+def _take_over(new: Path, folder: Path) -> None:
+    """Moves the files of `new` that differ to `folder`; the weights there must not outlive what they fit."""
+    names = [path.relative_to(new) for path in new.rglob("*") if path.is_file()]
+    changed = [
+        name for name in names if not (folder / name).exists() or not cmp(new / name, folder / name, shallow=False)
+    ]
+    if changed:
+        (folder / WEIGHTS).unlink(missing_ok=True)
+    for name in changed:
+        with (new / name).open("rb") as written:
+            os.fsync(written.fileno())
+        (folder / name).parent.mkdir(exist_ok=True)
+        (new / name).replace(folder / name)
 
 
 def read_parts(folder: Path) -> ModelParts:
@@ -90,7 +109,7 @@ def read_parts(folder: Path) -> ModelParts:
         content: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = from_dict(ModelConfig, content["model"])
         feature_size = int(content["feature_size"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{folder / CONFIG}: not the configuration of an mlcmr model: {error}") from error
     try:
         weights = load_file(folder / WEIGHTS)
@@ -123,17 +142,27 @@ def find_model(name: str | Path, *, revision: str | None = None, token: str | No
         return Path(name).expanduser()
     try:
         return Path(snapshot_download(str(name), revision=revision, token=token))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"model '{name}': no such folder, and not from the hub: {reason}") from error
+    except (HFValidationError, OSError) as error:
+        raise UserError(f"model '{name}': no such folder, and not from the hub: {_reason(error)}") from error
 
 
 def push_folder(
     name: str, save: Callable[[Path], None], *, private: bool = False, token: str | None = None
 ) -> str:
-    """Uploads what `save` writes into a folder as the hub's model `name`; returns the commit's address."""
+    """Uploads what `save` writes into a folder as the hub's model `name`; returns the commit's address.
+
+    Raises:
+        UserError: the hub cannot be reached, or does not take it.
+    """
     hub = HfApi(token=token)
-    repository = hub.create_repo(name, private=private, exist_ok=True).repo_id
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
-        return str(hub.upload_folder(repo_id=repository, folder_path=folder).commit_url)
+        try:
+            repository = hub.create_repo(name, private=private, exist_ok=True).repo_id
+            return str(hub.upload_folder(repo_id=repository, folder_path=folder).commit_url)
+        except (HFValidationError, OSError) as error:
+            raise UserError(f"model '{name}': cannot be uploaded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

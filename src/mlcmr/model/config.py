@@ -1,7 +1,11 @@
 """What a model is made of. Nothing here is heavy to import: the command line reads these classes."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
+
+from mlcmr.config import require_within
+from mlcmr.errors import UserError
 
 
 @dataclass
@@ -41,6 +45,18 @@ class TextConfig:
     trained_layers: int | Literal["all"] = 6
     new: NewEncoder | None = None
 
+    def __post_init__(self) -> None:
+        require_within(self, {"trained_layers": (0, inf)})
+        if self.new:
+            sizes = dict.fromkeys(("layers", "hidden_size", "heads", "vocabulary"), (1, inf))
+            require_within(self.new, {**sizes, "dropout": (0, 1)})
+            if self.new.hidden_size % self.new.heads:
+                raise UserError(
+                    f"hidden_size is {self.new.hidden_size}, but must be a multiple of heads ({self.new.heads})"
+                )
+            if self.trained_layers != "all":
+                raise UserError("nothing of a new text encoder is worth keeping: set trained_layers to all")
+
 
 @dataclass
 class VideoConfig:
@@ -64,6 +80,12 @@ class VideoConfig:
     max_frames: int = 64
     dropout: float = 0.2
 
+    def __post_init__(self) -> None:
+        sizes = dict.fromkeys(("gru_size", "filters", "max_frames"), (1, inf))
+        require_within(self, {**sizes, "dropout": (0, 1)})
+        if not self.windows or min(self.windows) < 1:
+            raise UserError(f"windows is {list(self.windows)}, but must be window sizes of at least 1 frame")
+
 
 @dataclass
 class ModelConfig:
@@ -83,6 +105,9 @@ class ModelConfig:
     embedding_size: int = 1536
     dropout: float = 0.2
     padding: Literal["masked", "published"] = "masked"
+
+    def __post_init__(self) -> None:
+        require_within(self, {"embedding_size": (1, inf), "dropout": (0, 1)})
 
 
 @dataclass
@@ -104,3 +129,6 @@ class LossConfig:
     direction: Literal["both", "t2v", "v2t"] = "both"
     measure: Literal["cosine", "order", "euclidean", "jaccard", "l1", "l2", "l1_norm", "l2_norm"] = "cosine"
     temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        require_within(self, {"margin": (0, inf), "temperature": (1e-4, inf)})

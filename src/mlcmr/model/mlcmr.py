@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
+from mlcmr.errors import UserError
 from mlcmr.model.checkpoint import ModelParts, find_model, load_weights, push_folder, read_parts, write_parts
 from mlcmr.model.config import ModelConfig
 from mlcmr.model.losses import ViewEmbeddings
@@ -152,14 +153,13 @@ class MLCMR(nn.Module):
             advance: Told how many more videos are done.
 
         Raises:
-            UserError: the features have another size than the model was made for.
+            UserError: a video has no frames, or features of another size than the model was made for.
         """
         embeddings = [torch.empty(0, self.config.embedding_size)]
         with self._evaluating():
-            for batch in _batched(videos, batch_size):
+            for batch in _batched((self._checked(video) for video in videos), batch_size):
                 lengths = np.array([len(video) for video in batch], np.int64)
-                views = VideoBatch.of(np.concatenate(batch).astype(np.float32, copy=False), lengths)
-                views = views.to(self.device)
+                views = VideoBatch.of(np.concatenate(batch), lengths).to(self.device)
                 embeddings.append(self._embed(self.video_mapping, self.video_encoder(views)))
                 if advance:
                     advance(len(batch))
@@ -211,6 +211,15 @@ class MLCMR(nn.Module):
         # In one pass: texts of like length find each other across languages and views.
         features = self.text_encoder(TokenBatch.concatenate(views))
         return torch.split(features, [len(view) for view in views])
+
+    def _checked(self, video: NDArray[np.float32]) -> NDArray[np.float32]:
+        frames = np.asarray(video, np.float32)
+        if frames.ndim != 2 or frames.shape[1] != self.feature_size or not len(frames):
+            raise UserError(
+                f"frame features of shape {frames.shape}: the model was made for (frames, {self.feature_size}), "
+                "with one frame at least; use the feature that it was trained on"
+            )
+        return frames
 
     @staticmethod
     def _embed(mapping: nn.Module, features: Tensor) -> Tensor:

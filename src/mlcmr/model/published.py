@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,14 @@ _RENAMED = {
     "vid_mapping": (("mapping.fc1.", "video_mapping.linear."), ("mapping.bn_1.", "video_mapping.norm.")),
     "text_mapping": (("mapping.fc1.", "text_mapping.linear."), ("mapping.bn_1.", "text_mapping.norm.")),
 }
+# A score may have been stored as a NumPy number: made from its bytes by this function, whose public name moved.
+_scalar = np.float64().__reduce__()[0]
+_NUMPY_SCALARS = [
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    type(np.dtype(np.float64)),
+]
 _UNUSED = (".pooler.", ".position_ids")  # the pooler is not part of the method; older transformers saved ids
 
 
@@ -37,15 +46,14 @@ def import_published(checkpoint: str | Path, encoder: str = TextConfig().encoder
     Raises:
         UserError: the file is missing, damaged, holds anything else, or does not fit the encoder.
     """
-    content = _load(Path(checkpoint))
+    states, options = _load(Path(checkpoint))
     weights: dict[str, Tensor] = {}
-    for submodel, state in zip(SUBMODELS, content["model"], strict=True):
+    for submodel, state in zip(SUBMODELS, states, strict=True):
         weights.update(rename(submodel, state))
-    options = vars(content["opt"])
     config = published_config(options, encoder)
     transformer, tokenizer = empty_encoder(encoder, config.text.lowercase)
     config.text.trained_layers = max(len(transformer_layers(transformer)) - 6, 0)
-    feature_size = weights["video_encoder.gru.weight_ih_l0"].shape[1]
+    feature_size = _feature_size(weights, checkpoint)
     model = MLCMR(config, feature_size, transformer, tokenizer)
     load_weights(model, weights, str(checkpoint))
     return model.eval()
@@ -96,19 +104,34 @@ def published_config(options: Mapping[str, Any], encoder: str) -> ModelConfig:
         raise UserError(f"the checkpoint's options are not the published ones: {error!r}") from error
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _feature_size(weights: Mapping[str, Tensor], origin: str | Path) -> int:
+    gru = weights.get("video_encoder.gru.weight_ih_l0")
+    if gru is None or gru.ndim != 2:
+        raise UserError(f"{origin}: not a published checkpoint: it has no recurrent video encoder")
+    return gru.shape[1]
+
+
+def _load(path: Path) -> tuple[list[Mapping[str, Tensor]], dict[str, Any]]:
+    """The state dicts and the options of a checkpoint."""
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace, *_NUMPY_SCALARS]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "global" in line), "")
         raise UserError(
-            f"{path}: refused, it holds more than tensors, containers and options: {reason.strip()[:200]}"
+            f"{path}: refused, it holds more than tensors, containers and options: {reason.strip()[:200].partition(' Please use')[0]}"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # reading bytes at random raises nearly anything
         raise UserError(f"{path}: not a checkpoint: {str(error).partition(chr(10))[0][:200]}") from error
-    if not isinstance(content, dict) or not {"model", "opt"} <= content.keys() or len(content["model"]) != 4:
+    states = content.get("model") if isinstance(content, dict) else None
+    if (
+        not isinstance(states, list)
+        or len(states) != len(SUBMODELS)
+        or not all(isinstance(state, Mapping) for state in states)
+        or not all(isinstance(tensor, Tensor) for state in states for tensor in state.values())
+        or not isinstance(content.get("opt"), argparse.Namespace)
+    ):
         raise UserError(f"{path}: not a published checkpoint ('model' with four state dicts, and 'opt')")
-    return content
+    return states, vars(content["opt"])

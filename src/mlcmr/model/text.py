@@ -1,6 +1,8 @@
 """The text encoder: a transformer's last hidden states, averaged over the tokens of each text."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.transformer = transformer
         self.tokenizer = tokenizer
+        # Longer texts are cut: the encoder has no positions for more.
+        tokenizer.backend_tokenizer.enable_truncation(_longest_text(transformer, tokenizer))
         self.tokenize = CaptionTokenizer(tokenizer)
         self.published_padding = published_padding
         self.output_size: int = transformer.config.hidden_size
@@ -131,10 +135,8 @@ def pretrained_encoder(config: TextConfig) -> tuple["PreTrainedModel", "PreTrain
     Raises:
         UserError: there is none under this name, or it has no fast tokenizer.
     """
-    try:
-        transformer = AutoModel.from_pretrained(config.encoder)
-    except (OSError, ValueError) as error:
-        raise _unusable(config.encoder, error) from error
+    with _opening(config.encoder):
+        transformer = AutoModel.from_pretrained(config.encoder, dtype=torch.float32)
     return _without_pooler(transformer), open_tokenizer(config.encoder, config.lowercase)
 
 
@@ -144,10 +146,9 @@ def empty_encoder(name: str, lowercase: bool | None) -> tuple["PreTrainedModel",
     Raises:
         UserError: there is none under this name, or it has no fast tokenizer.
     """
-    try:
-        transformer = AutoModel.from_config(AutoConfig.from_pretrained(name))  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise _unusable(name, error) from error
+    with _opening(name):
+        config = AutoConfig.from_pretrained(name)
+        transformer = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     return _without_pooler(transformer), open_tokenizer(name, lowercase)
 
 
@@ -162,20 +163,17 @@ def open_tokenizer(name: str | Path, lowercase: bool | None) -> "PreTrainedToken
     Raises:
         UserError: there is none under this name.
     """
-    try:
+    with _opening(str(name)):
         tokenizer: Any = AutoTokenizer.from_pretrained(name, use_fast=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise _unusable(str(name), error) from error
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"encoder '{name}': no fast tokenizer (tokenizer.json) there; choose another encoder")
     backend = tokenizer.backend_tokenizer
     if lowercase is not None and isinstance(backend.normalizer, normalizers.BertNormalizer):
         backend.normalizer.lowercase = lowercase
-    elif lowercase:
+    elif lowercase and not _lowercases(backend.normalizer):
         also = [] if backend.normalizer is None else [backend.normalizer]
         backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *also])
     backend.no_padding()
-    backend.no_truncation()
     return tokenizer  # type: ignore[no-any-return]
 
 
@@ -186,9 +184,31 @@ def _without_pooler(transformer: Any) -> "PreTrainedModel":
     return transformer  # type: ignore[no-any-return]
 
 
-def _unusable(name: str, error: Exception) -> UserError:
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    return UserError(f"encoder '{name}': not a Hugging Face encoder, by hub id or folder: {reason}")
+def _lowercases(normalizer: Any) -> bool:
+    """Whether it is what `open_tokenizer` makes, as in a model folder."""
+    return isinstance(normalizer, normalizers.Sequence) and isinstance(normalizer[0], normalizers.Lowercase)
+
+
+def _longest_text(transformer: nn.Module, tokenizer: "PreTrainedTokenizerFast") -> int:
+    """How many tokens the encoder has positions for."""
+    longest = min(tokenizer.model_max_length, sys.maxsize)
+    for name, module in transformer.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # Where padding has a position (RoBERTa), those of tokens come after it.
+            taken = 0 if module.padding_idx is None else module.padding_idx + 1
+            longest = min(longest, module.num_embeddings - taken)
+    return longest
+
+
+@contextmanager
+def _opening(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"encoder '{name}': not a Hugging Face encoder, by hub id or folder: {reason[:300]}"
+        ) from error
 
 
 def transformer_layers(transformer: nn.Module) -> nn.ModuleList:

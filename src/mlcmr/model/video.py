@@ -48,13 +48,14 @@ class VideoEncoder(nn.Module):
                 f"{self.feature_size}: use the feature that it was trained on"
             )
         lengths = videos.lengths.clamp(max=self.config.max_frames)
-        frames = self._padded(videos, lengths)
+        dtype = self.gru.weight_ih_l0.dtype
+        frames = self._padded(videos, lengths).to(dtype)
         real = torch.arange(frames.shape[1]) < lengths[:, None]
         real = real.to(frames.device)[:, :, None]
         states = self._gru_states(frames, lengths) * real
         levels = [self.dropout(self._pool(states, lengths)), self.dropout(self._local(states, lengths))]
         if self.config.concate == "full":
-            levels.append(videos.means)
+            levels.append(videos.means.to(dtype))
         return torch.cat(levels, dim=1)
 
     def _padded(self, videos: VideoBatch, lengths: Tensor) -> Tensor:

@@ -28,18 +28,21 @@ class MetricsFile:
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
         try:
-            self._file = path.open("ab")
-            self._file.truncate(keep_bytes)
+            # Unbuffered: what could not be written is not tried again when the program ends.
+            self._file = path.open("ab", buffering=0)
+            self._file.truncate(min(keep_bytes, len(self)))
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends a record."""
+        line = json.dumps(record).encode() + b"\n"
         try:
-            self._file.write(json.dumps(record).encode() + b"\n")
-            self._file.flush()
+            whole = self._file.write(line) == len(line)
         except OSError as error:
             raise UserError(f"{self._file.name}: cannot be written: {error.strerror}") from error
+        if not whole:
+            raise UserError(f"{self._file.name}: cannot be written: the disk is full")
 
     def __len__(self) -> int:
         return self._file.seek(0, 2)
@@ -85,9 +88,11 @@ class Validate(pl.Callback):
         """Validates; keeps the model when it is the best so far."""
         module = _ours(pl_module)
         progress = module.progress
-        scores = module.scores = validation_scores(
+        scores = validation_scores(
             module.model, self._features, self._splits, module.config.validation_metric, self._work
         )
+        # Devices may differ in the last bit, and processes must not disagree on when to stop.
+        scores = module.scores = trainer.strategy.broadcast(scores)
         total = sum(scores.values())
         epoch = progress.epoch
         best = progress.epoch_done(total)
@@ -121,6 +126,7 @@ class SaveState(pl.Callback):
 
     def _save(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         if trainer.is_global_zero:
+            module.require_finite_weights()
             state = TrainingState(
                 module.progress,
                 module.model.state_dict(),

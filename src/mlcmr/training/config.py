@@ -1,8 +1,10 @@
 """All settings of a training run: one YAML file, one dataclass."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
+from mlcmr.config import require_within
 from mlcmr.data.config import DataConfig
 from mlcmr.model.config import LossConfig, ModelConfig
 
@@ -28,6 +30,10 @@ class OptimizerConfig:
     halve_after: int = 3
     patience: int = 10
 
+    def __post_init__(self) -> None:
+        names = ("learning_rate", "clip", "decay", "halve_after", "patience")
+        require_within(self, dict.fromkeys(names, (0, inf)))
+
 
 @dataclass(kw_only=True)
 class TrainConfig(DataConfig):
@@ -40,7 +46,7 @@ class TrainConfig(DataConfig):
         optimizer: The optimizer and its schedule.
         epochs: At most so many passes over the training captions.
         batch_size: Examples per step, over all processes.
-        seed: Makes the run repeatable.
+        seed: Makes the run repeatable; a whole number from 0.
         validation_metric: What the best checkpoint is chosen by: recalls added up, or mAP.
         workers: Extra processes that load batches; the numbers do not depend on it.
         precision: Lightning's precision: `32-true`, `bf16-mixed`, `16-mixed`, `64-true`.
@@ -64,3 +70,16 @@ class TrainConfig(DataConfig):
     devices: int | Literal["auto"] = "auto"
     checkpoint_minutes: float = 10.0
     log_every: int = 20
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            {
+                "epochs": (1, inf),
+                "batch_size": (1, inf),
+                "seed": (0, 2**64 - 1),
+                "workers": (0, inf),
+                "checkpoint_minutes": (0, inf),
+                "log_every": (1, inf),
+            },
+        )

@@ -45,8 +45,8 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer, at the rate that the schedule says."""
-        # Scaled gradients (16-mixed) are clipped once they are unscaled, which the fused step does itself.
-        fused = self.config.precision != "16-mixed"
+        # Lightning clips gradients of mixed precision only where the step does not unscale them itself.
+        fused = "mixed" not in self.config.precision
         optimizer = make_optimizer(self.model, self.config.optimizer, fused=fused)
         if self._optimizer_state:
             optimizer.load_state_dict(self._optimizer_state)
@@ -61,13 +61,9 @@ class TrainingModule(pl.LightningModule):
     def transfer_batch_to_device(
         self, batch: PairBatch, device: torch.device, dataloader_idx: int
     ) -> PairBatch:
-        """Moves a batch, in the precision of the weights."""
+        """Moves a batch."""
         del dataloader_idx
-        moved = batch.to(device)
-        for videos in (moved.video, moved.dropped):
-            videos.frames = videos.frames.to(self.dtype)
-            videos.means = videos.means.to(self.dtype)
-        return moved
+        return batch.to(device)
 
     def training_step(self, batch: PairBatch) -> Tensor:
         """The loss of a batch.
@@ -81,13 +77,25 @@ class TrainingModule(pl.LightningModule):
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
             broken = ", ".join(name for name, term in terms.items() if not torch.isfinite(term))
-            raise UserError(
-                f"the loss is not a finite number at step {self.progress.step} ({broken or 'the sum'}); "
-                "lower --optimizer.learning_rate, or look for broken features with `mlcmr check`; "
-                f"the last good state stays in {self.config.run}"
-            )
+            raise self._diverged(f"the loss is not a finite number ({broken or 'the sum'})")
         self.terms = {"loss": total.detach(), **{name: term.detach() for name, term in terms.items()}}
         return total
+
+    def require_finite_weights(self) -> None:
+        """Checks what is about to be saved: a finite loss can have gradients that are not.
+
+        Raises:
+            UserError: a weight is not a finite number.
+        """
+        for name, weights in self.model.named_parameters():
+            if not torch.isfinite(weights).all():
+                raise self._diverged(f"the weights are no longer finite numbers ({name})")
+
+    def _diverged(self, what: str) -> UserError:
+        return UserError(
+            f"{what} at step {self.progress.step}: lower --optimizer.learning_rate, or look for broken "
+            f"features with `mlcmr check`; the last good state stays in {self.config.run}"
+        )
 
 
 def _hash(*numbers: int) -> int:

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         UserError: another process trains there, or the folder holds a run with other settings.
     """
     run = Run(Path(config.run).expanduser())
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # Lightning starts the command once more per device
+    if not is_first_process():
         yield run
         return
     try:
@@ -79,9 +80,11 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         raise UserError(f"{run.folder}: cannot be written: {error.strerror}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not flock: workers of a killed training live on for seconds, and would have inherited it.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"{run.folder}: another process trains there; choose another --run") from error
+        _remove_unfinished(run)
         settings = asdict(config)
         if run.config.exists() and run.state.exists():
             _require_same(run, settings)
@@ -90,18 +93,47 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         yield run
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that writes, where several train together.
+
+    Lightning, torchrun and SLURM start the command once per device and number the processes so.
+    """
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def _remove_unfinished(run: Run) -> None:
+    """Removes the files that a killed training was writing (see `replacing`)."""
+    for path in [*run.folder.glob(".*.tmp"), *run.folder.glob("*/.*.tmp")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _require_same(run: Run, settings: dict[str, Any]) -> None:
-    before = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    now = yaml.safe_load(yaml.safe_dump(settings))
-    changed = sorted(
-        name for name in now if name not in _MAY_CHANGE and before.get(name, now[name]) != now[name]
-    )
-    if changed:
-        name = changed[0]
-        raise UserError(
-            f"{run.config}: this run was begun with other settings ({name}: {before[name]}, now "
-            f"{now[name]}); choose another --run, or remove the folder"
-        )
+    try:
+        before = _by_option(yaml.safe_load(run.config.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(f"{run.config}: damaged; choose another --run, or remove the folder") from error
+    now = _by_option(yaml.safe_load(yaml.safe_dump(settings)))
+    for name in sorted(now):
+        if name not in _MAY_CHANGE and before.get(name, now[name]) != now[name]:
+            raise UserError(
+                f"{run.config}: this run was begun with other settings ({name}: {before[name]}, now "
+                f"{now[name]}); choose another --run, or remove the folder"
+            )
+
+
+def _by_option(settings: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings by the names that they have on the command line."""
+    options: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            options |= {f"{name}.{inner}": one for inner, one in _by_option(value).items()}
+        else:
+            options[name] = value
+    return options
 
 
 def _environment() -> dict[str, Any]:

@@ -11,6 +11,8 @@ from itertools import chain
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.warnings import PossibleUserWarning
 
 from mlcmr.data.batches import EpochSampler, PairDataset, pair_loader
 from mlcmr.data.features import FrameFeatures
@@ -27,7 +29,7 @@ from mlcmr.training.config import TrainConfig
 from mlcmr.training.module import TrainingModule
 from mlcmr.training.optimizer import Schedule
 from mlcmr.training.progress import Progress
-from mlcmr.training.run import Run, open_run
+from mlcmr.training.run import Run, is_first_process, open_run
 from mlcmr.training.state import read_state
 
 
@@ -45,9 +47,11 @@ def train(config: TrainConfig) -> Run:
             is not a number; what was saved before stays.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with Display() as display, warnings.catch_warnings():
+    with Display(quiet=not is_first_process()) as display, warnings.catch_warnings(), _machine_errors(config):
         # Lightning's use of a class that torch deprecates: nothing that a user could mend.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        # Lightning's advice on settings that are meant as they are.
+        warnings.filterwarnings("ignore", category=PossibleUserWarning)
         data = _read(config, display)
         with open_run(config) as run:
             _fit(config, run, data, display)
@@ -89,44 +93,30 @@ def _read(config: TrainConfig, display: Display) -> _Data:
 
 
 def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
-    model = build_model(config, data.pairs, data.features.dimension)
     state = read_state(run.state) if run.state.exists() else None
-    if state:
-        load_weights(model, state.model, str(run.state))
-        progress = state.progress
-        display.say(f"going on with {run.folder} at epoch {progress.epoch + 1}, step {progress.step:,}")
-    else:
-        progress = Progress(Schedule(config.optimizer, config.optimizer.learning_rate))
+    progress = state.progress if state else Progress(Schedule(config.optimizer, config.optimizer.learning_rate))
     if progress.schedule.stop or progress.epoch >= config.epochs:
         display.say(
             f"{run.folder} is trained already: {progress.epoch} epochs; remove the folder to begin again"
         )
         return
+    model = build_model(config, data.pairs, data.features.dimension)
     text = model.text_encoder
     dataset = PairDataset(data.pairs, data.features, text.tokenize, text.mask_id, config.seed)
     metrics = MetricsFile(run.metrics, state.metrics_bytes if state else 0)
-    batches = math.ceil(len(dataset) / config.batch_size)
-    trainer = pl.Trainer(
-        max_epochs=config.epochs,
-        precision=config.precision,  # type: ignore[arg-type]
-        accelerator=config.accelerator,
-        devices=config.devices,
-        gradient_clip_val=config.optimizer.clip,
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        logger=TensorBoardLogger(run.folder, "tensorboard", version="", purge_step=progress.step),
-        callbacks=[
-            Record(metrics, config.log_every),
-            Validate(data.validation, data.features, metrics, run.model, display.work),
-            ProgressBar(display, config.epochs, batches),
-            SaveState(run.state, metrics, config.checkpoint_minutes),
-        ],
-    )
-    module = TrainingModule(model, config, progress, state.optimizer if state else None)
+    callbacks = [
+        Record(metrics, config.log_every),
+        Validate(data.validation, data.features, metrics, run.model, display.work),
+        ProgressBar(display, config.epochs, math.ceil(len(dataset) / config.batch_size)),
+        SaveState(run.state, metrics, config.checkpoint_minutes),
+    ]
+    trainer = _trainer(config, run, callbacks, progress.step)
     if state:
+        trainer.precision_plugin.convert_module(model)  # first, or 64-true would lose half of the digits
+        load_weights(model, state.model, str(run.state))
         trainer.precision_plugin.load_state_dict(state.precision)
+        display.say(f"going on with {run.folder} at epoch {progress.epoch + 1}, step {progress.step:,}")
+    module = TrainingModule(model, config, progress, state.optimizer if state else None)
     trainer.fit_loop.epoch_progress.current.processed = progress.epoch  # type: ignore[attr-defined]
     sampler = EpochSampler(
         len(dataset), config.batch_size, config.seed, trainer.global_rank, trainer.world_size
@@ -136,22 +126,53 @@ def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
         dataset, sampler, workers=config.workers, pin_memory=trainer.strategy.root_device.type == "cuda"
     )
     model.train()
-    with _memory_errors(config):
-        try:
-            trainer.fit(module, loader)
-        except SystemExit as error:  # how Lightning ends after Ctrl-C
-            raise KeyboardInterrupt from error
+    try:
+        trainer.fit(module, loader)
+    except SystemExit as error:  # how Lightning ends after Ctrl-C, or when it is told to terminate
+        raise KeyboardInterrupt from error
+
+
+def _trainer(config: TrainConfig, run: Run, callbacks: list[pl.Callback], step: int) -> pl.Trainer:
+    try:
+        return pl.Trainer(
+            max_epochs=config.epochs,
+            precision=config.precision,  # type: ignore[arg-type]
+            accelerator=config.accelerator,
+            devices=config.devices,
+            gradient_clip_val=config.optimizer.clip,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            logger=TensorBoardLogger(run.folder, "tensorboard", version="", purge_step=step),
+            callbacks=callbacks,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(
+            f"--accelerator {config.accelerator} --devices {config.devices} --precision {config.precision}: "
+            f"not on this machine: {error}"
+        ) from error
 
 
 @contextmanager
-def _memory_errors(config: TrainConfig) -> Iterator[None]:
+def _machine_errors(config: TrainConfig) -> Iterator[None]:
+    """Says in one line what the machine lacks."""
     try:
         yield
+    except OSError as error:
+        where = error.filename or config.run
+        raise UserError(f"{where}: {error.strerror or error}; the last saved state stays") from error
     except (MemoryError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in reason:
+        reason = str(error).partition("\n")[0][:160]
+        if "DataLoader worker" in reason:
+            raise UserError(
+                f"a process that loads batches died ({reason}): memory or shared memory (/dev/shm) is short; "
+                f"lower --workers (now {config.workers}); the last saved state stays in {config.run}"
+            ) from error
+        short = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not short and not any(sign in reason for sign in ("allocate memory", "out of memory")):
             raise
         raise UserError(
-            f"out of memory ({reason[:160]}): lower --batch_size (now {config.batch_size}), or set "
+            f"out of memory ({reason}): lower --batch_size (now {config.batch_size}), or set "
             f"--precision bf16-mixed on a GPU; the last saved state stays in {config.run}"
         ) from error

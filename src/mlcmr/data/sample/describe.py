@@ -59,12 +59,12 @@ def _hues(pixels: Numbers) -> Numbers:
     x, y = x / (width - 1) * 2 - 1, y / (height - 1) * 2 - 1
     edge, slope = np.arctan2(down, right), np.hypot(down, right)
 
-    moments = np.zeros((5, count * HUES))
+    values = [np.ones_like(x), x, y, x * x, y * y]
+    moments = np.zeros((len(values), count * HUES))
     edges = np.zeros(count * HUES * EDGES)
     for hue_bin, share in _soft_bins(hue, HUES):
         row = frame * HUES + hue_bin
-        for moment, values in zip(moments, (np.ones_like(x), x, y, x * x, y * y), strict=True):
-            moment += np.bincount(row, share * values, moments.shape[1])
+        moments += [np.bincount(row, share * value, count * HUES) for value in values]
         for edge_bin, part in _soft_bins(edge, EDGES):
             edges += np.bincount(row * EDGES + edge_bin, share * part * slope, len(edges))
 

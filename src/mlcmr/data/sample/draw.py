@@ -49,17 +49,19 @@ def draw(scene: Scene, seed: str) -> Frames:
         FRAMES × SIDE × SIDE × 3, RGB.
     """
     rng = random.Random(seed)  # noqa: S311
-    tracks = _PLANS[scene.action](rng, [_RADII[thing.size] * rng.uniform(0.93, 1.07) for thing in scene.things])
+    radii = [_RADII[thing.size] * rng.uniform(0.93, 1.07) for thing in scene.things]
+    tracks = _PLANS[scene.action](rng, radii)
     canvas = np.repeat(_ground(scene.ground, rng)[None], FRAMES, axis=0)
     for thing, track in zip(scene.things, tracks, strict=True):
         light = rng.uniform(-12, 12)
-        colour = np.array([channel + light + rng.uniform(-6, 6) for channel in _RGB[thing.colour]], np.float32)
+        tone = [channel + light + rng.uniform(-6, 6) for channel in _RGB[thing.colour]]
+        colour = np.array(tone, np.float32)
         tilt = rng.uniform(-0.12, 0.12)
         for picture, (x, y, radius) in zip(canvas, track, strict=True):
             if radius > 0:
                 left, right, top, bottom = _box(x, y, 1.25 * radius + 1)
                 part = picture[top:bottom, left:right]
-                part += _cover(thing.kind, tilt, radius, x - left, y - top, part.shape) * (colour - part)
+                part += _cover(thing.kind, tilt, (x - left, y - top, radius), part.shape) * (colour - part)
     noise = np.random.default_rng(rng.getrandbits(64)).standard_normal(canvas.shape[:3], np.float32)
     noise *= 2
     canvas += noise[..., None]
@@ -81,16 +83,17 @@ def _box(x: float, y: float, reach: float) -> list[int]:
 
 
 def _cover(
-    kind: Kind, tilt: float, radius: float, x: float, y: float, shape: tuple[int, ...]
+    kind: Kind, tilt: float, place: tuple[float, float, float], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """How much of each pixel a shape with its centre at (x, y) covers, 0 … 1: height × width × 1."""
+    """How much of each pixel a shape at (x, y, radius) covers, 0 … 1: height × width × 1."""
+    x, y, radius = place
     mask = Image.new("L", (shape[1] * _OVERSAMPLING, shape[0] * _OVERSAMPLING))
     turn = np.array([[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]])
     pen = ImageDraw.Draw(mask)
     for outline, ink in _SHAPES[kind]:
         points = (outline @ turn * radius + [x, y]) * _OVERSAMPLING
         pen.polygon(points.ravel().tolist(), fill=ink)
-    return np.asarray(mask.reduce(_OVERSAMPLING), np.float32)[..., None] / 255
+    return np.asarray(mask.reduce(_OVERSAMPLING), np.float32)[..., None] / np.float32(255)
 
 
 # Outlines, of radius about 1; y points down.
@@ -123,15 +126,15 @@ def _crescent() -> Reals:
     offset, radius = 0.45, 0.8
     x = (1 - radius**2 + offset**2) / (2 * offset)
     outer, inner = math.acos(x), math.acos((x - offset) / radius)
-    back = _arc(2 * math.pi - inner, inner, radius) + [offset, 0.0]
-    return np.concatenate([_arc(outer, 2 * math.pi - outer), back]) + [0.3, 0.0]
+    back = _arc(2 * math.pi - inner, inner, radius) + _points((offset, 0))
+    return np.concatenate([_arc(outer, 2 * math.pi - outer), back]) + _points((0.3, 0))
 
 
 _DISC = _arc(0, 2 * math.pi)
 _SHAPES: dict[Kind, list[tuple[Reals, int]]] = {
     "circle": [(0.95 * _DISC, 255)],
     "square": [(0.86 * _points((-1, -1), (1, -1), (1, 1), (-1, 1)), 255)],
-    "triangle": [(1.2 * _spikes(3, 0.5) + [0.0, 0.2], 255)],
+    "triangle": [(1.2 * _spikes(3, 0.5) + _points((0, 0.2)), 255)],
     "star": [(1.15 * _spikes(5, 0.42), 255)],
     "ring": [(_DISC, 255), (0.58 * _DISC, 0)],
     "diamond": [(_points((0, -1.1), (0.85, 0), (0, 1.1), (-0.85, 0)), 255)],
@@ -176,7 +179,8 @@ def _right(rng: random.Random, radii: list[float]) -> list[Track]:
 def _circle(rng: random.Random, radii: list[float]) -> list[Track]:
     (radius,) = radii
     orbit = rng.uniform(20, 26)
-    return [_track(*_round(rng, orbit, [_place(rng, radius + orbit + 1) for _ in range(2)]), radius)]
+    x, y = _round(rng, orbit, [_place(rng, radius + orbit + 1) for _ in range(2)])
+    return [_track(x, y, radius)]
 
 
 def _round(rng: random.Random, orbit: float, centre: list[float]) -> tuple[Reals, Reals]:
@@ -245,7 +249,8 @@ def _orbit(rng: random.Random, radii: list[float]) -> list[Track]:
     orbit = first + second + rng.uniform(2, 3)
     room = max(0.0, SIDE / 2 - orbit - first)
     centre = [SIDE / 2 + rng.uniform(-room, room) for _ in range(2)]
-    return [_track(*_round(rng, orbit, centre), first), _track(*centre, second)]
+    x, y = _round(rng, orbit, centre)
+    return [_track(x, y, first), _track(centre[0], centre[1], second)]
 
 
 def _leave(rng: random.Random, radii: list[float]) -> list[Track]:
@@ -259,7 +264,8 @@ def _leave(rng: random.Random, radii: list[float]) -> list[Track]:
     high = np.minimum(SIDE - second, SIDE - first - far * way)
     centre = [rng.uniform(min(ends), max(ends)) for ends in zip(low, high, strict=True)]
     steps = near + (far - near) * _TIME
-    return [_track(centre[0] + steps * way[0], centre[1] + steps * way[1], first), _track(*centre, second)]
+    x, y = (start + steps * direction for start, direction in zip(centre, way, strict=True))
+    return [_track(x, y, first), _track(centre[0], centre[1], second)]
 
 
 _PLANS: dict[Action, Plan] = {

@@ -18,6 +18,7 @@ class Noun(NamedTuple):
     dative: str = ""
 
     def in_case(self, case: Case) -> str:
+        """The noun as it stands in a case."""
         return self.dative if case == "dative" and self.dative else self.word
 
 
@@ -93,7 +94,11 @@ def _moves(rest: str, particle: str = "", case: Case = "dative") -> Verb:
 
 VERBS: dict[Action, list[Verb]] = {
     "left": [_moves("nach links"), Verb("gleitet", "nach links"), Verb("wandert", "von rechts nach links")],
-    "right": [_moves("nach rechts"), Verb("gleitet", "nach rechts"), Verb("wandert", "von links nach rechts")],
+    "right": [
+        _moves("nach rechts"),
+        Verb("gleitet", "nach rechts"),
+        Verb("wandert", "von links nach rechts"),
+    ],
     "up": [_moves("nach oben"), Verb("steigt", "nach oben"), Verb("schwebt", "nach oben")],
     "down": [_moves("nach unten"), Verb("sinkt", "nach unten"), Verb("schwebt", "nach unten")],
     "circle": [_moves("im Kreis"), Verb("wandert", "im Kreis"), Verb("zieht", "Kreise")],
@@ -174,7 +179,8 @@ def tell(telling: Telling) -> str:
         case "there":
             text = f"{choose([f'es gibt {seen}', f'da ist {first}'])}, {clause}"
         case "see":
-            text = f"{choose([f'man sieht {seen}', f'das Video zeigt {seen}', f'zu sehen ist {first}'])}, {clause}"
+            shown = choose([f"man sieht {seen}", f"das Video zeigt {seen}", f"zu sehen ist {first}"])
+            text = f"{shown}, {clause}"
         case "ground":
             text = f"{choose(GROUNDS[scene.ground])} {_before(first, verb, second)}"
         case "title":

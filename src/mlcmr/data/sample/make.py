@@ -27,7 +27,7 @@ from mlcmr.files import write_text
 
 NAME = "sample"
 FEATURE = f"hues{DIMENSION}"
-MANIFEST = "sample.json"
+MANIFEST = "manifest.json"
 ENGINE = "google"  # what files with machine translations are called; the translations are our own
 FEWEST, MOST = 20, 20_000
 
@@ -94,11 +94,14 @@ class SampleSummary:
     def __str__(self) -> str:
         how = f"made in {self.seconds:.0f} s" if self.made else "was made before; nothing to do"
         videos = ", ".join(f"{count:,} {split}" for split, count in self.videos.items())
-        lines = [f"{self.folder}: {how}", f"  videos: {videos}; {self.frames} frames each"]
-        lines.append(f"  feature: {self.feature}, {self.dimension} numbers a frame")
-        width = max(map(len, self.captions))
-        lines += [f"  {file:<{width}}  {count:>7,} captions" for file, count in self.captions.items()]
-        return "\n".join(lines)
+        translations = ", ".join(f"{source} → {target}" for source, target in _TRANSLATE)
+        return (
+            f"{self.folder}: {how}\n"
+            f"  videos:   {videos}\n"
+            f"  feature:  {self.feature}, {self.frames} frames × {self.dimension} a video\n"
+            f"  captions: {sum(self.captions.values()):,} in {len(self.captions)} files; "
+            f"languages {', '.join(_TELL)}; machine translations {translations}"
+        )
 
 
 @dataclass(frozen=True)

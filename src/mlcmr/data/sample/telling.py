@@ -1,5 +1,6 @@
 """What a caption says of a scene, before it is said in any language."""
 
+import itertools
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -59,8 +60,8 @@ class Telling:
 def tellings(scene: Scene, count: int, seed: str) -> list[Telling]:
     """Plans `count` captions of a scene, the first six of different ideas."""
     rng = random.Random(seed)  # noqa: S311
-    ideas = _in_turn(rng)
-    return [Telling(next(ideas), _told(scene, rng), f"{seed}/{number}") for number in range(count)]
+    ideas = itertools.islice(_in_turn(rng), count)
+    return [Telling(idea, _told(scene, idea, rng), f"{seed}/{number}") for number, idea in enumerate(ideas)]
 
 
 def comparison(scene: Scene) -> Literal["bigger", "smaller", "equal"] | None:
@@ -78,10 +79,11 @@ def _in_turn(rng: random.Random) -> Iterator[Idea]:
         yield from rng.sample(IDEAS, len(IDEAS))
 
 
-def _told(scene: Scene, rng: random.Random) -> Scene:
+def _told(scene: Scene, idea: Idea, rng: random.Random) -> Scene:
     if scene.action in CONVERSE and rng.random() < 0.5:
         scene = replace(scene, action=CONVERSE[scene.action], things=scene.things[::-1])
-    if rng.random() < SILENCE:
+    compares = idea == "facts" and len(scene.things) == 2
+    if rng.random() < SILENCE and not compares:
         things = list(scene.things)
         silent = rng.randrange(len(things))
         things[silent] = replace(things[silent], size=None)

@@ -31,11 +31,11 @@ def write_video(path: Path, frames: Frames) -> None:
     """Writes an mp4 file: H.264 where PyAV has its encoder, else MPEG-4."""
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=FPS)
+        stream = container.add_stream(codec, rate=FPS, options=_OPTIONS[codec])
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
-        stream.options = _OPTIONS[codec]
         reformatter = VideoReformatter()
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")

@@ -51,7 +51,7 @@ class Scene:
 
     @property
     def description(self) -> tuple[Action, tuple[Thing, ...]]:
-        """All that a full caption tells. (The ground is told by a few captions only.)"""
+        """All that a full caption tells; the ground is told by a few captions only."""
         return self.action, self.things
 
 

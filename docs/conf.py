@@ -1,0 +1,62 @@
+"""The documentation: `make docs`, or `sphinx-build -W --keep-going -b html docs docs/_build`."""
+
+import re
+from importlib.metadata import version as installed
+from importlib.util import find_spec
+from typing import Any
+
+project = "mlcmr"
+author = "The mlcmr developers"
+copyright = author
+release = version = installed("mlcmr")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# Docstrings write code as `code`, and say attributes and shapes in words.
+default_role = "literal"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_class_signature = "mixed"
+python_maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+# The documentation also builds where the extra `video` is not installed.
+autodoc_mock_imports = [name for name in ("av",) if find_spec(name) is None]
+viewcode_line_numbers = True
+
+html_theme = "furo"
+html_title = f"mlcmr {release}"
+html_static_path = ["_static"]
+html_css_files = ["mlcmr.css"]
+html_show_sphinx = False
+html_theme_options = {
+    "source_repository": "https://github.com/mlcmr/mlcmr/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+
+_ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[([^\]]+)\]\]")
+
+
+def _named_arrays(*event: Any) -> tuple[str | None, str | None]:
+    """`NDArray[float32]` as it stands in the source, instead of all that it is short for."""
+    signature, returned = event[-2:]
+    return tuple(text and _ARRAY.sub(r"NDArray[\1]", text) for text in (signature, returned))
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", _named_arrays)
