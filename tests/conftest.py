@@ -1,4 +1,4 @@
-"""What all tests share: one thread, no network, and the reference data beside the checkout where it is there."""
+"""What all tests share: one thread, no network, and the reference data where it lies beside the checkout."""
 
 import os
 from pathlib import Path

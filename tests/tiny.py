@@ -52,7 +52,8 @@ def write_collection(rootpath: Path) -> Path:
     folder = rootpath / COLLECTION
     text = folder / "TextData"
     for split in SPLITS:
-        for suffix, tag in (("", "enc"), ("_zh", "zh"), ("_google_enc2zh", "enc2zh"), ("_google_zhc2en", "zhc2en")):
+        for tag in ("enc", "zh", "enc2zh", "zhc2en"):
+            suffix = {"enc": "", "zh": "_zh"}.get(tag, f"_google_{tag}")
             write_captions(text / f"{COLLECTION}{split}{suffix}.caption.txt", captions(split, tag))
     halves = [*captions("train", "enc", half=0), *captions("train", "zh", half=1)]
     write_captions(text / f"{COLLECTION}train_half.caption.txt", halves)
@@ -65,9 +66,7 @@ def write_collection(rootpath: Path) -> Path:
 
 
 def tiny_model(**changes: Any) -> ModelConfig:
-    text = TextConfig(
-        new=NewEncoder(layers=1, hidden_size=32, heads=2, vocabulary=300), trained_layers="all"
-    )
+    text = TextConfig(new=NewEncoder(layers=1, hidden_size=32, heads=2, vocabulary=300), trained_layers="all")
     video = VideoConfig(gru_size=8, filters=4, windows=(2, 3))
     return ModelConfig(**{"text": text, "video": video, "embedding_size": 32, **changes})
 

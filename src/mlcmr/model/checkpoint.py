@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from filecmp import cmp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +83,7 @@ def _write_all_but_weights(folder: Path, parts: ModelParts) -> None:
 def _take_over(new: Path, folder: Path) -> None:
     """Moves the files of `new` that differ to `folder`; the weights there must not outlive what they fit."""
     names = [path.relative_to(new) for path in new.rglob("*") if path.is_file()]
-    changed = [
-        name for name in names if not (folder / name).exists() or not cmp(new / name, folder / name, shallow=False)
-    ]
+    changed = [name for name in names if not _same_content(new / name, folder / name)]
     if changed:
         (folder / WEIGHTS).unlink(missing_ok=True)
     for name in changed:
@@ -94,6 +91,10 @@ def _take_over(new: Path, folder: Path) -> None:
             os.fsync(written.fileno())
         (folder / name).parent.mkdir(exist_ok=True)
         (new / name).replace(folder / name)
+
+
+def _same_content(path: Path, other: Path) -> bool:
+    return other.is_file() and path.read_bytes() == other.read_bytes()
 
 
 def read_parts(folder: Path) -> ModelParts:

@@ -47,12 +47,12 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         require_within(self, {"trained_layers": (0, inf)})
-        if self.new:
+        if new := self.new:
             sizes = dict.fromkeys(("layers", "hidden_size", "heads", "vocabulary"), (1, inf))
-            require_within(self.new, {**sizes, "dropout": (0, 1)})
-            if self.new.hidden_size % self.new.heads:
+            require_within(new, {**sizes, "dropout": (0, 1)})
+            if new.hidden_size % new.heads:
                 raise UserError(
-                    f"hidden_size is {self.new.hidden_size}, but must be a multiple of heads ({self.new.heads})"
+                    f"hidden_size is {new.hidden_size}, but must be a multiple of heads, {new.heads}"
                 )
             if self.trained_layers != "all":
                 raise UserError("nothing of a new text encoder is worth keeping: set trained_layers to all")

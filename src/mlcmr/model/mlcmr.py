@@ -216,8 +216,8 @@ class MLCMR(nn.Module):
         frames = np.asarray(video, np.float32)
         if frames.ndim != 2 or frames.shape[1] != self.feature_size or not len(frames):
             raise UserError(
-                f"frame features of shape {frames.shape}: the model was made for (frames, {self.feature_size}), "
-                "with one frame at least; use the feature that it was trained on"
+                f"frame features of shape {frames.shape}, expected (frames, {self.feature_size}) and one "
+                "frame at least: use the feature that the model was trained on"
             )
         return frames
 

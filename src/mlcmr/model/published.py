@@ -2,7 +2,7 @@
 
 import argparse
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ _RENAMED = {
     "vid_mapping": (("mapping.fc1.", "video_mapping.linear."), ("mapping.bn_1.", "video_mapping.norm.")),
     "text_mapping": (("mapping.fc1.", "text_mapping.linear."), ("mapping.bn_1.", "text_mapping.norm.")),
 }
-# A score may have been stored as a NumPy number: made from its bytes by this function, whose public name moved.
-_scalar = np.float64().__reduce__()[0]
-_NUMPY_SCALARS = [
+# A score may have been stored as a NumPy number, made from its bytes by this function, which has moved since.
+_scalar: Callable[..., Any] = np.float64().__reduce__()[0]  # type: ignore[assignment]
+_NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_scalar, "numpy.core.multiarray.scalar"),
     (_scalar, "numpy._core.multiarray.scalar"),
     np.dtype,
@@ -119,9 +119,10 @@ def _load(path: Path) -> tuple[list[Mapping[str, Tensor]], dict[str, Any]]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "global" in line), "")
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = next((line for line in lines if "global" in line.lower()), "").partition(" Please use")[0]
         raise UserError(
-            f"{path}: refused, it holds more than tensors, containers and options: {reason.strip()[:200].partition(' Please use')[0]}"
+            f"{path}: refused, it holds more than tensors, containers and options: {reason[:200]}"
         ) from error
     except Exception as error:  # reading bytes at random raises nearly anything
         raise UserError(f"{path}: not a checkpoint: {str(error).partition(chr(10))[0][:200]}") from error

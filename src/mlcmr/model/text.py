@@ -52,9 +52,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.transformer = transformer
         self.tokenizer = tokenizer
-        # Longer texts are cut: the encoder has no positions for more.
-        tokenizer.backend_tokenizer.enable_truncation(_longest_text(transformer, tokenizer))
-        self.tokenize = CaptionTokenizer(tokenizer)
+        self.tokenize = CaptionTokenizer(tokenizer, _longest_text(transformer, tokenizer))
         self.published_padding = published_padding
         self.output_size: int = transformer.config.hidden_size
         if tokenizer.mask_token_id is None:
@@ -91,10 +89,16 @@ class TextEncoder(nn.Module):
 
 
 class CaptionTokenizer:
-    """From captions to token ids, special tokens included; English is cleaned first as published."""
+    """From captions to token ids, special tokens included; English is cleaned first as published.
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+    Args:
+        tokenizer: A fast tokenizer.
+        longest: Longer texts are cut to so many tokens, the last (special) one kept.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", longest: int = sys.maxsize) -> None:
         self._backend = tokenizer.backend_tokenizer
+        self._longest = longest
 
     def __call__(self, texts: Sequence[str], languages: Sequence[str]) -> list[NDArray[np.int32]]:
         """Token ids of each text."""
@@ -102,7 +106,12 @@ class CaptionTokenizer:
             clean_english(text) if language == "en" else text
             for text, language in zip(texts, languages, strict=True)
         ]
-        return [np.array(encoding.ids, np.int32) for encoding in self._backend.encode_batch_fast(cleaned)]
+        return [self._cut(encoding.ids) for encoding in self._backend.encode_batch_fast(cleaned)]
+
+    def _cut(self, ids: list[int]) -> NDArray[np.int32]:
+        if len(ids) > self._longest:
+            ids = [*ids[: self._longest - 1], ids[-1]]
+        return np.array(ids, np.int32)
 
 
 def group_bounds(lengths: Sequence[int], group_cost: int) -> list[int]:
@@ -174,6 +183,7 @@ def open_tokenizer(name: str | Path, lowercase: bool | None) -> "PreTrainedToken
         also = [] if backend.normalizer is None else [backend.normalizer]
         backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *also])
     backend.no_padding()
+    backend.no_truncation()
     return tokenizer  # type: ignore[no-any-return]
 
 

@@ -48,7 +48,7 @@ class VideoEncoder(nn.Module):
                 f"{self.feature_size}: use the feature that it was trained on"
             )
         lengths = videos.lengths.clamp(max=self.config.max_frames)
-        dtype = self.gru.weight_ih_l0.dtype
+        dtype = next(self.gru.parameters()).dtype
         frames = self._padded(videos, lengths).to(dtype)
         real = torch.arange(frames.shape[1]) < lengths[:, None]
         real = real.to(frames.device)[:, :, None]

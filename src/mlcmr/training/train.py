@@ -10,9 +10,9 @@ from itertools import chain
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.warnings import PossibleUserWarning
 
 from mlcmr.data.batches import EpochSampler, PairDataset, pair_loader
 from mlcmr.data.features import FrameFeatures
@@ -94,7 +94,8 @@ def _read(config: TrainConfig, display: Display) -> _Data:
 
 def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
     state = read_state(run.state) if run.state.exists() else None
-    progress = state.progress if state else Progress(Schedule(config.optimizer, config.optimizer.learning_rate))
+    fresh = Progress(Schedule(config.optimizer, config.optimizer.learning_rate))
+    progress = state.progress if state else fresh
     if progress.schedule.stop or progress.epoch >= config.epochs:
         display.say(
             f"{run.folder} is trained already: {progress.epoch} epochs; remove the folder to begin again"
