@@ -38,7 +38,7 @@ def state(arrays: dict[str, np.ndarray], when: str = "sd0") -> dict[str, torch.T
 
 
 def tiny_tokenizer(vocabulary: int = 160) -> PreTrainedTokenizerFast:
-    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # padding is id 0, as in the published vocabulary
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # padding is 0, as published
     words = [*special, *(f"w{i}" for i in range(vocabulary - len(special)))]
     ids = {word: i for i, word in enumerate(words)}
     return PreTrainedTokenizerFast(

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from golden_model import GOLDEN, SIZE, golden, golden_batch, golden_model, state
 
+from golden_model import GOLDEN, SIZE, golden, golden_batch, golden_model, state
 from mlcmr.data.batches import PairBatch
 from mlcmr.model.config import LossConfig, TextConfig
 from mlcmr.model.losses import InfoNCE, MLCMRLoss, TripletRanking
@@ -27,11 +27,6 @@ def close(ours: torch.Tensor, theirs: np.ndarray, **tolerance: float) -> None:
 
 def unparallel(batch: PairBatch) -> PairBatch:
     return replace(batch, captions={"en": batch.captions["en"]}, masked={"en": batch.masked["en"]})
-
-
-def published_name(name: str) -> str:
-    """`zh~zh'` as the golden file calls it: the mean of `zh_zhm` and `zhm_zh`."""
-    return {"v~v'": "vid_vidm"}.get(name, name)
 
 
 def test_batch_is_the_published_one(arrays):

@@ -217,7 +217,8 @@ def test_what_is_not_there_is_left_out():
     bare = Page(render_report([(example_results(versions={}), None)]))
     assert bare.headings[1:] == ["Results", "Settings"]
     assert "svg" not in [tag for tag, _ in bare.tags]
-    learned = Page(render_report([(example_results(), None)], [one for one in example_curves() if "loss" not in one]))
+    epochs = [one for one in example_curves() if "loss" not in one]
+    learned = Page(render_report([(example_results(), None)], epochs))
     assert "Validation score" in learned.text
     assert "Learning rate" not in learned.text
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlcmr.config import from_dict
 from mlcmr.errors import UserError
 from mlcmr.model.checkpoint import load_weights
-from mlcmr.model.config import ModelConfig, TextConfig, VideoConfig
+from mlcmr.model.config import ModelConfig, TextConfig
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.text import empty_encoder, transformer_layers
 
@@ -80,28 +81,29 @@ def published_config(options: Mapping[str, Any], encoder: str) -> ModelConfig:
     """The model's configuration from the published command's options.
 
     Raises:
-        UserError: an option is missing.
+        UserError: an option is missing, or not what it is in the published code.
     """
     try:
         windows = options["visual_kernel_sizes"]
         if isinstance(windows, str):
             windows = [int(window) for window in windows.split("-")]
-        return ModelConfig(
-            text=TextConfig(encoder=encoder),
-            video=VideoConfig(
-                gru_size=options["visual_rnn_size"],
-                gru_pool=options.get("gru_pool", "mean"),
-                filters=options["visual_kernel_num"],
-                windows=tuple(windows),
-                concate=options.get("concate", "full"),
-                dropout=options["dropout"],
-            ),
-            embedding_size=options["visual_mapping_layers"][-1],
-            dropout=options["dropout"],
-            padding="published",
-        )
+        content = {
+            "text": {"encoder": encoder},
+            "video": {
+                "gru_size": options["visual_rnn_size"],
+                "gru_pool": options.get("gru_pool", "mean"),
+                "filters": options["visual_kernel_num"],
+                "windows": windows,
+                "concate": options.get("concate", "full"),
+                "dropout": options["dropout"],
+            },
+            "embedding_size": options["visual_mapping_layers"][-1],
+            "dropout": options["dropout"],
+            "padding": "published",
+        }
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise UserError(f"the checkpoint's options are not the published ones: {error!r}") from error
+    return from_dict(ModelConfig, content)
 
 
 def _feature_size(weights: Mapping[str, Tensor], origin: str | Path) -> int:
