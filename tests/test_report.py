@@ -207,10 +207,10 @@ def test_what_is_not_there_is_left_out():
     every = [
         "Results",
         "Ranks",
-        "Learning",
         "Worst queries, and what was found instead",
         "Best queries",
         "Settings",
+        "Learning",
     ]
     headings = Page(full_page()).headings
     assert [heading for heading in headings if heading in every] == every
