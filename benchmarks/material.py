@@ -23,7 +23,6 @@ DIMENSION = 1024
 CAPTIONS_PER_VIDEO = 10
 LANGUAGES = ("en", "zh")
 FEATURE = "i3d_kinetics"
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 _ENGLISH = "a man is playing the guitar in front of people while another one sings and some dance on stage".split()
 _CHINESE = "一个穿着黑色衣服的男人在舞台上弹吉他旁边有几个人跳舞"
@@ -40,16 +39,6 @@ class Sources:
 
     captions: str | None
     encoder: str
-
-    @staticmethod
-    def default() -> "Sources":
-        """Those beside the checkout, where there are any."""
-        captions = SHARED / "published-captions" / "vatex" / "TextData"
-        encoder = SHARED / "bert-base-multilingual-cased"
-        return Sources(
-            str(captions) if captions.is_dir() else None,
-            str(encoder) if encoder.is_dir() else encoder.name,
-        )
 
 
 def caption_pairs(sources: Sources) -> list[tuple[str, str]]:

@@ -38,32 +38,42 @@ class Time:
     """Medians over repeats, in seconds.
 
     Attributes:
-        wall: By the clock.
-        cpu: Of the processor, all threads added up. Divided by the threads that work at a time, it is about
-            what the clock would show if no other process wanted the processor.
+        clock: By the clock.
+        alone: Processor time divided by the threads that work at a time: about what the clock would show if
+            no other process wanted the processor.
     """
 
-    wall: float
-    cpu: float
+    clock: float
+    alone: float
 
 
-def median_time(work: Callable[[], object], repeats: int, warm_up: int = 1) -> Time:
-    """Runs `work` a few times, the first `warm_up` of them unmeasured."""
-    walls, cpus = [], []
+def median_time(work: Callable[[], object], repeats: int, *, threads: int = 1, warm_up: int = 1) -> Time:
+    """Runs `work`, which keeps `threads` threads busy, a few times, the first `warm_up` of them unmeasured."""
+    clocks, processors = [], []
     for turn in range(warm_up + repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
+        clock, processor = time.perf_counter(), processor_time()
         work()
         if turn >= warm_up:
-            walls.append(time.perf_counter() - wall)
-            cpus.append(time.process_time() - cpu)
-    return Time(statistics.median(walls), statistics.median(cpus))
+            clocks.append(time.perf_counter() - clock)
+            processors.append(processor_time() - processor)
+    return Time(statistics.median(clocks), statistics.median(processors) / threads)
+
+
+def processor_time() -> float:
+    """Seconds of this process and of its children that are done, all threads added up."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def peak_gb() -> float:
+    """The most memory that this process held at any time, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def fresh(module: str, **arguments: Any) -> dict[str, Any]:
     """What `main(**arguments)` of a module returns in a process of its own, which carries no one's memory.
 
-    `main` also gets `started`, the time at which the process was asked for, and its result `peak_gb`, the
-    most memory that the process held at any time.
+    `main` also gets `started`, the time at which the process was asked for.
     """
     arguments["started"] = time.time()
     run = subprocess.run(
@@ -78,11 +88,5 @@ def fresh(module: str, **arguments: Any) -> dict[str, Any]:
     return result
 
 
-def answer(result: dict[str, Any]) -> None:
-    """In the process that `fresh` began: hands the result back."""
-    result["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    print(json.dumps(result), flush=True)
-
-
 if __name__ == "__main__":
-    answer(import_module(sys.argv[1]).main(**json.loads(sys.argv[2])))
+    print(json.dumps(import_module(sys.argv[1]).main(**json.loads(sys.argv[2]))))

@@ -1,5 +1,6 @@
 """One training step of the published model: forward, backward, clip, optimizer step."""
 
+import statistics
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
@@ -7,8 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from benchmarks import published
+from benchmarks.flop import text_flop, video_flop
 from benchmarks.material import Sources, make_collection, make_model, open_training_set
-from benchmarks.measure import median_time
+from benchmarks.measure import Options, fresh, median_time, peak_gb
+from benchmarks.table import Row
 from benchmarks.yardstick import product_gflops
 from mlcmr.data.batches import BatchKey, PairBatch
 from mlcmr.model.losses import MLCMRLoss
@@ -17,6 +21,39 @@ from mlcmr.training.config import OptimizerConfig
 from mlcmr.training.optimizer import make_optimizer
 
 BATCH = 64
+TARGET_SHARE = 0.55  # of the published time
+
+
+def rows(options: Options) -> list[Row]:
+    """A step as it is by default, and one that pads each view to its longest, as published."""
+    ours, padded = (
+        fresh("benchmarks.step", **vars(options), padding=padding) for padding in ("masked", "published")
+    )
+    scaled = published.STEP_S * published.GFLOPS / ours["gflops"]
+    return [
+        Row(
+            work=f"training step, batch {BATCH}",
+            unit="s",
+            **ours["time"],
+            published=published.STEP_S,
+            scaled=scaled,
+            target=TARGET_SHARE * scaled,
+            limit=1e3 * ours["tflop"] / ours["gflops"],
+        ),
+        Row(
+            work="training step, beside our own code padding as published",
+            unit="s",
+            **ours["time"],
+            published=padded["time"]["alone"],
+        ),
+        Row(
+            work="training step: peak memory",
+            unit="GB",
+            clock=ours["peak_gb"],
+            published=published.STEP_PEAK_GB,
+            target=published.STEP_PEAK_GB,
+        ),
+    ]
 
 
 def main(
@@ -28,7 +65,7 @@ def main(
     repeats: int,
     **_: Any,
 ) -> dict[str, Any]:
-    """Measures steps on a few batches, each with other captions."""
+    """Seconds of a step, each time with another batch; its operations, without padding; the peak memory."""
     model = make_model(encoder, padding).to(device).train()
     with tempfile.TemporaryDirectory() as folder:
         root = make_collection(Path(folder), Sources(captions, encoder), train=200)
@@ -49,45 +86,18 @@ def main(
         if device == "cuda":
             torch.cuda.synchronize()
 
-    time = median_time(step, repeats)
-    yardstick = product_gflops(device)
+    time = median_time(step, repeats, threads=torch.get_num_threads())
     return {
-        "wall": time.wall,
-        "cpu": time.cpu / torch.get_num_threads(),
-        "gflops": yardstick.wall,
-        "gflops_cpu": yardstick.cpu,
-        "tflop": float(np.median([needed_flop(model, batch) for batch in batches])) / 1e12,
-        "tokens": float(np.median([_tokens(batch) for batch in batches])),
+        "time": vars(time),
+        "tflop": statistics.median(_needed_flop(model, batch) for batch in batches[1:]) / 1e12,
+        "peak_gb": peak_gb(),
+        "gflops": product_gflops(device).alone,
     }
 
 
-def needed_flop(model: MLCMR, batch: PairBatch) -> float:
-    """The floating-point operations of the matrix products of a step, without any padding.
-
-    A product of n vectors with a matrix of p weights takes 2·n·p, its backward pass as much again for the
-    gradient of what it reads, and again for that of the weights. Attention's own products are left out
-    (about 1 % with captions), and so are losses and mappings.
-    """
-    return _tokens(batch) * _text_flop(model) + _video_flop(model, batch)
-
-
-def _tokens(batch: PairBatch) -> int:
-    return sum(int(texts.lengths.sum()) for view in (batch.captions, batch.masked) for texts in view.values())
-
-
-def _text_flop(model: MLCMR) -> float:
-    linears = [module for module in model.text_encoder.modules() if isinstance(module, torch.nn.Linear)]
-    return sum(2 * linear.weight.numel() * (3 if linear.weight.requires_grad else 1) for linear in linears)
-
-
-def _video_flop(model: MLCMR, batch: PairBatch) -> float:
-    encoder = model.video_encoder
-    read = [weight.numel() for name, weight in encoder.gru.named_parameters() if "weight" in name]
-    flop = 0.0
+def _needed_flop(model: MLCMR, batch: PairBatch) -> float:
+    texts = [texts for view in (batch.captions, batch.masked) for texts in view.values()]
+    flop = text_flop(model, sum(int(text.lengths.sum()) for text in texts), training=True)
     for videos in (batch.video, batch.dropped):
-        frames = int(videos.lengths.sum())
-        flop += 2 * 3 * frames * sum(read)
-        for window, convolution in zip(encoder.config.windows, encoder.convolutions, strict=True):
-            places = frames + (window - 1) * len(videos)
-            flop += 2 * 3 * places * sum(p.numel() for p in convolution.parameters())
+        flop += video_flop(model, len(videos), int(videos.lengths.sum()), training=True)
     return flop

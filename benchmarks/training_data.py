@@ -21,7 +21,7 @@ BATCH = 64
 
 def rows(options: Options) -> list[Row]:
     """An epoch that tokenizes, and one that need not."""
-    measured = fresh("benchmarks.training_data", **options.arguments())
+    measured = fresh("benchmarks.training_data", **vars(options))
     kept = FRAMES - int(DROPPED_FRAMES * FRAMES)
     # Both views are read once and written once.
     sample_bytes = 2 * 4 * DIMENSION * (FRAMES + kept)
@@ -60,5 +60,5 @@ def main(*, captions: str | None, encoder: str, repeats: int, **_: Any) -> dict[
     return {
         "first": (clocks[0], processors[0]),
         "later": (statistics.median(clocks[1:]), statistics.median(processors[1:])),
-        "copy_gbs": copy_gbs().cpu,
+        "copy_gbs": copy_gbs().alone,
     }

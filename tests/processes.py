@@ -17,7 +17,8 @@ from time import monotonic, sleep
 TIMEOUT = 120.0  # seconds
 
 
-def _server() -> ForkServerContext:
+def server() -> ForkServerContext:
+    """Starts processes that have imported all that is slow to import."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["processes", "mlcmr.cli", "mlcmr.training.train"])
     return context
@@ -71,7 +72,7 @@ def start(words: Sequence[str | Path], log: Path, *, largest_file: int | None = 
         largest_file: Files cannot grow beyond this many bytes, as if the disk were full.
     """
     log.touch()
-    process = _server().Process(target=_main, args=([str(word) for word in words], str(log), largest_file))
+    process = server().Process(target=_main, args=([str(word) for word in words], str(log), largest_file))
     process.start()
     return Command(process, log)
 

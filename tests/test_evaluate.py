@@ -1,14 +1,17 @@
 """From a run to its figures: the table's numbers, results.json, report.html."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from mlcmr import MLCMR
 from mlcmr.cli import main
+from mlcmr.data.features import write_features
 from mlcmr.data.scenario import ScenarioKind
 from mlcmr.errors import UserError
 from mlcmr.evaluation.evaluate import evaluate_run
@@ -153,3 +156,52 @@ def test_an_unfinished_run(trained, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(UserError, match="no model yet"):
         evaluate_run(tmp_path)
+
+
+def test_the_target_of_a_pseudo_parallel_run_by_default(trained):
+    changed = {"scenario": "pseudo-parallel", "target": "zh"}
+    assert [one.results.target for one in evaluate_run(trained, changed, device="cpu")] == ["zh"]
+
+
+def test_another_split(trained):
+    (one,) = evaluate_run(trained, targets=["en"], split="val", device="cpu")
+    assert (one.results.split, one.results.videos, one.results.queries) == ("val", 6, 12)
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(UserError, match=r"config\.yaml: no such file; name the folder of a run"):
+        evaluate_run(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1, 2]", b"seed: [", b"\xff\xfe\x00", b"languages: 5", b"scenario: x"]
+)
+def test_damaged_settings(trained, tmp_path, content):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "config.yaml").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        evaluate_run(run, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_weights(trained, tmp_path):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "model/model.safetensors").unlink()
+    with pytest.raises(
+        UserError, match=r"model\.safetensors: no such file; this is not a complete model folder"
+    ):
+        evaluate_run(run, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["abacus", *([] if torch.cuda.is_available() else ["cuda"])])
+def test_a_device_that_is_not_there(trained, device):
+    with pytest.raises(UserError, match=f"^--device {device}: not on this machine"):
+        evaluate_run(trained, device=device)
+
+
+def test_another_feature_size(trained, tmp_path):
+    folder = write_collection(tmp_path)
+    ids = (folder / f"FeatureData/{FEATURE}/id.txt").read_text().split()
+    write_features(folder / "FeatureData/narrow", [(ids, np.ones((len(ids), 5), np.float32))])
+    with pytest.raises(UserError, match=r"shape \(\d+, 5\), expected \(frames, 12\)"):
+        evaluate_run(trained, {"rootpath": str(tmp_path), "feature": "narrow"}, device="cpu")

@@ -138,7 +138,6 @@ def attacks(marker: Path) -> dict[str, Any]:
         "nested": [{"deep": (Calls(os.system, touch), 1)}],
         "numpy objects": objects,
         "numpy array": np.zeros(3),
-        "bytearray": Calls(bytearray, b"x" * 10),
         "partial": Calls(__import__, "this"),
         "class": Plain(),
         "torch.load": Calls(torch.load, str(marker)),
@@ -174,6 +173,7 @@ def test_the_attacks_are_real(tmp_path):
     assert marker.exists()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_bare_pickles(tmp_path, protocol):
     marker = tmp_path / "executed"
@@ -226,14 +226,8 @@ def test_damaged_files(tmp_path):
     whole = write(tmp_path / "whole", published()).read_bytes()
     old = write(tmp_path / "old", published(), zipped=False).read_bytes()
     draw = random.Random(0)
-    damaged = [
-        b"",
-        b"\x80",
-        b"PK\x03\x04",
-        b"x" * 100,
-        draw.randbytes(1000),
-        b"\x80\x02" + draw.randbytes(1000),
-    ]
+    damaged = [b"", b"\x80", b"PK\x03\x04", b"x" * 100, draw.randbytes(1000)]
+    damaged += [b"\x80\x02" + draw.randbytes(1000) for _ in range(20)]
     damaged += [content[: len(content) * part // 4] for content in (whole, old) for part in (1, 2, 3)]
     for content in damaged:
         (tmp_path / "checkpoint").write_bytes(content)

@@ -52,6 +52,10 @@ class FrameFeatures:
         self._rows = rows
         self._counts = counts
         self._starts = np.concatenate([[0], np.cumsum(counts)])
+        # Whether a video's frames lie together, as nearly all do: then to read them is one straight copy.
+        jumps = np.setdiff1d(np.flatnonzero(np.diff(rows) != 1) + 1, self._starts)
+        self._together = np.ones(len(videos), np.bool_)
+        self._together[np.searchsorted(self._starts, jumps, side="right") - 1] = False
         self._positions = {video: position for position, video in enumerate(videos)}
 
     @property
@@ -100,19 +104,18 @@ class FrameFeatures:
         Returns:
             (total frames, dimension) float32, and the number of frames of each video.
         """
-        spans = [self._rows[self._starts[p] : self._starts[p + 1]] for p in positions]
-        frames = np.empty((sum(map(len, spans)), self.dimension), np.float32)
-        start = 0
-        for span in spans:
-            stop = start + len(span)
-            # A video whose frames lie together (nearly all do) is one straight copy.
-            if span[-1] - span[0] == len(span) - 1 and (len(span) < 3 or bool((np.diff(span) == 1).all())):
-                frames[start:stop] = self.matrix[span[0] : span[-1] + 1]
+        positions = np.asarray(positions, np.int64)
+        counts = self._counts[positions]
+        frames = np.empty((int(counts.sum()), self.dimension), np.float32)
+        stops = np.cumsum(counts)
+        for position, start, stop in zip(positions, stops - counts, stops, strict=True):
+            rows = self._rows[self._starts[position] : self._starts[position + 1]]
+            if self._together[position]:
+                frames[start:stop] = self.matrix[rows[0] : rows[-1] + 1]
             else:
                 # The rows are known to be there; "raise" would go through a buffer.
-                np.take(self.matrix, span, axis=0, out=frames[start:stop], mode="clip")
-            start = stop
-        return frames, self._counts[list(positions)]
+                np.take(self.matrix, rows, axis=0, out=frames[start:stop], mode="clip")
+        return frames, counts
 
 
 def open_features(folder: str | os.PathLike[str]) -> FrameFeatures:

@@ -46,6 +46,10 @@ class Scenario:
                 f"a pseudo-parallel scenario needs a target among {list(self.languages)} (the language whose "
                 f"training captions are machine translations), not {self.target!r}"
             )
+        if self.kind == ScenarioKind.PSEUDO_PARALLEL and len(self.languages) < 2:
+            raise UserError(
+                f"a pseudo-parallel scenario needs another language than {self.target}: its source"
+            )
 
     @property
     def fusion_weight(self) -> float:

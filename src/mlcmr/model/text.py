@@ -19,13 +19,14 @@ from mlcmr.data.batches import TokenBatch
 from mlcmr.data.captions import clean_english
 from mlcmr.errors import UserError
 from mlcmr.model.config import TextConfig
+from mlcmr.model.dropout import quicken_dropout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 # What one more group costs, in tokens: on a CPU the gradients of all weights are added up once more, on a
 # GPU kernels too small to fill it are started once more.
-_GROUP_COST = {"cpu": 128, "cuda": 4096}
+_GROUP_COST = {"cpu": 32, "cuda": 4096}
 
 
 class TextEncoder(nn.Module):
@@ -61,6 +62,7 @@ class TextEncoder(nn.Module):
                 "choose an encoder that was trained with masked words"
             )
         self.mask_id: int = tokenizer.mask_token_id
+        quicken_dropout(transformer)
         _freeze(transformer, trained_layers)
 
     def forward(self, texts: TokenBatch) -> Tensor:

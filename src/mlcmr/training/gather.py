@@ -1,10 +1,11 @@
 """Features of all processes, with gradients."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 
 
 def gather(features: Tensor) -> Tensor:
@@ -20,5 +21,21 @@ def gather(features: Tensor) -> Tensor:
     dist.all_gather(sizes, torch.tensor([len(features)], device=features.device))
     rows = [int(size) for size in sizes]
     padded = F.pad(features, (0, 0, 0, max(rows) - len(features)))
-    parts = all_gather(padded)  # type: ignore[no-untyped-call]
+    parts: Tensor = _Gather.apply(padded)  # type: ignore[no-untyped-call]
     return torch.cat([part[:size] for part, size in zip(parts, rows, strict=True)])
+
+
+class _Gather(torch.autograd.Function):
+    """(B, F) to (processes, B, F); the gradient of a row is the sum of what all processes made of it."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:  # noqa: ARG004
+        parts = [torch.empty_like(features) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, features.contiguous())
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        total = gradient.contiguous()
+        dist.all_reduce(total)
+        return total[dist.get_rank()]

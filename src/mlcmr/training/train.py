@@ -46,7 +46,8 @@ def train(config: TrainConfig) -> Run:
         UserError: something in the data or the settings cannot be used, memory or disk ran out, or the loss
             is not a number; what was saved before stays.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     with Display(quiet=not is_first_process()) as display, warnings.catch_warnings(), _machine_errors(config):
         # Lightning's use of a class that torch deprecates: nothing that a user could mend.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
