@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(NAMES)}; all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--captions", help="folder with VATEX's caption files; without, captions are made up")
-    parser.add_argument("--encoder", help="folder or hub id of bert-base-multilingual-cased; no weights needed")
+    parser.add_argument(
+        "--encoder", help="bert-base-multilingual-cased: folder or hub id; weights are not read"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="how often each work is measured (default 5)")
     parser.add_argument("--gpu", action="store_true", help=f"on the GPU: {', '.join(ON_GPU)}")
     arguments = parser.parse_args()
@@ -37,7 +39,8 @@ def main() -> None:
         device="cuda" if arguments.gpu else "cpu",
     )
     names = arguments.names or (ON_GPU if arguments.gpu else NAMES)
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}, captions: {options.captions or 'made up'}", flush=True)
+    captions = options.captions or "made up"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}, captions: {captions}", flush=True)
     rows = []
     for name in names:
         rows += import_module(f"benchmarks.{name}").rows(options)

@@ -1,8 +1,8 @@
 """Floating-point operations that the matrix products of the model need when nothing is padded.
 
-A product of n vectors with a matrix of p weights takes 2·n·p; in training as much again for the gradient of what
-it reads, and again for that of the weights. Attention's own products (1 % at the length of captions), the
-mappings and the losses are left out.
+A product of n vectors with a matrix of p weights takes 2·n·p; in training as much again for the gradient of
+what it reads, and again for that of the weights. Attention's own products (1 % at the length of captions),
+the mappings and the losses are left out.
 """
 
 from torch import nn

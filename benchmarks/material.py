@@ -1,6 +1,7 @@
-"""What the benchmarks work on: a collection of VATEX's shape, captions, the published model without weights."""
+"""What is worked on: a collection of VATEX's shape, captions, the published model with random weights."""
 
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +25,7 @@ CAPTIONS_PER_VIDEO = 10
 LANGUAGES = ("en", "zh")
 FEATURE = "i3d_kinetics"
 
-_ENGLISH = "a man is playing the guitar in front of people while another one sings and some dance on stage".split()
+_ENGLISH = "a man is playing the guitar in front of people while another one sings and some dance on stage"
 _CHINESE = "一个穿着黑色衣服的男人在舞台上弹吉他旁边有几个人跳舞"
 
 
@@ -48,7 +49,7 @@ def caption_pairs(sources: Sources) -> list[tuple[str, str]]:
         lengths = random.normal((14.5, 22.0), (5.0, 7.0), (20_000, 2)).clip(4, 45).astype(int)
         return [
             (
-                " ".join(random.choice(_ENGLISH, english)),
+                " ".join(random.choice(_ENGLISH.split(), english)),
                 "".join(random.choice(list(_CHINESE), chinese)),
             )
             for english, chinese in lengths
@@ -56,7 +57,8 @@ def caption_pairs(sources: Sources) -> list[tuple[str, str]]:
     pairs = []
     for split in ("val", "test"):
         english, chinese = (
-            read_captions(Path(sources.captions) / f"vatex{split}{suffix}.caption.txt") for suffix in ("", "_zh")
+            read_captions(Path(sources.captions) / f"vatex{split}{suffix}.caption.txt")
+            for suffix in ("", "_zh")
         )
         translation = dict(zip(chinese.keys, chinese.texts, strict=True))
         pairs += [
@@ -77,11 +79,8 @@ def make_collection(root: Path, sources: Sources, *, train: int, val: int = 0, s
     pairs = caption_pairs(sources)
     for split, of_split in (("train", videos[:train]), ("val", videos[train:])):
         for language, tag, suffix in ((0, "enc", ""), (1, "zh", "_zh")):
-            lines = (
-                f"{video}#{tag}#{number} {pairs[(CAPTIONS_PER_VIDEO * row + number) % len(pairs)][language]}\n"
-                for row, video in enumerate(of_split)
-                for number in range(CAPTIONS_PER_VIDEO)
-            )
+            ids = (f"{video}#{tag}#{number}" for video in of_split for number in range(CAPTIONS_PER_VIDEO))
+            lines = (f"{caption} {pair[language]}\n" for caption, pair in zip(ids, cycle(pairs)))
             path = folder / "TextData" / f"vatex{split}{suffix}.caption.txt"
             path.write_text("".join(lines), encoding="utf-8")
     frames = {video: [f"{video}_{frame}" for frame in range(FRAMES)] for video in videos}

@@ -48,7 +48,7 @@ class Time:
 
 
 def median_time(work: Callable[[], object], repeats: int, *, threads: int = 1, warm_up: int = 1) -> Time:
-    """Runs `work`, which keeps `threads` threads busy, a few times, the first `warm_up` of them unmeasured."""
+    """Runs `work`, which keeps `threads` threads busy, `repeats` times after `warm_up` unmeasured ones."""
     clocks, processors = [], []
     for turn in range(warm_up + repeats):
         clock, processor = time.perf_counter(), processor_time()

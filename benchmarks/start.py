@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,6 @@ def rows(options: Options) -> list[Row]:
 
 def main(*, root: str, encoder: str, started: float) -> Measured:
     """Seconds of each part of `mlcmr train`."""
-    total = -started, 0.0
     parts: Measured = {}
 
     def timed(owner: Any, name: str, part: str, then: Callable[[], None] = lambda: None) -> None:
@@ -74,7 +74,7 @@ def main(*, root: str, encoder: str, started: float) -> Measured:
 
     parts["imports"] = time.time() - started, time.process_time()
     # The weights are no part of this: random ones stand for them.
-    train.pretrained_encoder = lambda config: empty_encoder(config.encoder, config.lowercase)
+    vars(train)["pretrained_encoder"] = lambda config: empty_encoder(config.encoder, config.lowercase)
     timed(Collection, "open_features", "features")
     timed(train, "read_training_pairs", "captions")
     timed(train, "read_validation", "captions")
@@ -82,12 +82,13 @@ def main(*, root: str, encoder: str, started: float) -> Measured:
     timed(PairDataset, "__init__", "first batch")
     timed(PairDataset, "__getitem__", "first batch", then=stop)
     try:
-        command(["train", f"--rootpath={root}", f"--run={root}/run-{started}", f"--model.text.encoder={encoder}"])
+        command(["train", f"--rootpath={root}", f"--run={root}/{started}", f"--model.text.encoder={encoder}"])
+        raise RuntimeError("the command ended before its first batch")
     except _FirstBatch:
-        total = time.time() - started, time.process_time()
-    parts["command line, trainer, run folder"] = tuple(
-        whole - sum(part[which] for part in parts.values()) for which, whole in enumerate(total)
-    )
+        clock, processor = time.time() - started, time.process_time()
+    for other_clock, other_processor in parts.values():
+        clock, processor = clock - other_clock, processor - other_processor
+    parts["command line, trainer, run folder"] = clock, processor
     return parts
 
 
@@ -106,5 +107,6 @@ def _row(
 
 def _help(repeats: int) -> Row:
     command = [sys.executable, "-m", "mlcmr", "--help"]
-    time = median_time(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True), 2 * repeats + 1)
+    helped = partial(subprocess.run, command, stdout=subprocess.DEVNULL, check=True)
+    time = median_time(helped, 2 * repeats + 1)
     return Row(work="mlcmr --help", unit="s", **vars(time), target=0.5)

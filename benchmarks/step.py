@@ -80,7 +80,7 @@ def main(
     def step() -> None:
         optimizer.zero_grad()
         terms = loss(model(next(left).to(device)))
-        torch.stack(list(terms.values())).sum().backward()
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
         if device == "cuda":

@@ -38,7 +38,7 @@ class Row:
         return self.ours / other if self.unit.endswith("/s") else other / self.ours
 
 
-_TITLES = ("work", "", "clock", "alone", "published", "scaled", "times better", "target", "", "limit", "of limit")
+_TITLES = "work", "", "clock", "alone", "published", "scaled", "better", "target", "", "limit", "of limit"
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -54,8 +54,8 @@ def markdown(rows: Sequence[Row]) -> str:
         )
         return f"| {' | '.join(padded)} |"
 
-    rule = [("-" * width) if column in left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    return "\n".join([joined(lines[0]), f"| {' | '.join(rule)} |", *map(joined, lines[1:])])
+    rule = ["-" * (width - 1) + ("-" if column in left else ":") for column, width in enumerate(widths)]
+    return "\n".join(map(joined, [lines[0], rule, *lines[1:]]))
 
 
 def _cells(row: Row) -> tuple[str, ...]:

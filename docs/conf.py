@@ -5,6 +5,8 @@ from importlib.metadata import version as installed
 from importlib.util import find_spec
 from typing import Any
 
+from sphinx.domains.python import PyObject
+
 project = "mlcmr"
 author = "The mlcmr developers"
 copyright = author
@@ -52,11 +54,21 @@ html_theme_options = {
 _ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[([^\]]+)\]\]")
 
 
-def _named_arrays(*event: Any) -> tuple[str | None, str | None]:
+def _named_arrays(*event: Any) -> tuple[str | None, ...]:
     """`NDArray[float32]` as it stands in the source, instead of all that it is short for."""
     signature, returned = event[-2:]
     return tuple(text and _ARRAY.sub(r"NDArray[\1]", text) for text in (signature, returned))
 
 
+def _no_addresses(*event: Any) -> None:
+    """R@10 is not an e-mail address."""
+    lines = event[-1]
+    lines[:] = [line.replace("R@", r"R\@") for line in lines]
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", _named_arrays)
+    app.connect("autodoc-process-docstring", _no_addresses)
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"

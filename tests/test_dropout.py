@@ -56,9 +56,10 @@ def test_evaluation_and_the_extremes_are_torchs_own():
 
 def test_replaces_every_dropout_inside():
     shared = nn.Dropout(0.1)
-    module = nn.Sequential(shared, nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2)), shared)
+    module = nn.Sequential(shared, nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2).eval()), shared)
     quicken_dropout(module)
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Dropout)]
     assert [layer.p for layer in (module[0], module[1][1], module[2])] == [0.1, 0.2, 0.1]
     assert all(type(layer) is QuickDropout for layer in layers)
-    assert module.eval()(torch.ones(1, 2)).shape == (1, 2)
+    assert [module[0].training, module[1][1].training] == [True, False]
+    assert module(torch.ones(1, 2)).shape == (1, 2)

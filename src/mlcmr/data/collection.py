@@ -62,7 +62,9 @@ def open_collection(rootpath: str | os.PathLike[str], name: str) -> Collection:
     root = Path(rootpath).expanduser()
     others = next((names for names in _SAME_COLLECTION if name in names), ())
     names = [name, *(other for other in others if other != name)]
-    folder = next((root / candidate for candidate in names if (root / candidate / "TextData").is_dir()), None)
+    folders = [root / candidate for candidate in names if (root / candidate).is_dir()]
+    # One with captions, if there is one: runs may have made a folder under another of its names.
+    folder = next((one for one in folders if (one / "TextData").is_dir()), next(iter(folders), None))
     if folder is None:
         there = sorted(path.name for path in root.glob("*/") if (path / "TextData").is_dir())
         raise UserError(

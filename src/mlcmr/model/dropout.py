@@ -27,7 +27,6 @@ class QuickDropout(nn.Dropout):
 
 def quicken_dropout(module: nn.Module) -> None:
     """Replaces every `nn.Dropout` inside `module`."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is nn.Dropout:
-                setattr(parent, name, QuickDropout(child.p))
+    for name, layer in list(module.named_modules(remove_duplicate=False)):
+        if type(layer) is nn.Dropout:
+            module.set_submodule(name, QuickDropout(layer.p).train(layer.training))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # What one more group costs, in tokens: on a CPU the gradients of all weights are added up once more, on a
 # GPU kernels too small to fill it are started once more.
-_GROUP_COST = {"cpu": 32, "cuda": 4096}
+_GROUP_COST = {"cpu": 48, "cuda": 4096}
 
 
 class TextEncoder(nn.Module):

@@ -36,6 +36,6 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
-        total = gradient.contiguous()
+        total = gradient.clone()  # it is summed in place
         dist.all_reduce(total)
         return total[dist.get_rank()]
