@@ -44,7 +44,7 @@ def rows(options: Options) -> list[Row]:
             published=published.SMALL_EVALUATION_S,
         ),
         Row(
-            work="similarities and evaluation: peak memory",
+            work="  peak memory of all three",
             unit="GB",
             clock=measured["peak_gb"],
             published=published.SIMILARITIES_PEAK_GB,

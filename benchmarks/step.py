@@ -41,13 +41,13 @@ def rows(options: Options) -> list[Row]:
             limit=1e3 * ours["tflop"] / ours["gflops"],
         ),
         Row(
-            work="training step, beside our own code padding as published",
+            work="  beside our own code padding as published",
             unit="s",
             **ours["time"],
             published=padded["time"]["alone"],
         ),
         Row(
-            work="training step: peak memory",
+            work="  peak memory",
             unit="GB",
             clock=ours["peak_gb"],
             published=published.STEP_PEAK_GB,

@@ -33,7 +33,7 @@ def rows(options: Options) -> list[Row]:
             clock=clock,
             alone=alone,
             published=published.DATA_SAMPLES,
-            target=50 * published.DATA_SAMPLES,
+            target=5000,
             limit=limit,
         )
         for work, (clock, alone) in (

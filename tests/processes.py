@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -54,6 +55,19 @@ class Command:
         return False
 
     @property
+    def descendants(self) -> set[int]:
+        """The ids of the processes that it started, and those they started."""
+        parents: dict[int, int] = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                after_name = stat.read_text().rpartition(")")[2].split()
+                parents[int(stat.parent.name)] = int(after_name[1])
+        found = {self.process.pid}
+        while more := {child for child, parent in parents.items() if parent in found} - found:
+            found |= more
+        return found - {self.process.pid}
+
+    @property
     def output(self) -> str:
         """What it printed, on both streams."""
         return self.log.read_text(encoding="utf-8")
@@ -63,16 +77,24 @@ class Command:
         return self.output.splitlines()
 
 
-def start(words: Sequence[str | Path], log: Path, *, largest_file: int | None = None) -> Command:
+def start(
+    words: Sequence[str | Path],
+    log: Path,
+    *,
+    largest_file: int | None = None,
+    start_method: str | None = None,
+) -> Command:
     """Starts `mlcmr <words>`.
 
     Args:
         words: Its arguments.
         log: Where its output goes.
         largest_file: Files cannot grow beyond this many bytes, as if the disk were full.
+        start_method: How it starts processes itself; by default as any program does.
     """
     log.touch()
-    process = server().Process(target=_main, args=([str(word) for word in words], str(log), largest_file))
+    arguments = ([str(word) for word in words], str(log), largest_file, start_method)
+    process = server().Process(target=_main, args=arguments)
     process.start()
     return Command(process, log)
 
@@ -84,12 +106,13 @@ def run(words: Sequence[str | Path], log: Path, *, largest_file: int | None = No
     return command
 
 
-def _main(words: list[str], log: str, largest_file: int | None) -> None:
+def _main(words: list[str], log: str, largest_file: int | None, start_method: str | None) -> None:
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     os.dup2(output, 1)
     os.dup2(output, 2)
+    multiprocessing.set_start_method(start_method, force=True)  # type: ignore[arg-type]
     import torch
 
     from mlcmr.cli import main

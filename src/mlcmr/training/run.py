@@ -80,7 +80,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         raise UserError(f"{run.folder}: cannot be written: {error.strerror}") from error
     with lock:
         try:
-            # Not flock: workers of a killed training live on for seconds, and would have inherited it.
+            # Not flock, which workers inherit: they may outlive a killed training for a moment.
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"{run.folder}: another process trains there; choose another --run") from error
