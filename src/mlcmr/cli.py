@@ -76,11 +76,13 @@ def _train(parser: ArgumentParser, parsed: Namespace) -> int:
     from mlcmr.training.config import TrainConfig
 
     config = from_parsed(TrainConfig, parser, parsed)
+    from mlcmr.training.run import is_first_process
     from mlcmr.training.train import train
 
     run = train(config)
-    print(f"best model: {run.model}")
-    print(f"evaluate:   mlcmr evaluate {run.folder}")
+    if is_first_process():
+        print(f"best model: {run.model}")
+        print(f"evaluate:   mlcmr evaluate {run.folder}")
     return 0
 
 

@@ -82,10 +82,10 @@ class VideoBatch:
     @staticmethod
     def of(frames: NDArray[np.float32], lengths: NDArray[np.int64]) -> VideoBatch:
         """A batch of videos given as their frames one after the other, and how many each has."""
-        # Not by torch, which would start all its threads for each of these small sums.
-        means = np.stack([np.add.reduce(video) for video in np.split(frames, np.cumsum(lengths)[:-1])])
-        means /= lengths[:, None]
-        return VideoBatch(torch.from_numpy(frames), torch.from_numpy(lengths), torch.from_numpy(means))
+        packed = torch.from_numpy(frames)
+        # Each video's mean by torch: NumPy adds up in another order, and the published means are torch's.
+        means = torch.stack([video.mean(0) for video in torch.split(packed, lengths.tolist())])
+        return VideoBatch(packed, torch.from_numpy(lengths), means)
 
     def to(self, device: torch.device | str) -> VideoBatch:
         """The batch with its features on `device`."""
