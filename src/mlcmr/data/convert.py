@@ -238,7 +238,7 @@ def write_video2frames(folder: AnyPath, overwrite: bool = False) -> FeatureSize:
     folder = Path(folder)
     path = folder / "video2frames.txt"
     if path.exists() and not overwrite:
-        raise UserError(f"{path}: exists already; --overwrite replaces it to replace it")
+        raise UserError(f"{path}: exists already; --overwrite replaces it")
     frames, dimension = read_shape(folder)
     map_matrix(folder, frames, dimension)
     ids = read_frame_ids(folder, frames)
