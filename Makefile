@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 help: ## List the targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-demo: $(VENV)/.installed ## Draw the sample collection, train on it, evaluate; under six minutes after the installation.
+demo: $(VENV)/.installed ## Draw the sample collection, train on it, evaluate.
 	$(BIN)/mlcmr sample $(DEMO)
 	$(BIN)/mlcmr train configs/sample/parallel.yaml --rootpath $(DEMO) --run $(DEMO)/run
 	$(BIN)/mlcmr evaluate $(DEMO)/run
