@@ -55,7 +55,8 @@ class FeatureSize:
     dimension: int
 
     def __str__(self) -> str:
-        return f"{self.videos:,} videos, {self.frames:,} frames × {self.dimension:,}"
+        videos = "1 video" if self.videos == 1 else f"{self.videos:,} videos"
+        return f"{videos}, {self.frames:,} frames × {self.dimension:,}"
 
 
 def text_to_features(
