@@ -1,0 +1,259 @@
+"""`mlcmr extract`: from a folder of videos and photographs to a collection with frame features."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlcmr.data.features import Features
+from mlcmr.display import Display
+from mlcmr.errors import UserError
+from mlcmr.extraction.decode import Sampling
+from mlcmr.extraction.encoders import LIGHT, FrameEncoder, load_encoder
+from mlcmr.extraction.segments import Rule, write_rule
+from mlcmr.extraction.store import FeatureStore, open_store
+from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone
+from mlcmr.extraction.work import Extracted, Settings, default_workers, extract_file, extract_files
+
+SEGMENT = 10.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class ExtractSummary:
+    """What an extraction did.
+
+    Attributes:
+        collection: The collection's folder.
+        feature: The name of the feature folder.
+        encoder: What made the features.
+        sampling: Which frames were taken.
+        videos: How many the collection has now.
+        extracted: How many of these were extracted now.
+        frames: How many frames these have.
+        skipped: Files that could not be read, and why.
+        damaged: Files that were read as far as they go.
+        gone: Ids of videos whose files are gone; with `prune` they were removed.
+        pruned: Whether they were removed.
+        seconds: How long it took.
+    """
+
+    collection: Path
+    feature: str
+    encoder: str
+    sampling: Sampling
+    videos: int
+    extracted: int
+    frames: int
+    skipped: Sequence[tuple[Path, str]]
+    damaged: Sequence[Path]
+    gone: Sequence[str]
+    pruned: bool
+    seconds: float
+
+    def __str__(self) -> str:
+        work = f"{self.extracted:,} extracted now ({self.frames:,} frames, {self.seconds:.1f} s)"
+        lines = [
+            f"{self.collection}: {_many(self.videos, 'video')}, {work}",
+            f"  feature:  {self.feature}, {self.sampling}",
+        ]
+        if self.skipped:
+            lines.append(f"  skipped:  {_many(len(self.skipped), 'file')} that cannot be read")
+        if self.damaged:
+            lines.append(f"  damaged:  {_many(len(self.damaged), 'file')}, read as far as they go")
+        if self.gone:
+            what = "removed" if self.pruned else "kept; --prune removes them"
+            lines.append(f"  gone:     {_many(len(self.gone), 'video')} without their files, {what}")
+        return "\n".join(lines)
+
+
+def extract(
+    videos: str | os.PathLike[str],
+    collection: str | os.PathLike[str],
+    *,
+    encoder: str | Path | FrameEncoder = LIGHT,
+    feature: str | None = None,
+    rate: float | None = None,
+    count: int | None = None,
+    segment: Rule = SEGMENT,
+    prune: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    display: Display | None = None,
+) -> ExtractSummary:
+    """Extracts frame features, segments and thumbnails of all videos and images in a folder.
+
+    Only files that are new or have changed are extracted; what was interrupted goes on. Each video is
+    finished, or not there. The same files give the same bytes, however often that was interrupted.
+
+    Args:
+        videos: A folder, searched with all folders in it, or one file.
+        collection: The collection's folder, made if it is not there.
+        encoder: By name (see `load_encoder`), or opened.
+        feature: The name of the feature folder; by default the encoder's.
+        rate: Frames a second; by default what suits the encoder.
+        count: Or so many frames of each video, evenly spaced.
+        segment: The length of segments in seconds, `"shots"`, or None for whole videos.
+        prune: Whether videos whose files are gone from the folder `videos` are removed from the collection.
+        device: `cpu`, `cuda` or `auto`.
+        workers: How many files are decoded at a time; by default one for each processor.
+        display: Shows progress, and files that cannot be read.
+
+    Raises:
+        UserError: there are no videos, none can be read, another process extracts into the collection, or the
+            feature is there with other settings.
+    """
+    started = time.monotonic()
+    display = display or Display(quiet=True)
+    source = Path(videos).expanduser().absolute()
+    folder = Path(collection).expanduser().absolute()
+    root = source.parent if source.is_file() else source
+    files = find_files(source, leave_out=folder)
+    if isinstance(encoder, (str, Path)):
+        encoder = load_encoder(encoder, device=device)
+    sampling = (
+        Sampling(None, count) if count is not None and rate is None else Sampling(rate or encoder.rate, count)
+    )
+    settings = Settings(encoder, sampling, float(segment) if isinstance(segment, int) else segment)
+    with open_store(folder, feature or encoder.feature, _about(settings)) as store:
+        missing = gone(store.records.values(), root, files)
+        if not files and not (missing and prune):
+            raise UserError(f"{source}: no videos or images there, by the endings of their names")
+        display.say(_introduction(encoder, sampling))
+        ids = assign_ids(files, root, {record.path: record.video for record in store.records.values()})
+        new = {path: ids[path] for path in files if _has_changed(path, store.records.get(str(path)))}
+        done = _extract_new(new, settings, store, workers=workers or default_workers(), display=display)
+        if not store.records:
+            raise UserError(
+                f"{source}: none of its {_many(len(files), 'file')} can be read: {done.skipped[0][1]}"
+            )
+        if store.unfinished or (prune and missing):
+            store.merge(without=missing if prune else ())
+        return ExtractSummary(
+            collection=folder,
+            feature=store.feature,
+            encoder=encoder.name,
+            sampling=sampling,
+            videos=len(store.records),
+            extracted=done.extracted,
+            frames=done.frames,
+            skipped=done.skipped,
+            damaged=done.damaged,
+            gone=sorted(missing),
+            pruned=prune,
+            seconds=time.monotonic() - started,
+        )
+
+
+def sample_file(
+    path: str | os.PathLike[str], encoder: FrameEncoder, sampling: Sampling, segment: Rule = None
+) -> tuple[VideoRecord, Features]:
+    """Extracts one file without a collection, as to search by it.
+
+    Returns:
+        Its record, without id and thumbnails, and its features, (rows, dimension).
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    absolute = Path(path).expanduser().absolute()
+    status = absolute.stat() if absolute.exists() else None
+    file = extract_file(absolute, Settings(encoder, sampling, segment))
+    assert status is not None
+    return _record(file, "", status, ""), file.features
+
+
+def _about(settings: Settings) -> dict[str, Any]:
+    """What must be the same for all videos of a feature; `encoder.json`."""
+    encoder, sampling, rule = settings
+    chosen = {"rate": sampling.rate} if sampling.rate is not None else {"count": sampling.count}
+    return {
+        "encoder": encoder.name,
+        **chosen,
+        "segment": write_rule(rule),
+        "dimension": encoder.dimension,
+        "frames_per_feature": encoder.frames_per_feature,
+    }
+
+
+def _introduction(encoder: FrameEncoder, sampling: Sampling) -> str:
+    if encoder.name == LIGHT:
+        about = (
+            "light description of colours and motion, for the drawn sample; for real footage take CLIP or "
+            "SigLIP (--encoder openai/clip-vit-base-patch16)"
+        )
+    elif encoder.frames_per_feature > 1:
+        about = f"one feature of {encoder.dimension} numbers for each {encoder.frames_per_feature} frames"
+    else:
+        about = f"a feature of {encoder.dimension} numbers for each frame"
+    return f"encoder {encoder.name}: {about}; {sampling}"
+
+
+@dataclass
+class _Done:
+    extracted: int
+    frames: int
+    skipped: list[tuple[Path, str]]
+    damaged: list[Path]
+
+
+def _extract_new(
+    ids: dict[Path, str], settings: Settings, store: FeatureStore, *, workers: int, display: Display
+) -> _Done:
+    done = _Done(0, 0, [], [])
+    # What a file was before it was read: if it changes meanwhile, it is extracted anew the next time.
+    before = {path: path.stat() for path in ids}
+    task = display.begin("extracting", len(ids))
+    began = time.monotonic()
+    for file in extract_files(ids, settings, workers):
+        if file.error is not None:
+            done.skipped.append((file.path, str(file.error)))
+            display.say(f"skipped: {file.error}")
+        else:
+            record = _record(file, ids[file.path], before[file.path], store.thumbnails(ids[file.path]))
+            store.keep(record, file.features, [cut.thumbnail for cut in file.cuts])
+            done.extracted += 1
+            done.frames += file.frames
+            if file.damaged:
+                done.damaged.append(file.path)
+                display.say(
+                    f"damaged: {file.path}: {_many(file.damaged, 'piece')} cannot be decoded; the rest is"
+                )
+        speed = done.frames / max(time.monotonic() - began, 1e-9)
+        display.bars.update(task, advance=1, note=f"{speed:.0f} frames/s")
+    display.bars.remove_task(task)
+    return done
+
+
+def _record(file: Extracted, video: str, status: os.stat_result, thumbnails: str) -> VideoRecord:
+    segments = tuple(
+        Segment(
+            round(cut.start, 6), round(cut.end, 6), cut.frames, f"{thumbnails}/{n}.jpg" if thumbnails else ""
+        )
+        for n, cut in enumerate(file.cuts)
+    )
+    return VideoRecord(
+        video=video,
+        path=str(file.path),
+        bytes=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        kind=file.kind,
+        duration=file.duration,
+        width=file.width,
+        height=file.height,
+        times=tuple(file.times),
+        segments=segments,
+    )
+
+
+def _has_changed(path: Path, record: VideoRecord | None) -> bool:
+    if record is None:
+        return True
+    status = path.stat()
+    return (record.bytes, record.modified_ns) != (status.st_size, status.st_mtime_ns)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

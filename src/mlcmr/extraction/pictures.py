@@ -1,0 +1,71 @@
+"""Pictures: arrays of pixels, by Pillow from files, in other sizes, and to JPEG."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcmr.errors import UserError
+
+try:
+    from PIL import Image, ImageOps
+except ImportError as error:
+    raise UserError("to read images needs Pillow: pip install 'mlcmr[video]'") from error
+
+Picture = NDArray[np.uint8]
+"""RGB: height × width × 3."""
+
+THUMBNAIL_SIDE = 320
+
+
+class UnreadableFileError(UserError):
+    """A file that cannot be decoded; other files can."""
+
+
+def read_image(path: Path) -> Picture:
+    """Reads an image file, turned as it is to be seen.
+
+    Raises:
+        UnreadableFileError: it is no image, damaged, or too large for memory.
+    """
+    try:
+        with Image.open(path) as image:
+            # Pillow itself only warns until twice its limit.
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels")
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise UnreadableFileError(f"{path}: too large an image: {error}") from error
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        raise UnreadableFileError(f"{path}: not an image that can be read: {first_line(error)}") from error
+
+
+def resize(picture: Picture, width: int, height: int) -> Picture:
+    """The picture in another size."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    image = Image.fromarray(picture).resize((width, height), Image.Resampling.BOX, reducing_gap=2)
+    return np.asarray(image)
+
+
+def shrink(picture: Picture) -> Picture:
+    """The picture in the size of thumbnails."""
+    if max(picture.shape[:2]) <= THUMBNAIL_SIDE:
+        return picture
+    image = Image.fromarray(picture)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
+    return np.asarray(image)
+
+
+def jpeg(picture: Picture) -> bytes:
+    """The picture as a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return str(getattr(error, "strerror", None) or error).partition("\n")[0] or type(error).__name__

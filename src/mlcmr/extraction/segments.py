@@ -1,0 +1,146 @@
+"""Long videos in segments: of one length, or by shots; with a thumbnail each."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcmr.errors import UserError
+from mlcmr.extraction.pictures import Picture, jpeg
+
+SHORTEST_SHOT, LONGEST_SHOT = 1.0, 60.0
+"""Seconds. A flash of light begins no shot; a shot that never ends is cut, so that a hit says when."""
+SHOT_CHANGE = 0.5
+"""The share of pixels whose colour must have gone from one sampled frame to the next."""
+
+_CANDIDATES = 64
+_LEVELS = 6
+
+Rule = float | Literal["shots"] | None
+"""Seconds, by shots, or whole videos."""
+
+
+def parse_rule(text: str) -> Rule:
+    """What `--segment` says: a number of seconds, `shots` or `none`.
+
+    Raises:
+        UserError: something else.
+    """
+    if text == "none":
+        return None
+    if text == "shots":
+        return "shots"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 1e6:
+        raise UserError(f"--segment {text}: expected a number of seconds, 'shots' or 'none'")
+    return seconds
+
+
+def write_rule(rule: Rule) -> str:
+    """The other way round."""
+    return "none" if rule is None else rule if rule == "shots" else f"{rule:g}"
+
+
+@dataclass
+class Cut:
+    """A finished segment: seconds, rows, and the JPEG file of its middle frame."""
+
+    start: float
+    end: float
+    frames: tuple[int, int]
+    thumbnail: bytes
+
+
+@dataclass
+class _Open:
+    """A segment that goes on: the rows so far, and pictures of some of them to take the middle one from."""
+
+    start: float
+    first: int
+    past: int
+    pictures: list[tuple[int, Picture]] = field(default_factory=list)
+    stride: int = 1
+
+    def add(self, row: int, picture: Picture) -> None:
+        self.past = row + 1
+        if (row - self.first) % self.stride == 0:
+            self.pictures.append((row, picture))
+        if len(self.pictures) > _CANDIDATES:
+            # Memory stays bounded, however long it is: every second one goes.
+            self.stride *= 2
+            self.pictures = self.pictures[::2]
+
+    def finish(self, end: float) -> Cut:
+        middle = (self.first + self.past - 1) / 2
+        _, picture = min(self.pictures, key=lambda one: abs(one[0] - middle))
+        return Cut(self.start, end, (self.first, self.past), jpeg(picture))
+
+
+class Cutter:
+    """Cuts a video into segments while its sampled frames come.
+
+    Of one length: at the multiples of that length; a remainder shorter than half of it belongs to the segment
+    before, so that what is shorter than one and a half stays whole. By shots: where colours change from one
+    sampled frame to the next.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._rows = 0
+        self._done: list[Cut] = []
+        self._before: _Open | None = None  # may yet take in what follows it
+        self._open: _Open | None = None
+        self._colours: NDArray[np.float64] | None = None
+
+    def add(self, time: float, picture: Picture) -> None:
+        """The next row: when its frame is shown, and its picture, already small."""
+        start = self._begins(time, picture)
+        if start is not None:
+            self._begin(start)
+        assert self._open is not None
+        self._open.add(self._rows, picture)
+        self._rows += 1
+
+    def finish(self, duration: float) -> list[Cut]:
+        """All segments; they cover 0 to `duration`."""
+        assert self._open is not None
+        last, before = self._open, self._before
+        if before and isinstance(self._rule, float) and duration - last.start < self._rule / 2:
+            joined = _Open(before.start, before.first, last.past, before.pictures + last.pictures)
+            last, before = joined, None
+        if before:
+            self._done.append(before.finish(last.start))
+        return [*self._done, last.finish(max(duration, last.start))]
+
+    def _begins(self, time: float, picture: Picture) -> float | None:
+        """Where the segment begins that this row opens; None where it opens none."""
+        if self._rule == "shots":
+            colours, self._colours = self._colours, _colours(picture)
+            if self._open is None or colours is None:
+                return 0.0
+            past = time - self._open.start
+            changed = np.abs(colours - self._colours).sum() / 2 > SHOT_CHANGE
+            return time if past >= LONGEST_SHOT or (changed and past >= SHORTEST_SHOT) else None
+        if self._open is None:
+            return 0.0
+        if self._rule is None:
+            return None
+        start = time // self._rule * self._rule
+        return start if start > self._open.start else None
+
+    def _begin(self, start: float) -> None:
+        if self._before:
+            assert self._open is not None
+            self._done.append(self._before.finish(self._open.start))
+        self._before = self._open
+        self._open = _Open(start, self._rows, self._rows)
+
+
+def _colours(picture: Picture) -> NDArray[np.float64]:
+    """How frequent each colour is, of 6 × 6 × 6; adds up to 1."""
+    levels = picture[::4, ::4].reshape(-1, 3).astype(np.int64) * _LEVELS // 256
+    return np.bincount(levels @ [_LEVELS**2, _LEVELS, 1], minlength=_LEVELS**3) / len(levels)

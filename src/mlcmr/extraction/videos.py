@@ -1,0 +1,207 @@
+"""The videos of a collection: `videos.jsonl`, the ids of files, and which files of a folder are videos."""
+
+import hashlib
+import json
+import mimetypes
+import os
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mlcmr.errors import UserError
+from mlcmr.files import replacing
+
+Kind = Literal["video", "image"]
+
+VIDEOS = "videos.jsonl"
+IMAGE_ENDINGS = frozenset([".avif", ".bmp", ".jpeg", ".jpg", ".jpe", ".png", ".tif", ".tiff", ".webp"])
+# fmt: off
+_VIDEO_ENDINGS = frozenset([  # beside those that the system knows as such
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov",
+    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm",
+    ".wmv", ".y4m",
+])
+# fmt: on
+_UNSAFE = re.compile(r"[^\w.-]")
+_LONGEST = 200  # bytes of an id, which names a folder; file systems allow 255
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a video.
+
+    Attributes:
+        start: Seconds from the beginning of the video.
+        end: Seconds from the beginning of the video.
+        frames: First and past-last row of the video's frame features.
+        thumbnail: A JPEG file, relative to the collection's folder.
+    """
+
+    start: float
+    end: float
+    frames: tuple[int, int]
+    thumbnail: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """A video as it was when its features were extracted.
+
+    Attributes:
+        video: Its id, which caption ids and frame ids begin with.
+        path: The file, absolute.
+        bytes: The file's size.
+        modified_ns: When the file was last changed, nanoseconds since 1970.
+        kind: `video`, or `image` for a photograph, which is a video of one frame.
+        duration: Seconds; 0 for an image.
+        width: Of a frame, in pixels, as it is shown (after rotation).
+        height: Of a frame, in pixels, as it is shown.
+        times: For each row of its features, when that frame is shown, in seconds.
+        segments: Stretches that cover the video, in order; each has at least one row.
+    """
+
+    video: str
+    path: str
+    bytes: int
+    modified_ns: int
+    kind: Kind
+    duration: float
+    width: int
+    height: int
+    times: tuple[float, ...]
+    segments: tuple[Segment, ...]
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "VideoRecord":
+        """What `dataclasses.asdict` made of a record."""
+        segments = tuple(
+            Segment(one["start"], one["end"], (one["frames"][0], one["frames"][1]), one["thumbnail"])
+            for one in content["segments"]
+        )
+        return cls(**{**content, "times": tuple(content["times"]), "segments": segments})
+
+
+def read_videos(collection: str | os.PathLike[str], feature: str | None = None) -> list[VideoRecord]:
+    """Reads what is known of a collection's videos.
+
+    Args:
+        collection: The collection's folder.
+        feature: The feature whose rows the records speak of; by default the one that was extracted last.
+
+    Raises:
+        UserError: there is no `videos.jsonl`, or it is damaged.
+    """
+    path = videos_file(Path(collection), feature)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read; `mlcmr extract` makes it: {error}") from error
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(VideoRecord.from_dict(json.loads(line)))
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise UserError(f"{path}:{number}: not the record of a video: {error!r}") from error
+    return records
+
+
+def write_videos(
+    collection: str | os.PathLike[str], records: Iterable[VideoRecord], feature: str | None = None
+) -> None:
+    """Writes `videos.jsonl`, whole or not at all, in order of path."""
+    ordered = sorted(records, key=lambda record: record.path)
+    with replacing(videos_file(Path(collection), feature)) as temporary, temporary.open("w") as file:
+        file.writelines(json.dumps(asdict(record)) + "\n" for record in ordered)
+
+
+def videos_file(collection: Path, feature: str | None = None) -> Path:
+    """Where the records lie: of one feature in its folder; of the one extracted last, in the collection's."""
+    return (collection if feature is None else collection / "FeatureData" / feature) / VIDEOS
+
+
+def find_files(videos: Path, leave_out: Path) -> list[Path]:
+    """The files of a folder that may be videos or images, by their endings, in order.
+
+    Args:
+        videos: A folder, searched with all folders in it; or a file, which is taken whatever its ending.
+        leave_out: A folder that is not looked into (where thumbnails are written).
+
+    Raises:
+        UserError: there is no such folder or file.
+    """
+    if videos.is_file():
+        return [videos]
+    if not videos.is_dir():
+        raise UserError(f"{videos}: no such folder or file")
+    found = []
+    for folder, folders, names in os.walk(videos):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and Path(folder, name) != leave_out
+        ]
+        found += [Path(folder, name) for name in names if not name.startswith(".") and _is_media(name)]
+    return sorted(path for path in found if path.is_file())
+
+
+def assign_ids(files: Iterable[Path], root: Path, taken: Mapping[str, str]) -> dict[Path, str]:
+    """Gives each file the id of its video; a file keeps the one that it has.
+
+    An id is the path below `root` without the ending, with `_` for what cannot stand in caption ids and frame
+    ids. Where another file has that already, the ending is added.
+
+    Args:
+        files: The files, in an order that is the same each time.
+        root: The folder that ids start from.
+        taken: Video ids given before, by file.
+    """
+    used = set(taken.values())
+    ids = {}
+    for path in files:
+        if (video := taken.get(str(path))) is None:
+            video = next(name for name in _candidates(path.relative_to(root)) if name not in used)
+            used.add(video)
+        ids[path] = video
+    return ids
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is a still image, by its ending."""
+    return path.suffix.lower() in IMAGE_ENDINGS
+
+
+def _is_media(name: str) -> bool:
+    ending = Path(name).suffix.lower()
+    kind = mimetypes.guess_type(f"name{ending}")[0] or ""
+    return ending in IMAGE_ENDINGS or ending in _VIDEO_ENDINGS or kind.startswith("video/")
+
+
+def _candidates(path: Path) -> Iterator[str]:
+    short = _safe(path.with_suffix("").as_posix())
+    long = _safe(path.as_posix())
+    yield short
+    yield long
+    number = 2
+    while True:
+        yield f"{long}-{number}"
+        number += 1
+
+
+def _safe(name: str) -> str:
+    """`name` as an id: one word of letters, digits, `_`, `.` and `-`, not too long for a folder."""
+    safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", name))
+    if len(encoded := safe.encode()) <= _LONGEST:
+        return safe
+    digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
+    return f"{encoded[:_LONGEST].decode(errors='ignore')}-{digest}"
+
+
+def gone(records: Iterable[VideoRecord], root: Path, files: Collection[Path]) -> set[str]:
+    """The ids of videos whose files were in the folder `root` and are no longer there."""
+    there = set(map(str, files))
+    return {
+        record.video
+        for record in records
+        if record.path not in there and Path(record.path).is_relative_to(root)
+    }
