@@ -1,0 +1,342 @@
+"""The HTTP API and the page, over any searcher."""
+
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path as File
+from typing import Annotated, Any
+
+from mlcmr import __version__
+from mlcmr.errors import UserError
+
+try:
+    from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Security
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+    from fastapi.security import HTTPBearer
+    from fastapi.staticfiles import StaticFiles
+    from pydantic import StringConstraints
+    from starlette.exceptions import HTTPException
+
+    from mlcmr.search import batching
+    from mlcmr.search.answers import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer, video_answer
+    from mlcmr.search.filters import Filters
+    from mlcmr.search.limits import COOKIE, Gate, Rate, cookie_value, is_same
+    from mlcmr.search.media import file_response
+    from mlcmr.search.metrics import Meter, Metrics
+    from mlcmr.search.searcher import Searcher
+    from mlcmr.search.service import Limits, Service
+except ImportError as error:
+    raise UserError(f"the server needs {error.name}: pip install 'mlcmr[search]'") from error
+
+_PAGE = File(__file__).parent / "page"
+_COOKIE_AGE = 30 * 24 * 3600
+_CAPTIONS = 10  # of a video's answer
+_PATHS = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"]+){2,}")
+_log = logging.getLogger("uvicorn.error")
+
+
+def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits | None = None) -> FastAPI:
+    """The server's application.
+
+    Args:
+        searcher: What answers; it is not closed.
+        token: What clients must show; without one only requests to a loopback name are answered.
+        limits: How much is done at a time; by default moderate ones.
+    """
+    limits = limits or Limits()
+    metrics = Metrics()
+    service = Service(searcher, limits, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="mlcmr",
+        summary="Find videos with a sentence in any language.",
+        version=__version__,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # FastAPI's pages of documentation load from the network
+        redoc_url=None,
+        lifespan=lifespan,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.service = service
+    app.state.token = token
+    app.include_router(_api)
+    app.include_router(_files)
+    app.include_router(_operation)
+    app.mount("/page", StaticFiles(directory=_PAGE), name="page")
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(UserError, _unanswerable)
+    app.add_exception_handler(Exception, _failed)
+    app.add_middleware(Gate, token=token, rate=Rate(limits.rate))
+    app.add_middleware(Meter, metrics=metrics)
+    return app
+
+
+# ─── what routes share ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+_FILTER = (
+    r"^((duration|start|end|width|height)(<=|>=|<|>|=)[0-9]{1,9}(\.[0-9]{1,6})?"
+    r"|kind!?=(video|image)|video!?=[^\s\x00]{1,500}|path[=~][^\s\x00]{1,500})$"
+)
+
+
+def _filters(
+    conditions: Annotated[
+        list[Annotated[str, StringConstraints(pattern=_FILTER)]] | None,
+        Query(
+            alias="filter",
+            max_length=8,
+            description="Conditions that every hit meets: `duration`, `start`, `end` (seconds), `width`, "
+            "`height` with `<` `<=` `>` `>=` `=`; `kind=video`, `kind=image`, `video=<id>`, `path~<part>`.",
+            examples=[["duration<60", "kind=video"]],
+        ),
+    ] = None,
+) -> Filters | None:
+    return Filters.parse(conditions) if conditions else None
+
+
+def _errors(**meanings: str) -> dict[int | str, dict[str, Any]]:
+    return {int(status[1:]): {"model": Error, "description": text} for status, text in meanings.items()}
+
+
+TheService = Annotated[Service, Depends(_service)]
+TheFilters = Annotated[Filters | None, Depends(_filters)]
+K = Annotated[int, Query(ge=1, le=100, description="How many hits.")]
+VideoId = Annotated[str, Path(max_length=512, description="The video's id in the index.", examples=["cat01"])]
+SegmentNumber = Annotated[int, Path(ge=0, lt=2**31, description="The segment's number, from 0.")]
+
+_ALWAYS = _errors(
+    _401="No token, or a wrong one.",
+    _421="Without a token: a host name other than loopback.",
+    _422="A parameter is out of its limits.",
+    _429="This client asks too often; `Retry-After` says when again.",
+    _503="The server is busy; `Retry-After` says when again.",
+)
+_NOT_FOUND = _errors(_404="Not in the index.")
+_token = [Security(HTTPBearer(auto_error=False, description="The token, where the server has one."))]
+_api = APIRouter(prefix="/api", tags=["search"], responses=_ALWAYS, dependencies=_token)
+_files = APIRouter(tags=["files"], responses=_ALWAYS, dependencies=_token)
+_operation = APIRouter(tags=["operation"])
+
+
+# ─── search ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@_api.get("/search")
+async def search(
+    service: TheService,
+    filters: TheFilters,
+    q: Annotated[
+        str,
+        Query(
+            min_length=1,
+            max_length=1000,
+            description="A sentence.",
+            examples=["a cat sleeps", "一只猫在睡觉"],
+        ),
+    ],
+    language: Annotated[
+        str | None,
+        Query(
+            pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}$",
+            description="The sentence's language; by default guessed from its script.",
+            examples=["zh"],
+        ),
+    ] = None,
+    k: K = 10,
+) -> SearchAnswer:
+    """Finds the segments of videos that a sentence describes."""
+    return await service.search(batching.Query(_printable(q), language, k, filters))
+
+
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "A picture or video."}
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@_api.post(
+    "/search",
+    openapi_extra=_UPLOAD,
+    responses=_errors(
+        _400="The body broke off, or is no form.",
+        _408="The upload took too long.",
+        _413="The file is too large.",
+        _415="Not a form, or its file no picture or video.",
+    ),
+)
+async def search_upload(
+    request: Request, service: TheService, filters: TheFilters, k: K = 10
+) -> SearchAnswer:
+    """Finds the segments of videos that look like an uploaded picture or video."""
+    return await service.search_upload(request, k, filters)
+
+
+@_api.get("/similar/{video}", responses=_NOT_FOUND)
+async def similar(
+    service: TheService,
+    filters: TheFilters,
+    video: VideoId,
+    segment: Annotated[int, Query(ge=0, lt=2**31, description="The segment's number, from 0.")] = 0,
+    k: K = 10,
+) -> SearchAnswer:
+    """Finds the segments of other videos that look like a segment of an indexed one."""
+    return await service.similar(video, segment, k, filters)
+
+
+@_api.get("/videos/{video}", responses=_NOT_FOUND)
+async def get_video(service: TheService, video: VideoId) -> VideoAnswer:
+    """An indexed video: all its segments, and the captions nearest to it."""
+    segments = await service.video(video)
+    return video_answer(segments, await service.captions(video, _CAPTIONS))
+
+
+@_api.get("/index")
+async def get_index(service: TheService) -> IndexAnswer:
+    """What is served: how much, by which model, and queries to try."""
+    searcher = service.searcher
+    return IndexAnswer(
+        size=searcher.size,
+        model=File(searcher.model_name).name,
+        languages=list(searcher.languages),
+        search="exact" if searcher.exact else "HNSW",
+        examples=await service.examples(),
+        largest_upload=1_000_000 * service.limits.upload_mb,
+    )
+
+
+@_api.post("/session", status_code=204)
+async def enter(request: Request) -> Response:
+    """Gives a browser that shows the token a cookie, so that it need not show it again."""
+    response = Response(status_code=204)
+    _set_cookie(request, response)
+    return response
+
+
+# ─── files ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@_files.get(
+    "/media/{video}",
+    response_class=FileResponse,
+    responses=_NOT_FOUND
+    | {206: {"description": "The range of bytes asked for."}}
+    | _errors(_400="A malformed `Range`.", _416="A `Range` outside the file."),
+)
+async def get_media(request: Request, service: TheService, video: VideoId) -> FileResponse:
+    """An indexed file, whole or a range of its bytes."""
+    return file_response((await service.video(video))[0].path, request.headers.get("range"))
+
+
+@_files.get("/thumbnails/{video}/{segment}", response_class=FileResponse, responses=_NOT_FOUND)
+async def get_thumbnail(service: TheService, video: VideoId, segment: SegmentNumber) -> FileResponse:
+    """A segment's picture."""
+    return file_response((await service.segment(video, segment)).thumbnail, None)
+
+
+_files.add_api_route("/media/{video}", get_media, methods=["HEAD"], include_in_schema=False)
+_files.add_api_route(
+    "/thumbnails/{video}/{segment}", get_thumbnail, methods=["HEAD"], include_in_schema=False
+)
+
+
+# ─── operation and page ──────────────────────────────────────────────────────────────────────────────────
+
+
+@_operation.get("/health")
+async def health() -> HealthAnswer:
+    """Whether the server answers; needs no token."""
+    return HealthAnswer()
+
+
+@_operation.get("/metrics", response_class=Response, dependencies=_token, responses=_errors(_401="No token."))
+async def metrics(service: TheService) -> Response:
+    """Counters in Prometheus' format."""
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@_operation.get("/", include_in_schema=False)
+async def page(request: Request) -> Response:
+    """The page; with `?token=…`, which is exchanged for a cookie and goes from the address."""
+    shown = request.query_params.get("token")
+    if shown is None:
+        return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+    response = RedirectResponse("/", status_code=303)
+    if request.app.state.token and is_same(shown, request.app.state.token):
+        _set_cookie(request, response)
+    return response
+
+
+@_operation.get("/favicon.ico", include_in_schema=False)
+async def icon() -> FileResponse:
+    """The page's icon."""
+    return FileResponse(_PAGE / "icon.svg")
+
+
+def _set_cookie(request: Request, response: Response) -> None:
+    if request.app.state.token:
+        response.set_cookie(
+            COOKIE,
+            cookie_value(request.app.state.token),
+            max_age=_COOKIE_AGE,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+
+
+# ─── errors ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    _, where, *_ = (*first["loc"], "request", "request")
+    form = first["type"] == "string_pattern_mismatch"  # pydantic shows the expression, which helps nobody
+    message = "not of the form that /api/openapi.json describes" if form else first["msg"]
+    return JSONResponse({"error": f"{where}: {message}"}, 422)
+
+
+def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def _unanswerable(_: Request, error: Exception) -> JSONResponse:
+    _log.info("refused: %s", error)
+    return JSONResponse({"error": _PATHS.sub("…", str(error))}, 422)
+
+
+def _failed(*_: object) -> JSONResponse:
+    """For what went wrong here; the server's log says what."""
+    return JSONResponse({"error": "internal error"}, 500)
+
+
+def _printable(text: str) -> str:
+    """Text without control characters."""
+    return "".join(character if character.isprintable() else " " for character in text)

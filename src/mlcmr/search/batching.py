@@ -1,0 +1,109 @@
+"""Queries that arrive together are encoded together."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+
+from mlcmr.search.filters import Filters
+from mlcmr.search.limits import Overloaded
+from mlcmr.search.searcher import Hit, Searcher
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What one client asks."""
+
+    text: str
+    language: str | None
+    k: int
+    filters: Filters | None
+
+
+_Waiting = tuple[Query, Future[list[Hit]]]
+
+
+class Batcher:
+    """A thread that answers, at each turn, all queries that have come since the last.
+
+    Args:
+        searcher: What answers.
+        capacity: How many queries may wait.
+        largest: How many queries are encoded at a time.
+        on_batch: Told the size of each batch.
+    """
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        *,
+        capacity: int = 256,
+        largest: int = 64,
+        on_batch: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self._searcher = searcher
+        self._largest = largest
+        self._on_batch = on_batch
+        self._waiting: Queue[_Waiting | None] = Queue(capacity)
+        self._thread = threading.Thread(target=self._work, name="queries", daemon=True)
+        self._thread.start()
+
+    def submit(self, query: Query) -> Future[list[Hit]]:
+        """Puts a query in the queue; cancelling the future takes it out again.
+
+        Raises:
+            Overloaded: too many wait.
+        """
+        answer: Future[list[Hit]] = Future()
+        try:
+            self._waiting.put_nowait((query, answer))
+        except Full:
+            raise Overloaded from None
+        return answer
+
+    def close(self) -> None:
+        """Ends the thread after the queries that wait."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (following := self._waiting.get()) is not None:
+            by_filters: dict[Filters | None, list[_Waiting]] = {}
+            size = 0
+            while following is not None:
+                query, answer = following
+                if answer.set_running_or_notify_cancel():
+                    by_filters.setdefault(query.filters, []).append(following)
+                    size += 1
+                if size == self._largest:
+                    break
+                try:
+                    following = self._waiting.get_nowait()
+                except Empty:
+                    break
+            for batch in by_filters.values():
+                self._answer(batch)
+            if following is None:
+                return
+
+    def _answer(self, batch: Sequence[_Waiting]) -> None:
+        """Answers queries that have the same filters; one that fails does not fail its neighbours."""
+        queries = [query for query, _ in batch]
+        try:
+            found = self._searcher.search_many(
+                [query.text for query in queries],
+                languages=[query.language for query in queries],
+                k=[query.k for query in queries],
+                filters=queries[0].filters,
+            )
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            for one in batch:
+                self._answer([one])
+            return
+        self._on_batch(len(batch))
+        for (_, answer), hits in zip(batch, found, strict=True):
+            answer.set_result(hits)

@@ -1,0 +1,205 @@
+"""What stands before every request: who may ask, how often, how much at a time; and answers' headers."""
+
+import hashlib
+import hmac
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "mlcmr"
+_MOST_CLIENTS = 10_000  # whose rate is remembered at a time
+_OPEN = ("/", "/health", "/favicon.ico")  # with /page/…: nothing of the index is in them
+
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob:; media-src 'self' blob:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+
+class Overloaded(HTTPException):
+    """More at a time than the server can answer: 503, and when to try again."""
+
+    def __init__(self, seconds: int = 1) -> None:
+        super().__init__(503, "the server is busy; try again in a moment", {"Retry-After": str(seconds)})
+
+
+class Slots:
+    """How many requests of one kind are worked on at a time; one more is refused at once."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    def take(self) -> None:
+        """Takes a slot; `give` returns it. Only from the event loop's thread.
+
+        Raises:
+            Overloaded: all are taken.
+        """
+        if self._free == 0:
+            raise Overloaded
+        self._free -= 1
+
+    def give(self) -> None:
+        """Returns a slot."""
+        self._free += 1
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Holds a slot."""
+        self.take()
+        try:
+            yield
+        finally:
+            self.give()
+
+
+class Rate:
+    """A token bucket for each client.
+
+    Args:
+        per_second: Requests a second in the long run; 0 is no limit.
+        clock: Seconds.
+    """
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._burst = max(1.0, 3 * per_second)
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, client: str) -> int:
+        """Takes one request from the client's bucket; the seconds to wait when it is empty, else 0."""
+        if not self._per_second:
+            return 0
+        now = self._clock()
+        left, before = self._buckets.pop(client, (self._burst, now))
+        left = min(self._burst, left + (now - before) * self._per_second)
+        allowed = left >= 1
+        self._buckets[client] = (left - allowed, now)
+        if len(self._buckets) > _MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0 if allowed else math.ceil((1 - left) / self._per_second)
+
+
+class Gate:
+    """The middleware that asks for the token, holds clients to their rate and adds security headers.
+
+    Args:
+        app: What it stands before.
+        token: What a client must show; None asks for nothing, and then only requests that name this machine
+            itself are answered, so that no web site can reach the server through a visitor's browser.
+        rate: How often a client may call the API.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, rate: Rate) -> None:
+        self._app = app
+        self._token = token
+        self._rate = rate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers itself what it refuses, passes on the rest."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        path, headers = scope["path"], Headers(scope=scope)
+        if self._token is None and not is_loopback(_host(headers.get("host", ""))):
+            return _error(
+                421, "without a token the server answers to its loopback name only, such as localhost"
+            )
+        if path.startswith("/api/") and (seconds := self._rate.wait(_client(scope))):
+            return _error(429, f"too many requests; try again in {seconds} s", {"Retry-After": str(seconds)})
+        is_open = path in _OPEN or path.startswith("/page/")
+        if self._token is None or is_open or self._is_shown(headers):
+            return None
+        return _error(
+            401,
+            "a token is needed: Authorization: Bearer <token>",
+            {"WWW-Authenticate": 'Bearer realm="mlcmr"'},
+        )
+
+    def _is_shown(self, headers: Headers) -> bool:
+        assert self._token is not None
+        scheme, _, shown = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and is_same(shown.strip(), self._token):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and is_same(cookie.value, cookie_value(self._token))
+
+
+def is_same(shown: str, secret: str) -> bool:
+    """Compares in a time that does not depend on where they differ."""
+    return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), secret.encode())
+
+
+def cookie_value(token: str) -> str:
+    """What the page's cookie holds: proof of the token, not the token."""
+    return hmac.new(token.encode(), b"mlcmr page", hashlib.sha256).hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host(header: str) -> str:
+    """The name of a Host header, without its port."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0]
+
+
+def _client(scope: Scope) -> str:
+    """Who asks: an address; of IPv6 the network, of which one client has all addresses."""
+    host = (scope.get("client") or ("", 0))[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return str(host)
+    return str(address) if address.version == 4 else address.exploded[:19]
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": message}, status, headers)

@@ -1,0 +1,95 @@
+"""`mlcmr serve`: an index as a web site for people and an API for programs."""
+
+import os
+import socket
+from pathlib import Path
+
+from rich.console import Console
+
+from mlcmr.errors import UserError
+from mlcmr.search.api import create_app
+from mlcmr.search.limits import is_loopback
+from mlcmr.search.searcher import Searcher
+from mlcmr.search.service import Limits
+
+try:
+    import uvicorn
+except ImportError as error:
+    raise UserError("the server needs uvicorn: pip install 'mlcmr[search]'") from error
+
+TOKEN_VARIABLE = "MLCMR_TOKEN"  # noqa: S105
+_SHORTEST_TOKEN = 12
+_CONNECTIONS = 2000  # beyond, uvicorn answers 503 itself
+
+
+def serve(
+    index: str | os.PathLike[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    limits: Limits | None = None,
+    device: str = "auto",
+) -> None:
+    """Serves an index until interrupted.
+
+    Args:
+        index: The folder that `mlcmr index` wrote.
+        host: The address to listen at.
+        port: The port; 0 takes a free one.
+        token: What clients must show; by default the environment variable `MLCMR_TOKEN`.
+        limits: How much is done at a time.
+        device: `cpu`, `cuda` or `auto`.
+
+    Raises:
+        UserError: no such index, a host other than loopback without a token, a weak token, an address in use.
+    """
+    token = _checked(token or os.environ.get(TOKEN_VARIABLE), host)
+    with _listen(host, port) as listener:
+        searcher = Searcher(Path(index), device=device)
+        try:
+            app = create_app(searcher, token=token, limits=limits)
+            config = uvicorn.Config(
+                app,
+                access_log=False,
+                log_level="warning",
+                limit_concurrency=_CONNECTIONS,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+                ws="none",
+            )
+            name = f"[{host}]" if ":" in host else host
+            address = f"http://{name}:{listener.getsockname()[1]}/"
+            found = "exact search" if searcher.exact else "HNSW"
+            console = Console()
+            console.print(f"{searcher.size:,} segments, {found}, {searcher.model_name}", highlight=False)
+            console.print(f"page: {address}   API: {address}api/openapi.json   stop: Ctrl+C", highlight=False)
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            searcher.close()
+
+
+def _checked(token: str | None, host: str) -> str | None:
+    if token is None:
+        if not is_loopback(host):
+            raise UserError(
+                f"--host {host}: others can reach this address, so it needs --token or {TOKEN_VARIABLE}; "
+                "make one with: openssl rand -hex 16"
+            )
+        return None
+    if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
+        raise UserError(
+            f"--token: expected {_SHORTEST_TOKEN} or more ASCII characters without spaces; "
+            "make one with: openssl rand -hex 16"
+        )
+    return token
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"{host}:{port}: cannot listen there: {error}; choose another --port or --host"
+        ) from error

@@ -1,0 +1,186 @@
+"""A searcher that many clients share: their queries in batches, their uploads and look-ups within limits."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from mlcmr.config import require_within
+from mlcmr.errors import UserError
+from mlcmr.search.answers import Example, SearchAnswer, search_answer
+from mlcmr.search.batching import Batcher, Query
+from mlcmr.search.filters import Filters
+from mlcmr.search.limits import Overloaded, Slots
+from mlcmr.search.metrics import Metrics
+from mlcmr.search.searcher import CaptionHit, Hit, Searcher, UnknownVideo
+from mlcmr.search.uploads import receive_upload
+
+Result = TypeVar("Result")
+_log = logging.getLogger("uvicorn.error")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the server does for its clients.
+
+    Attributes:
+        rate: Requests to the API a second and client, in the long run; 0 is no limit.
+        waiting: Queries that may wait to be answered; more are refused with 503.
+        uploads: Uploads that are received or searched for at a time.
+        upload_mb: The largest upload, in millions of bytes.
+        seconds: How long an upload, its search or a query may take.
+    """
+
+    rate: float = 20.0
+    waiting: int = 256
+    uploads: int = 4
+    upload_mb: int = 200
+    seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        most = float("inf")
+        require_within(
+            self,
+            {
+                "rate": (0, most),
+                "waiting": (1, most),
+                "uploads": (1, 64),
+                "upload_mb": (1, 100_000),
+                "seconds": (0.1, 3600),
+            },
+        )
+
+
+class Service:
+    """What the routes call.
+
+    Args:
+        searcher: What finds.
+        limits: How much is done at a time.
+        metrics: Told of batches.
+    """
+
+    def __init__(self, searcher: Searcher, limits: Limits, metrics: Metrics) -> None:
+        self.searcher = searcher
+        self.limits = limits
+        self.metrics = metrics
+        self._batcher = Batcher(searcher, capacity=limits.waiting, on_batch=metrics.batch_size.observe)
+        self._lookups = Slots(limits.waiting)
+        self._uploads = Slots(limits.uploads)
+        # Of their own: a video that takes long to decode keeps nobody else waiting.
+        self._decoders = ThreadPoolExecutor(max_workers=min(2, limits.uploads), thread_name_prefix="uploads")
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._batcher.close()
+        self._decoders.shutdown(cancel_futures=True)
+
+    async def search(self, query: Query) -> SearchAnswer:
+        """Answers a text."""
+        start = time.perf_counter()
+        answer = self._batcher.submit(query)
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                hits = await asyncio.wrap_future(answer)
+        except TimeoutError:
+            raise Overloaded from None
+        return search_answer(hits, time.perf_counter() - start)
+
+    async def search_upload(self, request: Request, k: int, filters: Filters | None) -> SearchAnswer:
+        """Answers a picture or video in a request's body."""
+        start = time.perf_counter()
+        seconds = self.limits.seconds
+        self._uploads.take()
+        try:
+            path = await receive_upload(
+                request, most_bytes=1_000_000 * self.limits.upload_mb, seconds=seconds
+            )
+            job = self._decoders.submit(self._search_file, path, k, filters)
+        except BaseException:
+            self._uploads.give()
+            raise
+        loop = asyncio.get_running_loop()
+
+        def done(_: object) -> None:
+            path.unlink(missing_ok=True)
+            with suppress(RuntimeError):  # the loop has ended with the server
+                loop.call_soon_threadsafe(self._uploads.give)
+
+        # The slot stays taken until the thread is done, even when nobody waits for it any longer.
+        job.add_done_callback(done)
+        try:
+            async with asyncio.timeout(seconds):
+                hits = await asyncio.shield(asyncio.wrap_future(job))
+        except TimeoutError:
+            raise HTTPException(
+                422, f"to read the file took more than {seconds:g} s; send a shorter one"
+            ) from None
+        except UserError as error:
+            _log.info("upload refused: %s", error)
+            raise HTTPException(422, "the file cannot be read as a picture or video") from None
+        return search_answer(hits, time.perf_counter() - start)
+
+    async def similar(self, video: str, segment: int, k: int, filters: Filters | None) -> SearchAnswer:
+        """Answers an indexed segment."""
+        start = time.perf_counter()
+        await self.segment(video, segment)
+        hits = await self._look_up(lambda: self.searcher.similar(video, segment, k=k, filters=filters))
+        return search_answer(hits, time.perf_counter() - start)
+
+    async def video(self, video: str) -> list[Hit]:
+        """All segments of an indexed video.
+
+        Raises:
+            HTTPException: 404, it is not in the index.
+        """
+        try:
+            return await self._look_up(lambda: self.searcher.video(video))
+        except UnknownVideo:
+            raise HTTPException(404, "no such video in the index") from None
+
+    async def segment(self, video: str, segment: int) -> Hit:
+        """One segment of an indexed video.
+
+        Raises:
+            HTTPException: 404, it is not in the index.
+        """
+        for hit in await self.video(video):
+            if hit.segment == segment:
+                return hit
+        raise HTTPException(404, "no such segment in the index")
+
+    async def captions(self, video: str, k: int) -> list[CaptionHit]:
+        """The captions nearest to an indexed video."""
+        return await self._look_up(lambda: self.searcher.captions(video, k=k))
+
+    async def examples(self) -> list[Example]:
+        """Captions of the index, to try as queries."""
+        return await self._look_up(lambda: self._examples)
+
+    @cached_property
+    def _examples(self) -> list[Example]:
+        texts: dict[str, Example] = {}
+        hits = self.searcher.search("video", k=8)
+        for number, hit in enumerate(hits):
+            languages = self.searcher.languages or (None,)
+            language = languages[number % len(languages)]
+            for caption in self.searcher.captions(hit.video, k=1, language=language):
+                texts.setdefault(caption.text, Example(language=caption.language, text=caption.text))
+        return list(texts.values())[:6]
+
+    async def _look_up(self, function: Callable[[], Result]) -> Result:
+        with self._lookups.one():
+            return await run_in_threadpool(function)
+
+    def _search_file(self, path: Path, k: int, filters: Filters | None) -> list[Hit]:
+        return self.searcher.search_file(path, k=k, filters=filters)

@@ -1,0 +1,108 @@
+"""An uploaded picture or video, streamed to a file on disk and no further than allowed."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from mlcmr.errors import UserError
+
+try:
+    import python_multipart  # noqa: F401
+except ImportError as error:
+    raise UserError("the server needs python-multipart: pip install 'mlcmr[search]'") from error
+
+_FRAMING = 64 * 1024  # bytes of a multipart body that are not the file
+_CHUNK = 1024 * 1024
+
+# FFmpeg also reads play lists and scripts that name other files and addresses. Nothing is handed to it that
+# does not begin as a container or picture with the frames inside: (offset, bytes).
+_SIGNATURES = (
+    (0, b"\xff\xd8\xff"),  # JPEG
+    (0, b"\x89PNG\r\n\x1a\n"),
+    (0, b"GIF8"),
+    (0, b"BM"),
+    (0, b"II*\x00"),  # TIFF
+    (0, b"MM\x00*"),
+    (0, b"RIFF"),  # AVI, WebP
+    (4, b"ftyp"),  # MP4, MOV, HEIC, AVIF
+    (4, b"moov"),
+    (4, b"mdat"),
+    (4, b"wide"),
+    (4, b"free"),
+    (4, b"skip"),
+    (0, b"\x1aE\xdf\xa3"),  # Matroska, WebM
+    (0, b"OggS"),
+    (0, b"FLV\x01"),
+    (0, b"0&\xb2u\x8ef\xcf\x11"),  # ASF, WMV
+    (0, b"\x00\x00\x01\xba"),  # MPEG
+    (0, b"\x00\x00\x01\xb3"),
+    (0, b"G@"),  # MPEG transport stream
+    (4, b"G@"),
+)
+
+
+async def receive_upload(request: Request, *, most_bytes: int, seconds: float) -> Path:
+    """Streams the field `file` of a multipart form to a temporary file, which the caller removes.
+
+    Raises:
+        HTTPException: 400 for a body that breaks off or is no form, 408, 413, 415 for something that is not a
+            picture or video, 422 for a form without a file.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise HTTPException(415, "expected multipart/form-data with a field called file")
+    try:
+        async with asyncio.timeout(seconds):
+            body = _limited(request, most_bytes + _FRAMING)
+            form = await MultiPartParser(request.headers, body, max_files=1, max_fields=8).parse()
+    except TimeoutError:
+        raise HTTPException(408, f"the upload took more than {seconds:g} s") from None
+    except (MultiPartException, ClientDisconnect, UnicodeError):
+        raise HTTPException(400, "the upload broke off, or is no multipart form") from None
+    try:
+        upload = form.get("file")
+        if not isinstance(upload, UploadFile):
+            raise HTTPException(422, "file: no such field in the form, or it is not a file")
+        return await _keep(upload, most_bytes)
+    finally:
+        await form.close()
+
+
+async def _limited(request: Request, most_bytes: int) -> AsyncGenerator[bytes, None]:
+    message = f"the file is larger than {(most_bytes - _FRAMING) / 1e6:g} MB"
+    with suppress(ValueError):
+        if int(request.headers.get("content-length", "0")) > most_bytes:
+            raise HTTPException(413, message)
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most_bytes:
+            raise HTTPException(413, message)
+        yield chunk
+
+
+async def _keep(upload: UploadFile, most_bytes: int) -> Path:
+    """Copies an upload to a file with a name, which decoders need."""
+    head = await upload.read(16)
+    if not any(head[at : at + len(signature)] == signature for at, signature in _SIGNATURES):
+        raise HTTPException(415, "the file is no picture or video of a known kind")
+    if (upload.size or 0) > most_bytes:
+        raise HTTPException(413, f"the file is larger than {most_bytes / 1e6:g} MB")
+    suffix = Path(upload.filename or "").suffix.lower()
+    suffix = suffix if suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) < 8 else ""
+    with tempfile.NamedTemporaryFile(prefix="mlcmr-upload-", suffix=suffix, delete=False) as file:
+        path = Path(file.name)
+        try:
+            while head:
+                await asyncio.to_thread(file.write, head)
+                head = await upload.read(_CHUNK)
+        except BaseException:
+            path.unlink()
+            raise
+    return path
