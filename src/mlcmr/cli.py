@@ -295,6 +295,128 @@ def _features(_: ArgumentParser, parsed: Namespace) -> int:
     return 0
 
 
+# ─── index ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _index_parser(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "source", nargs="?", help="A folder of videos and images, or a collection; not needed with --remove."
+    )
+    parser.add_argument("--to", default="index", help="The index, made if it is not there.")
+    parser.add_argument(
+        "--run", type=str | None, help="The run whose model embeds; by default that of the index."
+    )
+    parser.add_argument(
+        "--model",
+        type=str | None,
+        help="Instead of a run: a pretrained model with towers for texts and for pictures (CLIP, SigLIP…), or "
+        "an mlcmr model folder; by hub id or folder.",
+    )
+    parser.add_argument(
+        "--encoder",
+        type=str | None,
+        help="What makes frame features from videos, by hub id or folder; by default what made those that "
+        "the run was trained on, or the pretrained model itself.",
+    )
+    parser.add_argument(
+        "--feature", type=str | None, help="The collection's feature; by default the one the run knows."
+    )
+    parser.add_argument("--remove", nargs="+", default=[], help="Ids of videos to take out.")
+    parser.add_argument(
+        "--prune",
+        type=bool,
+        default=False,
+        nargs="?",
+        const=True,
+        help="Take out videos that are gone from the source.",
+    )
+    parser.add_argument("--captions", type=bool, default=True, help="Index the collection's captions too.")
+    parser.add_argument(
+        "--url",
+        type=str | None,
+        help="A Qdrant server that keeps the vectors; its key is in the environment's QDRANT_API_KEY.",
+    )
+    parser.add_argument(
+        "--name", type=str | None, help="What its collections there are called; by default as the index."
+    )
+    parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
+
+
+def _index(_: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.display import Display
+    from mlcmr.search.index import index_videos
+
+    with Display() as display:
+        print(index_videos(**dict(parsed), display=display))
+    print(f'search:  mlcmr search "…" --index {parsed.to}')
+    return 0
+
+
+# ─── search ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _search_parser(parser: ArgumentParser) -> None:
+    parser.add_argument("text", nargs="?", help="What to look for, in any language that the model knows.")
+    parser.add_argument("--index", default="index", help="The index that `mlcmr index` wrote.")
+    parser.add_argument(
+        "--language", type=str | None, help="Of the text, or of --captions; by default guessed, or any."
+    )
+    parser.add_argument("-k", type=int, default=10, help="How many hits.")
+    parser.add_argument("--video", type=str | None, help="Instead of a text: a video or image file.")
+    parser.add_argument("--similar", type=str | None, help="Instead of a text: the id of an indexed video.")
+    parser.add_argument("--segment", type=int, default=0, help="Which segment of that video, from 0.")
+    parser.add_argument(
+        "--captions",
+        type=bool,
+        default=False,
+        nargs="?",
+        const=True,
+        help="Find captions of that video or file, not videos.",
+    )
+    parser.add_argument(
+        "--filter",
+        nargs="+",
+        default=[],
+        help="What hits must meet: duration, start, end, width or height with < <= > >= =, as 'duration<60'; "
+        "kind=image; video=ID; path~PART.",
+    )
+    parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
+    parser.add_argument("--json", type=bool, default=False, nargs="?", const=True, help="Print JSON.")
+
+
+def _search(_: ArgumentParser, parsed: Namespace) -> int:
+    from dataclasses import asdict
+
+    from mlcmr.search.filters import Filters
+
+    asked = [one for one in (parsed.text, parsed.video, parsed.similar) if one is not None]
+    if len(asked) != 1:
+        raise UserError("say what to look for: a text, --video FILE or --similar VIDEO, one of the three")
+    if parsed.captions and parsed.text is not None:
+        raise UserError("--captions finds those of a video: give --video FILE or --similar VIDEO")
+    limits: dict[str, Any] = {"k": parsed.k, "filters": Filters.parse(parsed.filter)}
+    from mlcmr.search.searcher import Searcher
+    from mlcmr.search.show import captions_table, hits_table, print_found
+
+    searcher = Searcher(parsed.index, device=parsed.device)
+    if parsed.captions:
+        captions = searcher.captions(asked[0], k=parsed.k, language=parsed.language)
+        found, table = [asdict(hit) for hit in captions], captions_table(captions)
+    else:
+        if parsed.video is not None:
+            hits = searcher.search_file(parsed.video, **limits)
+        elif parsed.similar is not None:
+            hits = searcher.similar(parsed.similar, parsed.segment, **limits)
+        else:
+            hits = searcher.search(parsed.text, language=parsed.language, **limits)
+        found, table = [asdict(hit) for hit in hits], hits_table(hits)
+    if parsed.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    print_found(table, searcher)
+    return 0
+
+
 # ─── sample ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -384,6 +506,26 @@ _COMMANDS = {
   mlcmr extract demo/sample/VideoData --collection VisualSearch/drawn       without any model""",
         _extract_parser,
         _extract,
+    ),
+    "index": _Command(
+        "Makes videos findable: extracts, embeds and stores them; only what is new or has changed.",
+        """
+  mlcmr index ~/Videos --run runs/sample-parallel
+  mlcmr index ~/VisualSearch/vatex --run runs/vatex-parallel --to vatex-index
+  mlcmr index ~/Videos --model google/siglip-base-patch16-256-multilingual
+  mlcmr index ~/Videos --prune           bring it up to date, without files that are gone""",
+        _index_parser,
+        _index,
+    ),
+    "search": _Command(
+        "Finds videos by a text in any language, or by a video or image; or captions by a video.",
+        """
+  mlcmr search "a red circle moves left"
+  mlcmr search "一只狗在接飞盘" -k 3 --filter 'duration<60' 'path~holiday/'
+  mlcmr search --video clip.mp4 --json
+  mlcmr search --similar holiday_beach --captions --language zh""",
+        _search_parser,
+        _search,
     ),
     "features": _Command(
         "Frame features from and to other forms.",

@@ -1,0 +1,349 @@
+"""An index on disk, and who may write it.
+
+index.json           which model, which features, which vectors are valid now
+lock                 held by whoever writes
+vectors-<n>/         segments/ and captions/: one Qdrant Edge store each (not where a server keeps them)
+collection/          what was extracted, where videos were indexed and not a collection
+
+Whoever writes does so in a copy, `vectors-<n + 1>`; when it is complete, `index.json` names it. So searching
+goes on while an index is written, and sees the old vectors until the new ones are there. What a killed writer
+has left, the next writer goes on with, and the next reader publishes: it was acknowledged.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, NamedTuple, Self
+
+from mlcmr.errors import UserError
+from mlcmr.files import write_text
+from mlcmr.search.models import ModelInfo
+from mlcmr.search.store import PayloadType, VectorStore
+
+INFO, LOCK, COLLECTION = "index.json", "lock", "collection"
+_FORMAT = 1
+_READERS = "readers"  # locked, shared, by whoever has the vectors open
+
+SEGMENT_FIELDS: dict[str, PayloadType] = {
+    **dict.fromkeys(("video", "kind", "path"), "keyword"),
+    **dict.fromkeys(("duration", "start", "end", "width", "height"), "float"),
+}
+CAPTION_FIELDS: dict[str, PayloadType] = {"video": "keyword", "language": "keyword"}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What an index knows of itself.
+
+    Attributes:
+        model: The model that made its vectors.
+        feature: The name of the frame features.
+        encoder: What makes these from videos; None where that is not known.
+        rate: How many frames a second it is given,
+        count: or how many of each video; None and None for what suits the encoder.
+        languages: The languages of its captions.
+        generation: Which `vectors-<n>` is valid; 0 before there is one.
+        url: The Qdrant server that keeps the vectors, if one does.
+        name: What its collections there are called: `<name>-segments`, `<name>-captions`.
+    """
+
+    model: ModelInfo
+    feature: str
+    encoder: str | None = None
+    rate: float | None = None
+    count: int | None = None
+    languages: tuple[str, ...] = ()
+    generation: int = 0
+    url: str | None = None
+    name: str | None = None
+
+
+class Hold:
+    """Keeps vectors from being removed while they are read, until it is closed or forgotten.
+
+    Args:
+        vectors: Their folder.
+
+    Raises:
+        FileNotFoundError: they were removed.
+    """
+
+    def __init__(self, vectors: Path) -> None:
+        self._handle = -1
+        self._handle = os.open(vectors / _READERS, os.O_RDONLY)
+        fcntl.flock(self._handle, fcntl.LOCK_SH)
+        (vectors / _READERS).stat()  # they may have been removed before they were locked
+
+    def close(self) -> None:
+        """Lets go."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Stores(NamedTuple):
+    """The two stores of an index, and what keeps their files while they are read."""
+
+    segments: VectorStore
+    captions: VectorStore
+    hold: Hold | None = None
+
+    def close(self) -> None:
+        """Lets go of both."""
+        self.segments.close()
+        self.captions.close()
+        if self.hold is not None:
+            self.hold.close()
+
+
+def read_info(folder: Path) -> IndexInfo:
+    """What an index knows of itself.
+
+    Raises:
+        UserError: there is no index, or it is damaged or of another version.
+    """
+    path = folder / INFO
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != _FORMAT:
+            raise UserError(f"{path}: written by another version of mlcmr; index again into another folder")
+        model = ModelInfo(**content.pop("model"))
+        return IndexInfo(model, **{**content, "languages": tuple(content["languages"])})
+    except OSError as error:
+        raise UserError(f"{folder}: no index there (mlcmr index … --to {folder} makes one)") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: damaged: {error!r}; remove the index and make it again") from error
+
+
+def write_info(folder: Path, info: IndexInfo) -> None:
+    """Writes `index.json`, whole or not at all."""
+    text = json.dumps({"format": _FORMAT, **asdict(info)}, indent=2, ensure_ascii=False)
+    write_text(folder / INFO, text + "\n")
+
+
+def open_published(folder: Path) -> tuple[IndexInfo, Stores]:
+    """Opens an index for reading; any number of processes may, also while another writes.
+
+    Raises:
+        UserError: there is no index, or nothing in it yet.
+    """
+    _publish_leftover(folder)
+    while True:
+        info = read_info(folder)
+        if info.url is not None:
+            return info, _on_server(info)
+        if not info.generation:
+            raise UserError(f"{folder}: nothing in this index yet; wait for `mlcmr index`, or run it (again)")
+        with suppress(_GoneError):
+            return info, _open_for_reading(_vectors(folder, info.generation), info)
+
+
+class IndexWriter:
+    """The one who may write an index.
+
+    Args:
+        folder: The index.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stores: Stores | None = None
+        self._begun = False
+        self._lock: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / LOCK).open("ab")
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise UserError(
+                f"{self.folder}: another process writes this index; wait until it is done"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Also after an error or Ctrl-C: what was acknowledged is to be found.
+        try:
+            if self._begun:
+                self._publish()
+            elif self._stores is not None:
+                self._stores.close()
+                write_info(self.folder, read_info(self.folder))  # searchers look at a server's vectors anew
+        finally:
+            assert self._lock is not None
+            self._lock.close()
+
+    @property
+    def stores(self) -> Stores:
+        """The stores as they are, to look at before anything is changed."""
+        info = read_info(self.folder)
+        if self._stores is None:
+            if info.url is not None:
+                self._stores = _on_server(info)
+            elif info.generation == 0 or _vectors(self.folder, info.generation + 1).exists():
+                self.begin()
+            else:
+                self._stores = _open_for_reading(_vectors(self.folder, info.generation), info)
+        assert self._stores is not None
+        return self._stores
+
+    def begin(self) -> Stores:
+        """The stores to write to."""
+        if self._begun:
+            assert self._stores is not None
+            return self._stores
+        info = read_info(self.folder)
+        if info.url is not None:
+            return self.stores
+        if self._stores is not None:
+            self._stores.close()
+        self._stores = _open_for_writing(_next_vectors(self.folder, info), info)
+        self._begun = True
+        return self._stores
+
+    def _publish(self) -> None:
+        from mlcmr.search.edge import EdgeStore  # noqa: PLC0415
+
+        assert self._stores is not None
+        for store in self._stores[:2]:
+            assert isinstance(store, EdgeStore)
+            store.optimize()
+            store.seal()
+        info = read_info(self.folder)
+        new = _vectors(self.folder, info.generation + 1)
+        _sync(new)
+        write_info(self.folder, replace(info, generation=info.generation + 1))
+        remove_unread(self.folder, info.generation + 1)
+
+
+def remove_unread(folder: Path, current: int) -> None:
+    """Removes vectors older than the current ones, but for those that somebody reads."""
+    for path in folder.glob("vectors-*"):
+        number = path.name.removeprefix("vectors-")
+        if number.isdigit() and int(number) < current:
+            with suppress(OSError), (path / _READERS).open("rb") as hold:
+                fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+
+
+class _GoneError(Exception):
+    """The vectors were removed while they were being opened: newer ones are there."""
+
+
+def _vectors(folder: Path, generation: int) -> Path:
+    return folder / f"vectors-{generation}"
+
+
+def _next_vectors(folder: Path, info: IndexInfo) -> Path:
+    """The next generation's folder: what a killed writer left, or a copy of the current one."""
+    generation = info.generation
+    new = _vectors(folder, generation + 1)
+    if new.exists():
+        return new
+    unfinished = folder / ".vectors.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        if generation:
+            shutil.copytree(_vectors(folder, generation), unfinished, ignore=_not_copied, copy_function=_copy)
+        else:
+            unfinished.mkdir()
+        (unfinished / _READERS).touch()
+        # Whoever finds the folder under its name finds whole stores in it.
+        _open_for_writing(unfinished, info).close()
+        unfinished.rename(new)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise UserError(f"{folder}: cannot be written: {error}") from error
+    return new
+
+
+def _publish_leftover(folder: Path) -> None:
+    info = read_info(folder)
+    if info.url is None and _vectors(folder, info.generation + 1).exists():
+        # While somebody writes there, or where this process may not write, it waits.
+        with suppress(UserError), IndexWriter(folder) as writer:
+            if _vectors(folder, read_info(folder).generation + 1).exists():
+                writer.begin()
+
+
+def _open_for_reading(vectors: Path, info: IndexInfo) -> Stores:
+    try:
+        hold = Hold(vectors)
+    except FileNotFoundError as error:
+        raise _GoneError from error
+    segments, captions = _edge_stores(vectors, info, writing=False)
+    return Stores(segments, captions, hold)
+
+
+def _open_for_writing(vectors: Path, info: IndexInfo) -> Stores:
+    segments, captions = _edge_stores(vectors, info, writing=True)
+    return Stores(segments, captions)
+
+
+def _edge_stores(vectors: Path, info: IndexInfo, *, writing: bool) -> tuple[VectorStore, VectorStore]:
+    from mlcmr.search.edge import EdgeStore  # noqa: PLC0415 – whoever uses a server need not have it
+
+    size = info.model.embedding_size
+    return (
+        EdgeStore(vectors / "segments", size, SEGMENT_FIELDS, writing=writing),
+        EdgeStore(vectors / "captions", size, CAPTION_FIELDS, writing=writing),
+    )
+
+
+def _on_server(info: IndexInfo) -> Stores:
+    from mlcmr.search.server import ServerStore, connect  # noqa: PLC0415
+
+    assert info.url is not None
+    stores = [
+        ServerStore(
+            connect(info.url),
+            f"{info.name}-{name}",
+            info.model.embedding_size,
+            fields,
+            info.model.fingerprint,
+        )
+        for name, fields in (("segments", SEGMENT_FIELDS), ("captions", CAPTION_FIELDS))
+    ]
+    return Stores(stores[0], stores[1])
+
+
+_not_copied = shutil.ignore_patterns("edge_config.json", _READERS)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copies a file, holes left out: the engine's files are mostly room for more."""
+    with Path(source).open("rb") as file, Path(target).open("wb") as copy:
+        size = os.fstat(file.fileno()).st_size
+        copy.truncate(size)
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:  # nothing but a hole is left
+                break
+            stop = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+            while at < stop:
+                copy.seek(at)
+                at += os.sendfile(copy.fileno(), file.fileno(), at, stop - at)
+
+
+def _sync(folder: Path) -> None:
+    """Sees to it that a power cut leaves all files of a folder whole."""
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

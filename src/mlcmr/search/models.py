@@ -1,0 +1,162 @@
+"""The model of an index: a run's, or a pretrained one."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import torch
+import yaml
+
+from mlcmr.data.collection import open_collection
+from mlcmr.errors import UserError
+from mlcmr.model.checkpoint import find_model
+from mlcmr.model.mlcmr import MLCMR
+from mlcmr.model.protocol import TextVideoModel
+from mlcmr.model.two_tower import TwoTower
+
+Model = TypeVar("Model", MLCMR, TwoTower)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which model an index was made with.
+
+    Attributes:
+        kind: `run`, or `pretrained`.
+        name: The run's folder, or the model's (absolute), or its hub id.
+        fingerprint: SHA-256 of its weights.
+        embedding_size: The size of an embedding.
+        feature_size: The size of the frame features that it takes.
+    """
+
+    kind: Literal["run", "pretrained"]
+    name: str
+    fingerprint: str
+    embedding_size: int
+    feature_size: int
+
+
+class OpenModel(NamedTuple):
+    """A model ready to embed.
+
+    Attributes:
+        model: What embeds.
+        info: Which it is.
+        feature: The frame feature that it takes, where it says so.
+        encoder: What makes that feature from videos, as far as is known.
+    """
+
+    model: TextVideoModel
+    info: ModelInfo
+    feature: str | None
+    encoder: str | None
+
+
+def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
+    """Opens the best model of a run.
+
+    Raises:
+        UserError: there is no run or no model in it yet, or the device is not there.
+    """
+    folder = Path(run).expanduser().absolute()
+    path = folder / "config.yaml"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        feature = str(settings["feature"])
+    except OSError as error:
+        raise UserError(f"{path}: no such file; name the folder of a run (mlcmr train writes it)") from error
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the settings of a run") from error
+    if not (folder / "model").is_dir():
+        raise UserError(f"{folder / 'model'}: no model yet; training writes one after its first epoch")
+    return _open_mlcmr(
+        "run", str(folder), folder / "model", device, feature=feature, encoder=_encoder_of(settings)
+    )
+
+
+def open_pretrained(name: str | Path, *, device: str = "auto") -> OpenModel:
+    """Opens a model by folder or hub id: a two-tower model, or an mlcmr model folder without its run.
+
+    Raises:
+        UserError: there is no such model, it cannot embed texts and videos, or the device is not there.
+    """
+    folder = find_model(name)
+    known = str(folder.absolute()) if Path(name).expanduser().is_dir() else str(name)
+    if _is_mlcmr(folder):
+        return _open_mlcmr("pretrained", known, folder, device)
+    from mlcmr.extraction.encoders import feature_name  # noqa: PLC0415 – needs PyAV
+
+    fingerprint = _fingerprint(folder)
+    model = _on_device(TwoTower.from_pretrained(folder), device)
+    info = ModelInfo("pretrained", known, fingerprint, model.feature_size, model.feature_size)
+    return OpenModel(model, info, feature_name(known), known)
+
+
+def open_again(info: ModelInfo, *, device: str = "auto") -> OpenModel:
+    """Opens the model of an index.
+
+    Raises:
+        UserError: it is gone, or has changed since.
+    """
+    opened = (open_run if info.kind == "run" else open_pretrained)(info.name, device=device)
+    if opened.info.fingerprint != info.fingerprint:
+        raise UserError(
+            f"{info.name}: the model has changed since the index was made with it; index again into another "
+            "folder (--to), or bring the model back"
+        )
+    return opened
+
+
+def _open_mlcmr(
+    kind: Literal["run", "pretrained"],
+    name: str,
+    folder: Path,
+    device: str,
+    *,
+    feature: str | None = None,
+    encoder: str | None = None,
+) -> OpenModel:
+    model = _on_device(MLCMR.from_pretrained(folder), device)
+    info = ModelInfo(kind, name, _fingerprint(folder), model.config.embedding_size, model.feature_size)
+    return OpenModel(model, info, feature, encoder)
+
+
+def _encoder_of(settings: dict[str, Any]) -> str | None:
+    """What made the features that a run was trained on, if the collection is there and was extracted."""
+    try:
+        collection = open_collection(settings["rootpath"], settings["collection"])
+        folder = collection.feature_folder(settings["feature"])
+        return str(json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["encoder"])
+    except (UserError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_mlcmr(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'config.json'}: not the configuration of a model") from error
+    return isinstance(content, dict) and {"model", "feature_size"} <= content.keys()
+
+
+def _fingerprint(folder: Path) -> str:
+    """SHA-256 of the weights: of a model's one file, or of those of all its files."""
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not files:
+        raise UserError(f"{folder}: no weights there (model.safetensors)")
+    digests = []
+    for path in files:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _on_device(model: Model, name: str) -> Model:
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"--device {name}: not on this machine: {reason}") from error

@@ -1,0 +1,360 @@
+"""Finding videos in an index."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlcmr.errors import UserError
+from mlcmr.search.filters import Condition, Filters
+from mlcmr.search.folder import INFO, IndexInfo, Stores, open_published
+from mlcmr.search.index import segment_id
+from mlcmr.search.language import guess_language
+from mlcmr.search.models import open_again
+from mlcmr.search.store import Found, Payload, Point, Query, Vector
+
+__all__ = ["CaptionHit", "Filters", "Hit", "Searcher", "UnknownVideo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A segment of a video that was found.
+
+    Attributes:
+        video: The video's id.
+        segment: Which segment of it, from 0.
+        score: The cosine of query and segment, -1 … 1.
+        path: The file, absolute; empty where the collection has none.
+        start: Where the segment begins, in seconds.
+        end: Where it ends, in seconds.
+        duration: Of the whole video, in seconds; 0 where that is not known, and for an image.
+        width: Of the video, in pixels; 0 where that is not known.
+        height: Of the video, in pixels.
+        kind: `video` or `image`.
+        thumbnail: A JPEG file, absolute; empty where there is none.
+        caption: The video's first caption; empty where it has none.
+    """
+
+    video: str
+    segment: int
+    score: float
+    path: str
+    start: float
+    end: float
+    duration: float
+    width: int
+    height: int
+    kind: str
+    thumbnail: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionHit:
+    """A caption that was found for a video.
+
+    Attributes:
+        video: The video that it was written for.
+        caption_id: Its id.
+        language: Its language.
+        text: The caption.
+        score: The cosine of video and caption, -1 … 1.
+    """
+
+    video: str
+    caption_id: str
+    language: str
+    text: str
+    score: float
+
+
+class UnknownVideo(UserError):  # noqa: N818 – it is the user who does not know
+    """There is no such video in the index."""
+
+
+class _Opened(NamedTuple):
+    """The vectors of one generation."""
+
+    info: IndexInfo
+    stores: Stores
+    size: int
+    exact: bool
+    seen: int  # when index.json was written
+
+
+class Searcher:
+    """Finds videos by texts, videos, images, and captions by videos.
+
+    Several threads may use it at once: the model works for one at a time, the index for all. When
+    `mlcmr index` has changed the index, the next search is in the new one.
+
+    Example:
+        >>> from mlcmr.search import Searcher
+        >>> searcher = Searcher("index")
+        >>> searcher.search("a red circle moves left", k=3)
+
+    Args:
+        index: The folder that `mlcmr index` wrote.
+        device: `cpu`, `cuda` or `auto`.
+
+    Raises:
+        UserError: there is no index, or its model is gone or has changed.
+    """
+
+    def __init__(self, index: str | Path, *, device: str = "auto") -> None:
+        self.folder = Path(index).expanduser().absolute()
+        self._device = device
+        self._model_lock = threading.RLock()
+        self._open_lock = threading.Lock()
+        self._encoder: Any = None
+        self._opened = self._open()
+        try:
+            self._model = open_again(self._opened.info.model, device=device).model
+        except BaseException:
+            self.close()
+            raise
+
+    # ─── searching ───────────────────────────────────────────────────────────────────────────────────────
+
+    def search(
+        self, text: str, *, language: str | None = None, k: int = 10, filters: Filters | None = None
+    ) -> list[Hit]:
+        """The videos that a text describes, the best first.
+
+        Args:
+            text: In any language that the model knows.
+            language: Its language; by default guessed from its script.
+            k: How many hits, at most.
+            filters: What hits must meet.
+
+        Raises:
+            UserError: the text is blank, or `k` is no number of hits.
+        """
+        return self.search_many([text], languages=[language], k=k, filters=filters)[0]
+
+    def search_many(
+        self,
+        texts: Sequence[str],
+        *,
+        languages: Sequence[str | None] | None = None,
+        k: int | Sequence[int] = 10,
+        filters: Filters | None = None,
+    ) -> list[list[Hit]]:
+        """The hits of several texts, embedded and searched for together; see `search`."""
+        given = languages or [None] * len(texts)
+        if blank := [text for text in texts if not text.strip()]:
+            raise UserError(f"query {blank[0]!r}: blank; say what to look for")
+        found = [language or guess_language(text) for text, language in zip(texts, given, strict=True)]
+        limits = [k] * len(texts) if isinstance(k, int) else list(k)
+        return self._find(self._embed_texts(texts, found), limits, filters)
+
+    def search_file(self, path: str | Path, *, k: int = 10, filters: Filters | None = None) -> list[Hit]:
+        """The videos that resemble a video or image file, the best first.
+
+        Raises:
+            UserError: the file cannot be read, or the index's features cannot be made from files.
+        """
+        return self._find(self._embed_file(Path(path)), [k], filters)[0]
+
+    def similar(
+        self, video: str, segment: int = 0, *, k: int = 10, filters: Filters | None = None
+    ) -> list[Hit]:
+        """The segments of other videos that resemble a segment of an indexed one.
+
+        Raises:
+            UnknownVideo: there is no such segment.
+        """
+        points = self._current().stores.segments.get([segment_id(video, segment)])
+        if not points:
+            raise UnknownVideo(f"video '{video}', segment {segment}: not in the index")
+        others = (filters or Filters()).also(Condition("video", "!=", video))
+        return self._find(points[0].vector[None], [k], others)[0]
+
+    def captions(
+        self, path_or_video: str | Path, *, k: int = 10, language: str | None = None
+    ) -> list[CaptionHit]:
+        """The captions of the index that describe a video best.
+
+        Args:
+            path_or_video: The id of an indexed video, or a video or image file.
+            k: How many, at most.
+            language: In this language only.
+
+        Raises:
+            UnknownVideo: it is neither.
+            UserError: the file cannot be read.
+        """
+        _require_count(k)
+        segments = self._segments(str(path_or_video))
+        if segments:
+            # As a whole: what its segments have in common.
+            vector = np.mean([point.vector for point in segments], axis=0)
+        elif Path(path_or_video).expanduser().is_file():
+            vector = self._embed_file(Path(path_or_video))[0]
+        else:
+            raise UnknownVideo(f"'{path_or_video}': neither a video of the index nor a file")
+        filters = Filters((Condition("language", "=", language),)) if language else Filters()
+        (found,) = self._current().stores.captions.search([Query(vector, k, filters)])
+        return [
+            CaptionHit(
+                one.payload["video"],
+                one.payload["caption_id"],
+                one.payload["language"],
+                one.payload["text"],
+                one.score,
+            )
+            for one in found
+        ]
+
+    def video(self, video: str) -> list[Hit]:
+        """All segments of an indexed video, in order, score 1.
+
+        Raises:
+            UnknownVideo: there is no such video.
+        """
+        if not (points := self._segments(video)):
+            raise UnknownVideo(f"video '{video}': not in the index")
+        return [self._hit(point.payload, 1.0) for point in points]
+
+    # ─── what it is ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def size(self) -> int:
+        """How many segments the index holds."""
+        return self._current().size
+
+    @property
+    def exact(self) -> bool:
+        """Whether a search compares all segments, or follows an HNSW graph."""
+        return self._current().exact
+
+    @property
+    def model_name(self) -> str:
+        """The run or model that the index was made with, without the folders that it lies in."""
+        name = self._opened.info.model.name
+        return Path(name).name if Path(name).is_absolute() else name
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the captions in the index."""
+        return self._current().info.languages
+
+    def close(self) -> None:
+        """Lets go of the index."""
+        self._opened.stores.close()
+
+    # ─── how it is done ──────────────────────────────────────────────────────────────────────────────────
+
+    def _find(self, vectors: Vector, limits: Sequence[int], filters: Filters | None) -> list[list[Hit]]:
+        for limit in limits:
+            _require_count(limit)
+        wanted = filters or Filters()
+        queries = [Query(vector, limit, wanted) for vector, limit in zip(vectors, limits, strict=True)]
+        found = self._current().stores.segments.search(queries)
+        return [[self._found(one) for one in hits] for hits in found]
+
+    def _embed_texts(self, texts: Sequence[str], languages: Sequence[str]) -> Vector:
+        vectors = np.empty((len(texts), self._opened.info.model.embedding_size), np.float32)
+        with self._model_lock:
+            for language in dict.fromkeys(languages):
+                rows = [row for row, one in enumerate(languages) if one == language]
+                vectors[rows] = self._model.encode_texts([texts[row] for row in rows], language).numpy()
+        return vectors
+
+    def _embed_file(self, path: Path) -> Vector:
+        from mlcmr.extraction.extract import sample_file  # noqa: PLC0415 – texts need no PyAV
+
+        encoder, sampling = self._encoding()
+        with self._model_lock:
+            _, features = sample_file(path, encoder, sampling)
+            vectors: Vector = self._model.encode_videos([features]).numpy()
+        return vectors
+
+    def _encoding(self) -> tuple[Any, Any]:
+        """The encoder that makes the index's features from files, and which frames it is given."""
+        from mlcmr.extraction.decode import Sampling  # noqa: PLC0415
+        from mlcmr.extraction.encoders import LIGHT, load_encoder  # noqa: PLC0415
+
+        info = self._opened.info
+        name = info.encoder or (LIGHT if info.feature == LIGHT else None)
+        if name is None:
+            raise UserError(
+                f"{self.folder}: what makes the feature '{info.feature}' from a file is not known; to search "
+                "by files, index with --encoder"
+            )
+        with self._model_lock:
+            if self._encoder is None:
+                encoder = load_encoder(name, device=self._device)
+                if encoder.dimension != info.model.feature_size:
+                    raise UserError(
+                        f"encoder {name}: makes features of {encoder.dimension:,} numbers, but the model "
+                        f"takes {info.model.feature_size:,}"
+                    )
+                rate = encoder.rate if info.rate is None and info.count is None else info.rate
+                self._encoder = encoder, Sampling(rate, info.count)
+            return self._encoder  # type: ignore[no-any-return]
+
+    def _segments(self, video: str) -> list[Point]:
+        """The segments of a video, in order; none if there is no such video."""
+        store = self._current().stores.segments
+        points = store.get([segment_id(video, 0)])
+        if points:
+            rest = range(1, int(points[0].payload["segments"]))
+            points += store.get([segment_id(video, number) for number in rest])
+        return sorted(points, key=lambda point: int(point.payload["segment"]))
+
+    def _found(self, found: Found) -> Hit:
+        return self._hit(found.payload, found.score)
+
+    def _hit(self, payload: Payload, score: float) -> Hit:
+        thumbnail = payload["thumbnail"]
+        return Hit(
+            video=payload["video"],
+            segment=int(payload["segment"]),
+            score=min(max(score, -1.0), 1.0),
+            path=payload["path"],
+            start=payload["start"],
+            end=payload["end"],
+            duration=payload["duration"],
+            width=int(payload["width"]),
+            height=int(payload["height"]),
+            kind=payload["kind"],
+            thumbnail=str(self.folder / payload["source"] / thumbnail) if thumbnail else "",
+            caption=payload["caption"],
+        )
+
+    def _open(self) -> _Opened:
+        seen = self._written()
+        info, stores = open_published(self.folder)
+        return _Opened(info, stores, stores.segments.count(), stores.segments.exact, seen)
+
+    def _current(self) -> _Opened:
+        """The vectors that are valid now."""
+        if self._opened.seen != self._written():
+            with self._open_lock:
+                if self._opened.seen != self._written():
+                    self._reopen()
+        return self._opened
+
+    def _reopen(self) -> None:
+        new = self._open()
+        old = self._opened
+        if new.info.model.fingerprint != old.info.model.fingerprint:
+            new.stores.close()
+            raise UserError(f"{self.folder}: is another index now; open it anew")
+        # The old vectors close by themselves when the last thread that searches in them is done.
+        self._opened = new
+
+    def _written(self) -> int:
+        try:
+            return (self.folder / INFO).stat().st_mtime_ns
+        except OSError:
+            return self._opened.seen if hasattr(self, "_opened") else 0
+
+
+def _require_count(k: int) -> None:
+    if k < 1:
+        raise UserError(f"k is {k}, but must be at least 1")

@@ -1,0 +1,152 @@
+"""What there is to index in a collection: its videos with their segments, and its captions."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+from mlcmr.data.captions import parse_caption_id, read_captions
+from mlcmr.data.collection import Collection
+from mlcmr.data.features import FrameFeatures
+from mlcmr.errors import UserError
+from mlcmr.extraction.videos import Segment, VideoRecord, read_videos, videos_file
+
+_ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".jpg")
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption that a person wrote."""
+
+    caption_id: str
+    video: str
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A collection with one kind of frame feature.
+
+    Attributes:
+        collection: The collection.
+        features: The features.
+        videos: Its videos, by id.
+        captions: Its captions, by id; machine translations are left out.
+        languages: The languages of the captions, in the order in which they first appear.
+    """
+
+    collection: Collection
+    features: FrameFeatures
+    videos: Mapping[str, VideoRecord]
+    captions: Mapping[str, Caption]
+    languages: tuple[str, ...]
+
+    @property
+    def first_captions(self) -> dict[str, str]:
+        """The first caption of each video that has one, in the first language that it has one in."""
+        first: dict[str, Caption] = {}
+        order = {language: place for place, language in enumerate(self.languages)}
+        for caption in self.captions.values():
+            before = first.get(caption.video)
+            if before is None or order[caption.language] < order[before.language]:
+                first[caption.video] = caption
+        return {video: caption.text for video, caption in first.items()}
+
+    def stamps(self) -> dict[str, str]:
+        """What changes when a video must be embedded or described anew, by video."""
+        # Records speak of a file and how it was sampled. Without them, it is the features' files that change.
+        files = [self.features.folder / name for name in ("feature.bin", "video2frames.txt")]
+        state = [[path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+        recorded = _is_recorded(self.collection, self.features)
+        captions = self.first_captions
+        return {
+            video: _digest([asdict(record), captions.get(video, ""), [] if recorded else state])
+            for video, record in self.videos.items()
+        }
+
+
+def open_source(collection: Collection, feature: str, *, captions: bool = True) -> Source:
+    """Opens what there is to index.
+
+    Args:
+        collection: The collection.
+        feature: The frame feature.
+        captions: Whether its captions count.
+
+    Raises:
+        UserError: there is no such feature, or a file is damaged.
+    """
+    features = collection.open_features(feature)
+    if _is_recorded(collection, features):
+        records: Iterable[VideoRecord] = read_videos(collection.folder, feature)
+    else:
+        records = (_unrecorded(collection, features, video) for video in features.videos)
+    videos = {record.video: record for record in records}
+    lost = next((video for video in videos if video not in features), None)
+    if lost is not None:
+        raise UserError(f"{features.folder}: no features of video '{lost}'; extract it again")
+    found = _read_captions(collection, videos) if captions else {}
+    languages = tuple(dict.fromkeys(caption.language for caption in found.values()))
+    return Source(collection, features, videos, found, languages)
+
+
+def with_properties(record: VideoRecord) -> VideoRecord:
+    """A record with what its file says of duration and size, where it does not say them yet."""
+    if record.width or not record.path:
+        return record
+    from mlcmr.extraction.decode import open_media  # noqa: PLC0415 – needs PyAV
+    from mlcmr.extraction.pictures import UnreadableFileError  # noqa: PLC0415
+
+    try:
+        with open_media(record.path) as media:
+            segments = tuple(replace(segment, end=media.duration) for segment in record.segments)
+            return replace(
+                record,
+                kind=media.kind,
+                duration=media.duration,
+                width=media.width,
+                height=media.height,
+                segments=segments,
+            )
+    except UnreadableFileError:
+        return record  # its features are good all the same
+
+
+def _is_recorded(collection: Collection, features: FrameFeatures) -> bool:
+    return videos_file(collection.folder, features.folder.name).is_file()
+
+
+def _unrecorded(collection: Collection, features: FrameFeatures, video: str) -> VideoRecord:
+    """A video of which there are features and perhaps a file: one segment."""
+    candidates = (collection.folder / "VideoData" / f"{video}{ending}" for ending in _ENDINGS)
+    path = next((one.absolute() for one in candidates if one.is_file()), None)
+    status = path.stat() if path else None
+    return VideoRecord(
+        video=video,
+        path=str(path or ""),
+        bytes=status.st_size if status else 0,
+        modified_ns=status.st_mtime_ns if status else 0,
+        kind="video",
+        duration=0.0,
+        width=0,
+        height=0,
+        times=(),
+        segments=(Segment(0.0, 0.0, (0, len(features.rows(video))), ""),),
+    )
+
+
+def _read_captions(collection: Collection, videos: Mapping[str, VideoRecord]) -> dict[str, Caption]:
+    found: dict[str, Caption] = {}
+    for path in sorted((collection.folder / "TextData").glob("*.caption.txt")):
+        captions = read_captions(path)
+        columns = zip(captions.ids, captions.videos, captions.languages, captions.texts, strict=True)
+        for caption_id, video, language, text in columns:
+            # A tag `<a>2<b>` marks what a machine translated; the same caption may stand in several files.
+            if video in videos and caption_id not in found and "2" not in parse_caption_id(caption_id).tag:
+                found[caption_id] = Caption(caption_id, video, language, text)
+    return found
+
+
+def _digest(content: object) -> str:
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=12).hexdigest()
