@@ -33,7 +33,9 @@ completion:
 # times as fast. It holds when it is said before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-RECIPES = Path(__file__).parent / "configs"  # where a wheel keeps them; a checkout has them in configs/
+# A wheel keeps the recipes inside the package, a checkout at its top.
+_PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[2] / "configs")
+RECIPES = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 
 
 class _Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -104,7 +106,7 @@ def _evaluate_parser(parser: ArgumentParser) -> None:
     parser.add_argument("--collection", type=str | None, help="Another collection than in training.")
     parser.add_argument("--feature", type=str | None, help="Another feature folder than in training.")
     parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
-    parser.add_argument("--json", type=bool, default=False, nargs="?", const=True, help="Print JSON.")
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
 
 
 def _evaluate(_: ArgumentParser, parsed: Namespace) -> int:
@@ -309,8 +311,8 @@ def _index_parser(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=str | None,
-        help="Instead of a run: a pretrained model with towers for texts and for pictures (CLIP, SigLIP…), or "
-        "an mlcmr model folder; by hub id or folder.",
+        help="Instead of a run: a pretrained model with towers for texts and for pictures (CLIP, SigLIP…) "
+        "or an mlcmr model folder; by hub id or folder.",
     )
     parser.add_argument(
         "--encoder",
@@ -381,7 +383,7 @@ def _search_parser(parser: ArgumentParser) -> None:
         "kind=image; video=ID; path~PART.",
     )
     parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
-    parser.add_argument("--json", type=bool, default=False, nargs="?", const=True, help="Print JSON.")
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
 
 
 def _search(_: ArgumentParser, parsed: Namespace) -> int:
