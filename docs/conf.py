@@ -45,11 +45,6 @@ html_title = f"mlcmr {release}"
 html_static_path = ["_static"]
 html_css_files = ["mlcmr.css"]
 html_show_sphinx = False
-html_theme_options = {
-    "source_repository": "https://github.com/mlcmr/mlcmr/",
-    "source_branch": "main",
-    "source_directory": "docs/",
-}
 
 _ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[([^\]]+)\]\]")
 
