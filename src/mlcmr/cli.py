@@ -419,6 +419,47 @@ def _search(_: ArgumentParser, parsed: Namespace) -> int:
     return 0
 
 
+# ─── serve ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _serve_parser(parser: ArgumentParser) -> None:
+    parser.add_argument("index", nargs="?", default="index", help="The index that `mlcmr index` wrote.")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="The address to listen at; one that others reach needs a token."
+    )
+    parser.add_argument("--port", type=int, default=8000, help="The port; 0 takes a free one.")
+    parser.add_argument(
+        "--token",
+        type=str | None,
+        help="What clients must show; better in the environment's MLCMR_TOKEN, where others do not see it.",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=20.0, help="Requests a second and client, in the long run; 0: any."
+    )
+    parser.add_argument("--waiting", type=int, default=256, help="Queries that may wait; more are refused.")
+    parser.add_argument("--uploads", type=int, default=4, help="Uploads at a time.")
+    parser.add_argument("--upload_mb", type=int, default=200, help="The largest upload, in MB.")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="How long an upload or a search may take."
+    )
+    parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
+
+
+def _serve(_: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.search.serve import Limits, serve
+
+    limits = Limits(parsed.rate, parsed.waiting, parsed.uploads, parsed.upload_mb, parsed.seconds)
+    serve(
+        parsed.index,
+        host=parsed.host,
+        port=parsed.port,
+        token=parsed.token,
+        limits=limits,
+        device=parsed.device,
+    )
+    return 0
+
+
 # ─── sample ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -537,6 +578,14 @@ _COMMANDS = {
   mlcmr features join FeatureData/resnext101 FeatureData/resnet152 FeatureData/resnext101-resnet152""",
         _features_parser,
         _features,
+    ),
+    "serve": _Command(
+        "Serves an index: a search page for people, an API for programs.",
+        """
+  mlcmr serve                                    the index in ./index, on this machine only
+  MLCMR_TOKEN=… mlcmr serve films --host 0.0.0.0 --port 80""",
+        _serve_parser,
+        _serve,
     ),
     "sample": _Command(
         "Draws a small collection: clips, captions in four languages, frame features.",

@@ -52,6 +52,7 @@ function address({ q, similar, segment, k, video, at }) {
 function go(state, { replace = false, opened = replace && history.state?.opened } = {}) {
   const kept = { file: state.file, opened };
   history[replace ? "replaceState" : "pushState"](kept, "", address(state));
+  if (!replace && !state.video) scrollTo(0, 0);
   show();
 }
 
@@ -148,9 +149,11 @@ function answerOf({ q, similar, segment, k }, file, signal) {
 
 let statusText = () => "";
 
-function status(text) {
+// With `unseen` it is for ears only: the notice shows it to eyes.
+function status(text, { unseen = false } = {}) {
   statusText = text;
   element("status").textContent = text();
+  element("status").classList.toggle("unseen", unseen);
 }
 
 function say(title, text, actions = () => []) {
@@ -163,7 +166,7 @@ function say(title, text, actions = () => []) {
   };
   message();
   notice.hidden = false;
-  status(() => (title === "welcome" ? "" : words[title]));
+  status(() => (title === "welcome" ? "" : words[title]), { unseen: true });
 }
 
 function clearNotice() {
@@ -174,7 +177,6 @@ function clearNotice() {
 function failed({ status: code, message: text }) {
   if (code === 401) {
     clearNotice();
-    status(() => words.token);
     enter();
     return;
   }
@@ -368,6 +370,7 @@ function stopPreview() {
 // ─── the player ──────────────────────────────────────────────────────────────────────────────────────────
 
 let playing = null; // "video/segment"
+let opener = null; // what had the focus before
 
 async function openPlayer({ video, at }) {
   const key = `${video}/${at}`;
@@ -381,8 +384,11 @@ async function openPlayer({ video, at }) {
     return;
   }
   element("segments").replaceChildren();
+  if (!player.open) {
+    opener = document.activeElement;
+    player.showModal();
+  }
   if (known) drawPlayer(known, known);
-  if (!player.open) player.showModal();
   try {
     const answer = await fetchJson(`/api/videos/${encodeURIComponent(video)}`);
     if (playing !== key) return;
@@ -488,6 +494,8 @@ function closePlayer() {
   stage.querySelector("video")?.load();
   stage.replaceChildren();
   if (player.open) player.close();
+  if (opener?.isConnected) opener.focus({ preventScroll: true });
+  opener = null;
 }
 
 // Esc and the button go where back goes, so that back does not open again what was closed.
@@ -542,7 +550,9 @@ addEventListener("paste", (event) => {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const q = box.value.trim();
-  if (q) go({ q });
+  if (!q) return;
+  if (!matchMedia("(hover: hover)").matches) box.blur(); // and with it the keyboard that covers the hits
+  go({ q });
 });
 element("forget").addEventListener("click", () => {
   go({});
@@ -655,7 +665,7 @@ function speak(language) {
   };
   about();
   message?.();
-  status(statusText);
+  element("status").textContent = statusText();
   showAsked(readAddress());
   if (hits.length) drawHits();
 }
