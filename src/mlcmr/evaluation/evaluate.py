@@ -1,10 +1,8 @@
 """`mlcmr evaluate`: from a run to its figures on a split."""
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.files import write_text
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import TextVideoModel
+from mlcmr.versions import versions
 
 # With the published padding the batch size changes the numbers; this is the published test's.
 PUBLISHED_TEST_BATCH = 16
@@ -77,7 +76,7 @@ def evaluate_run(
             fusion_weight=fusion_weight,
             batch_size=batch_size,
             work=display.work,
-            about={"run": str(run), "seed": _settings(run).get("seed"), "versions": _versions()},
+            about={"run": str(run), "seed": _settings(run).get("seed"), "versions": versions()},
         )
     results = [evaluation.results.to_dict() for evaluation in evaluations]
     write_text(
@@ -206,8 +205,3 @@ def _on_device(model: MLCMR, name: str) -> MLCMR:
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
         reason = str(error).partition("\n")[0]
         raise UserError(f"--device {name}: not on this machine: {reason}") from error
-
-
-def _versions() -> dict[str, str]:
-    packages = {package: version(package) for package in ("mlcmr", "torch", "transformers", "numpy")}
-    return {"python": platform.python_version(), **packages}

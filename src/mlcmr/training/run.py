@@ -20,7 +20,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ import mlcmr
 from mlcmr.errors import UserError
 from mlcmr.files import write_text
 from mlcmr.training.config import TrainConfig
+from mlcmr.versions import versions
 
 # Settings that may change when a run is continued: they leave its numbers as they are.
 _MAY_CHANGE = {"run", "rootpath", "epochs", "workers", "accelerator", "devices", "checkpoint_minutes"}
@@ -143,17 +143,6 @@ def _environment() -> dict[str, Any]:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": versions(),
     }
-
-
-def versions() -> dict[str, str]:
-    """The versions of what computes the numbers."""
-    found = {"python": platform.python_version()}
-    for package in ("mlcmr", "torch", "transformers", "tokenizers", "lightning", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def _git_revision() -> str | None:
