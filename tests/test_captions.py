@@ -210,12 +210,6 @@ def test_what_cannot_be_read_is_not_written(file):
     assert list(file.parent.iterdir()) == []
 
 
-def test_captions_of_some_videos(file):
-    write_captions(file, [("a#enc#0", "1"), ("b#zh#0", "2"), ("a#enc#1", "3")])
-    some = read_captions(file).of_videos(["a", "absent"])
-    assert (some.ids, some.texts, some.languages) == (["a#enc#0", "a#enc#1"], ["1", "3"], ["en", "en"])
-
-
 NAMES = st.text(
     st.characters(exclude_characters="#\ufeff", exclude_categories=["Cs", "Zs", "Zl", "Zp", "Cc"]), min_size=1
 ).filter(lambda name: not name.endswith((".mp4", ".jpg")))

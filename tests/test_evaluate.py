@@ -11,10 +11,11 @@ import yaml
 
 from mlcmr import MLCMR
 from mlcmr.cli import main
+from mlcmr.data.config import DataConfig
 from mlcmr.data.features import write_features
 from mlcmr.data.scenario import ScenarioKind
 from mlcmr.errors import UserError
-from mlcmr.evaluation.evaluate import evaluate_run
+from mlcmr.evaluation.evaluate import evaluate, evaluate_run
 from mlcmr.training.train import train
 from tiny import FEATURE, tiny_config, write_collection
 
@@ -78,7 +79,7 @@ def test_what_is_written(trained):
         assert one["collection"] == "tiny"
         assert one["split"] == "test"
         assert one["captions_per_video"] == 2
-        assert one["validated_on"] == "val"
+        assert (one["trained_on"], one["validated_on"]) == ("tiny", "val")
         assert one["fusion_weight"] == 0.85
         assert one["metrics"]["fused"]["SumR"] > one["chance"]["SumR"]
         assert {"mlcmr", "torch"} <= one["versions"].keys()
@@ -86,6 +87,43 @@ def test_what_is_written(trained):
     assert "tiny" in report
     assert "<script" not in report
     assert "http://" not in report.replace("http://www.w3.org", "")
+
+
+def test_what_chose_the_checkpoint_is_of_the_training(trained, tmp_path):
+    """Not of the collection that is measured, whose split may have the same name."""
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    other = Path(shutil.copytree(trained.parent / "tiny", tmp_path / "other"))
+    for file in (other / "TextData").iterdir():
+        file.rename(file.with_name(file.name.replace("tiny", "other", 1)))
+    elsewhere = {"rootpath": str(tmp_path), "collection": "other", "validation_split": "test"}
+    for data, chosen, same in (({}, "val", True), (elsewhere, "tiny val", False)):
+        (one,) = evaluate_run(run, data, targets=["en"], split="val", device="cpu")
+        assert one.results.chosen_on == chosen
+        report = (run / "report.html").read_text()
+        assert f"The checkpoint was chosen on {chosen}." in report
+        assert ("the split that is measured here" in report) == same
+
+
+def test_a_model_that_was_not_trained_here(trained, capfd):
+    """Any model, from Python: nothing is printed, and nothing said of how its checkpoint was chosen."""
+    data = DataConfig(rootpath=str(trained.parent), collection="tiny", feature=FEATURE)
+    (one,) = evaluate(MLCMR.from_pretrained(trained / "model"), data, targets=["zh"], split="test")
+    assert one.results.chosen_on is None
+    assert one.results.target == one.queries.language == "zh"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "last", [b'{"step": 9, "lo', b"\xff\xfe\n", b"[1, 2]\n3\n", b'{"loss": "x", "val/score": null}\n']
+)
+def test_learning_curves_of_the_lines_that_are_whole(trained, tmp_path, last):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(last)
+    evaluate_run(run, targets=["en"], device="cpu")
+    report = (run / "report.html").read_text()
+    assert "Validation score" in report
+    assert "Learning rate" in report
 
 
 def test_weight_one_is_the_target_alone(trained):

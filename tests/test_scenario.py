@@ -222,6 +222,22 @@ def test_malformed_line(collection):
         read_training_pairs(collection, PARALLEL)
 
 
+def test_a_caption_in_another_language_than_its_file(collection):
+    """What was tagged as English would be cleaned as English, letters and digits only."""
+    for split in ("train", "val", "test"):
+        write(collection, split, "", lines("enc"))
+        write(collection, split, "_zh", [*lines("zh", KEYS[:1]), *lines("enc", KEYS[1:])])
+    said = r"_zh\.caption\.txt:2: caption 'v1#enc#1' is in 'en', the file's name says 'zh'$"
+    with pytest.raises(UserError, match=f"toytrain{said}"):
+        read_training_pairs(collection, PARALLEL)
+    with pytest.raises(UserError, match=f"toyval{said}"):
+        read_validation(collection, PARALLEL, "val")
+    write(collection, "test", "_zh", lines("zh"))
+    write(collection, "test", "_google_zhc2en", lines("enc2zh"))
+    with pytest.raises(UserError, match=r"_zhc2en\.caption\.txt:1: caption 'v1#enc2zh#0' is in 'zh'"):
+        read_queries(collection, PARALLEL, "test", "zh")
+
+
 @pytest.mark.parametrize(
     ("kind", "languages", "target", "message"),
     [
@@ -230,6 +246,8 @@ def test_malformed_line(collection):
         (ScenarioKind.PSEUDO_PARALLEL, ("en", "zh"), None, "needs a target among"),
         (ScenarioKind.PSEUDO_PARALLEL, ("en", "zh"), "fr", "not 'fr'"),
         (ScenarioKind.PSEUDO_PARALLEL, ("zh",), "zh", "another language"),
+        (ScenarioKind.PARALLEL, ("en", "zh"), "zh", "'zh' is for the pseudo-parallel scenario only"),
+        (ScenarioKind.UNPARALLEL, ("en", "zh"), "zh", "this one is unparallel"),
     ],
 )
 def test_impossible_scenarios(kind, languages, target, message):
@@ -262,7 +280,7 @@ def test_queries_and_their_translations(collection, scenario, target, suffix, ta
     write(collection, "test", f"_google_{translated}", lines(translated, [*KEYS[::-1], ("more", "0")]))
     queries = read_queries(collection, scenario, "test", target)
     assert queries.captions.texts == texts(tag)
-    assert queries.captions.languages == [target] * 3
+    assert queries.language == target
     assert queries.translations == texts(translated)
     assert queries.translation_language == other
     assert read_queries(collection, scenario, "test", target, translations=False).translations is None

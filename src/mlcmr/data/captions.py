@@ -49,13 +49,6 @@ class Captions:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def of_videos(self, videos: Iterable[str]) -> "Captions":
-        """The captions that belong to `videos`, in this file's order."""
-        wanted = set(videos)
-        rows = [row for row, video in enumerate(self.videos) if video in wanted]
-        columns = (self.ids, self.videos, self.keys, self.languages, self.texts)
-        return Captions(self.path, *([column[row] for row in rows] for column in columns))
-
 
 def language_of_tag(tag: str) -> str:
     """The language of a caption's tag.

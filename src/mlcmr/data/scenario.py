@@ -50,6 +50,11 @@ class Scenario:
             raise UserError(
                 f"a pseudo-parallel scenario needs another language than {self.target}: its source"
             )
+        if self.kind != ScenarioKind.PSEUDO_PARALLEL and self.target is not None:
+            raise UserError(
+                f"target {self.target!r} is for the pseudo-parallel scenario only, this one is {self.kind}; "
+                "leave it out, or set it to null"
+            )
 
     @property
     def fusion_weight(self) -> float:
@@ -86,11 +91,13 @@ class Queries:
 
     Attributes:
         captions: The queries.
+        language: Their language.
         translations: The texts of their translations, in the same order.
         translation_language: The language of `translations`.
     """
 
     captions: Captions
+    language: str
     translations: Sequence[str] | None = None
     translation_language: str | None = None
 
@@ -136,10 +143,11 @@ def read_training_pairs(
             video, same number) in another: stop with an error, or leave the example out and count it.
 
     Raises:
-        UserError: a file that the scenario needs is missing or malformed, or a caption lacks a counterpart.
+        UserError: a file that the scenario needs is missing or malformed, a caption is in another language than
+            its file's name says, or lacks a counterpart.
     """
     files = training_files(collection, scenario)
-    columns = {name: _read(path, scenario) for name, path in files.items()}
+    columns = {name: _read(path, name, scenario) for name, path in files.items()}
     first = next(iter(columns.values()))
     if not len(first):
         raise UserError(f"{first.path}: no captions")
@@ -173,15 +181,16 @@ def read_queries(
     """Reads the queries of a split in `target`, with their translations into another language if there are.
 
     Raises:
-        UserError: the caption file is missing or malformed, or a query has no translation while others have.
+        UserError: the caption file is missing or malformed, a caption is in another language than its file's
+            name says, or a query has no translation while others have.
     """
-    captions = _read(collection.caption_file(split, human_suffix(target)), scenario)
+    captions = _read(collection.caption_file(split, human_suffix(target)), target, scenario)
     if not len(captions):
         raise UserError(f"{captions.path}: no captions")
     for other in scenario.languages if translations else ():
         path = translation_file(collection, split, target, other, scenario.engine)
         if other != target and path.exists():
-            translated = read_captions(path)
+            translated = _read(path, other, scenario)
             text_of = dict(zip(translated.keys, translated.texts, strict=True))
             try:
                 texts = [text_of[key] for key in captions.keys]
@@ -189,15 +198,15 @@ def read_queries(
                 raise UserError(
                     f"{path}: no translation of '{error.args[0]}' of {captions.path.name}"
                 ) from None
-            return Queries(captions, texts, other)
-    return Queries(captions)
+            return Queries(captions, target, texts, other)
+    return Queries(captions, target)
 
 
 def read_validation(collection: Collection, scenario: Scenario, split: str) -> list[Queries]:
     """Reads the human captions of a split in every language of the scenario.
 
     Raises:
-        UserError: a caption file is missing, malformed or empty.
+        UserError: a caption file is missing, malformed, empty or in another language than its name says.
     """
     return [
         read_queries(collection, scenario, split, language, translations=False)
@@ -209,7 +218,8 @@ def _source(scenario: Scenario) -> str:
     return next(language for language in scenario.languages if language != scenario.target)
 
 
-def _read(path: Path, scenario: Scenario) -> Captions:
+def _read(path: Path, language: str, scenario: Scenario) -> Captions:
+    """The captions of a file, all of them in `language` unless that is `MIXED`."""
     if not path.exists():
         there = sorted(file.name for file in path.parent.glob("*.caption.txt"))
         listed = ", ".join(there[:12]) + (", …" if len(there) > 12 else "")
@@ -217,7 +227,14 @@ def _read(path: Path, scenario: Scenario) -> Captions:
             f"{path}: no such file; the {scenario.kind} scenario with languages "
             f"{', '.join(scenario.languages)} needs it; there is {listed or 'no caption file'}"
         )
-    return read_captions(path)
+    captions = read_captions(path)
+    if language != MIXED and captions.languages.count(language) < len(captions):
+        row = next(row for row, one in enumerate(captions.languages) if one != language)
+        raise UserError(
+            f"{path}:{row + 1}: caption '{captions.ids[row]}' is in '{captions.languages[row]}', "
+            f"the file's name says '{language}'"
+        )
+    return captions
 
 
 def _missing_counterpart(columns: Mapping[str, Captions], rows: list[list[int]], skipped: int) -> UserError:

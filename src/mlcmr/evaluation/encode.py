@@ -1,7 +1,7 @@
 """A split, embedded: every caption and every video once."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,12 @@ from mlcmr.model.protocol import Advance, TextVideoModel
 Embeddings = NDArray[np.float32]
 Work = Callable[[str, int], AbstractContextManager[Advance]]
 """Announces work (what, how many items) and gives the function that is told how it goes on."""
+
+
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Advance]:  # noqa: ARG001
+    """Work that nobody is shown."""
+    yield lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +89,9 @@ def encode_queries(
     for queries in splits:
         captions = queries.captions
         video_ids = list(dict.fromkeys(captions.videos))
-        language = captions.languages[0]
-        with work(f"captions ({language})", len(captions)) as advance:
+        with work(f"captions ({queries.language})", len(captions)) as advance:
             texts = _array(
-                model.encode_texts(captions.texts, language, batch_size=batch_size, advance=advance)
+                model.encode_texts(captions.texts, queries.language, batch_size=batch_size, advance=advance)
             )
         translations = None
         if queries.translations is not None and queries.translation_language is not None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mlcmr.data.config import DataConfig
 from mlcmr.data.scenario import read_queries
 from mlcmr.display import Display
 from mlcmr.errors import UserError
-from mlcmr.evaluation.encode import EncodedQueries, Work, encode_queries
+from mlcmr.evaluation.encode import EncodedQueries, Work, encode_queries, silent
 from mlcmr.evaluation.examples import RankedQueries, pick_queries
 from mlcmr.evaluation.metrics import chance, compute_metrics, compute_ranks
 from mlcmr.evaluation.published import published_results
@@ -62,11 +63,15 @@ def evaluate_run(
         UserError: the run is not complete, or the data cannot be used.
     """
     run = Path(run).expanduser()
-    trained = _trained_on(run)
-    config = from_dict(DataConfig, {**trained, **(data or {})})
+    settings = _settings(run)
+    stated = {one.name: settings[one.name] for one in fields(DataConfig) if one.name in settings}
+    trained = from_dict(DataConfig, stated)
+    config = from_dict(DataConfig, stated | dict(data or {}))
+    if not (run / "model").is_dir():
+        raise UserError(f"{run / 'model'}: no model yet; training writes one after its first epoch")
     model = _on_device(MLCMR.from_pretrained(run / "model"), device)
     batch_size = PUBLISHED_TEST_BATCH if model.config.padding == "published" else 64
-    default = [config.target] if config.target and config.scenario == "pseudo-parallel" else config.languages
+    default = [config.target] if config.target else config.languages
     with Display() as display:
         evaluations = evaluate(
             model,
@@ -76,7 +81,13 @@ def evaluate_run(
             fusion_weight=fusion_weight,
             batch_size=batch_size,
             work=display.work,
-            about={"run": str(run), "seed": _settings(run).get("seed"), "versions": versions()},
+            about={
+                "run": str(run),
+                "seed": settings.get("seed"),
+                "trained_on": trained.collection,
+                "validated_on": trained.validation_split,
+                "versions": versions(),
+            },
         )
     results = [evaluation.results.to_dict() for evaluation in evaluations]
     write_text(
@@ -99,7 +110,7 @@ def evaluate(
     split: str,
     fusion_weight: float | None = None,
     batch_size: int = 64,
-    work: Work,
+    work: Work = silent,
     about: Mapping[str, Any] | None = None,
 ) -> list[Evaluation]:
     """Evaluates any model on a split, once per target language; each video is embedded once.
@@ -111,8 +122,8 @@ def evaluate(
         split: The split.
         fusion_weight: The weight of a query against its translation; by default the published one.
         batch_size: Captions, or videos, at a time.
-        work: Shows progress.
-        about: More to note in the results: `run`, `seed`, `versions`.
+        work: Shows progress; by default nothing is shown.
+        about: More to note in the results: `run`, `seed`, `trained_on`, `validated_on`, `versions`.
 
     Raises:
         UserError: a file is missing or malformed, or a caption's video has no features.
@@ -125,15 +136,13 @@ def evaluate(
     queries = [read_queries(collection, scenario, split, target) for target in targets]
     encoded = encode_queries(model, features, queries, batch_size=batch_size, work=work)
     weight = scenario.fusion_weight if fusion_weight is None else fusion_weight
-    return [
-        _measure(one, data, weight, {"split": split, "target": target, **(about or {})})
-        for one, target in zip(encoded, targets, strict=True)
-    ]
+    return [_measure(one, data, split, weight, about or {}) for one in encoded]
 
 
 def _measure(
     encoded: EncodedQueries,
     data: DataConfig,
+    split: str,
     weight: float,
     about: Mapping[str, Any],
 ) -> Evaluation:
@@ -142,20 +151,21 @@ def _measure(
     scores = embedding_scores(encoded.fused(weight) if fusing else encoded.captions, encoded.videos)
     ranks = compute_ranks(scores, owners)
     alone = compute_metrics(embedding_scores(encoded.captions, encoded.videos), owners) if fusing else None
-    captions = encoded.queries.captions
+    captions, target = encoded.queries.captions, encoded.queries.language
     results = Results(
         collection=data.collection,
         feature=data.feature,
+        split=split,
+        target=target,
         scenario=data.scenario,
         queries=len(captions),
         videos=len(encoded.video_ids),
         captions_per_video=len(captions) / len(encoded.video_ids),
-        validated_on=data.validation_split,
         target_only=alone or ranks.metrics(),
         chance=chance(owners, len(encoded.video_ids)),
         fused=ranks.metrics() if fusing else None,
         fusion_weight=weight if fusing else None,
-        published=published_results(data, about["split"], about["target"]),
+        published=published_results(data, split, target),
         **about,
     )
     picked = pick_queries(
@@ -163,9 +173,8 @@ def _measure(
         ranks,
         owners,
         texts=captions.texts,
-        caption_ids=captions.ids,
         video_ids=encoded.video_ids,
-        language=about["target"],
+        language=target,
     )
     return Evaluation(results, picked)
 
@@ -183,19 +192,13 @@ def _settings(run: Path) -> dict[str, Any]:
     return settings
 
 
-def _trained_on(run: Path) -> dict[str, Any]:
-    names = {field.name for field in fields(DataConfig)}
-    settings = {name: value for name, value in _settings(run).items() if name in names}
-    if not (run / "model").is_dir():
-        raise UserError(f"{run / 'model'}: no model yet; training writes one after its first epoch")
-    return settings
-
-
 def _curves(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
-        return []  # an imported model has no learning curves; a running one may be writing its last line
+    records = []
+    with suppress(OSError):  # an imported model has none
+        for line in path.read_bytes().splitlines():
+            with suppress(ValueError):  # a training that still runs may be writing its last line
+                records.append(json.loads(line))
+    return [record for record in records if isinstance(record, dict)]
 
 
 def _on_device(model: MLCMR, name: str) -> MLCMR:

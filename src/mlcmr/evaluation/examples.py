@@ -30,14 +30,12 @@ class RankedQuery:
 
     Attributes:
         text: the caption.
-        caption_id: its full id.
         video_id: the video that it describes.
         rank: the rank of that video, 1-based.
         found: the videos that ranked first, best first.
     """
 
     text: str
-    caption_id: str
     video_id: str
     rank: int
     found: tuple[FoundVideo, ...]
@@ -66,7 +64,6 @@ def pick_queries(
     video_of_caption: NDArray[np.int64],
     *,
     texts: Sequence[str],
-    caption_ids: Sequence[str],
     video_ids: Sequence[str],
     language: str,
     count: int = 8,
@@ -79,7 +76,6 @@ def pick_queries(
         ranks: what `compute_ranks` made of them.
         video_of_caption: (N,), the number of each caption's video.
         texts: the N captions.
-        caption_ids: their ids.
         video_ids: the M ids of the videos.
         language: the language of the captions.
         count: how many best and how many worst queries to pick.
@@ -98,7 +94,6 @@ def pick_queries(
         return tuple(
             RankedQuery(
                 text=texts[caption],
-                caption_id=caption_ids[caption],
                 video_id=video_ids[video_of_caption[caption]],
                 rank=int(ranks.t2v.best[caption]),
                 found=tuple(FoundVideo(video_ids[video], first_caption.get(video, "")) for video in top),

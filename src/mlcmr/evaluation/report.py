@@ -1,5 +1,6 @@
 """A run's results as one HTML page that needs nothing beside itself: no network, no fonts, no scripts."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _settings(results: Results) -> list[tuple[str, str]]:
         "videos": f"{results.videos:,}",
         "captions per video": f"{results.captions_per_video:.4g}",
         "fusion weight": weight,
-        "checkpoint chosen on": results.validated_on,
+        "checkpoint chosen on": results.chosen_on,
         "seed": None if results.seed is None else str(results.seed),
     }
     return [(name, value) for name, value in settings.items() if value is not None]
@@ -150,7 +151,8 @@ def _ranking(queries: RankedQueries) -> list[Drawing]:
 
 
 def _column(records: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    return [float(record.get(name, "nan")) for record in records]
+    values = (record.get(name) for record in records)
+    return [float(value) if isinstance(value, int | float) else math.nan for value in values]
 
 
 def _drawing(title: str, note: str, svg: str) -> Drawing:

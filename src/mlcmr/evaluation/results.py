@@ -1,10 +1,10 @@
 """What an evaluation found, as it is printed and stored."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from mlcmr.errors import UserError
+from mlcmr.data.collection import same_collection
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,6 @@ class DirectionMetrics:
         """The metrics by the names the field prints: R@1, R@5, R@10, MedR, MnR, mAP."""
         return {one.metadata["name"]: getattr(self, one.name) for one in fields(self)}
 
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Reads what `to_dict` gives; MedR, MnR and mAP may be missing.
-
-        Raises:
-            UserError: a recall is missing, or a value is not a number.
-        """
-        values: dict[str, Any] = {}
-        for one in fields(cls):
-            name = one.metadata["name"]
-            value = stored.get(name)
-            if value is None and name.startswith("R@"):
-                raise UserError(f"results: {name} is missing")
-            values[one.name] = value if value is None else _number(name, value)
-        return cls(**values)
-
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
@@ -75,22 +59,6 @@ class RetrievalMetrics:
         """The metrics as JSON holds them, with `SumR` beside `t2v` and `v2t`."""
         return {"t2v": self.t2v.to_dict(), "v2t": self.v2t.to_dict(), "SumR": self.sum_recalls}
 
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Reads what `to_dict` gives; `SumR` may be missing.
-
-        Raises:
-            UserError: a direction or a recall is missing, or a value is not a number.
-        """
-        metrics = cls(
-            t2v=DirectionMetrics.from_dict(_mapping("the metrics of t2v", stored.get("t2v"))),
-            v2t=DirectionMetrics.from_dict(_mapping("the metrics of v2t", stored.get("v2t"))),
-        )
-        stated = stored.get("SumR")
-        if stated is None or stated == metrics.sum_recalls:
-            return metrics
-        return replace(metrics, printed_sum=_number("SumR", stated))
-
 
 @dataclass(frozen=True)
 class Results:
@@ -105,12 +73,13 @@ class Results:
         queries: the number of captions N.
         videos: the number of videos M.
         captions_per_video: N / M.
-        validated_on: the split that chose the checkpoint.
         target_only: the metrics of the captions scored by themselves.
         chance: the metrics to expect of random scores.
         fused: the metrics of captions fused with their translations; None without translations.
         fusion_weight: the weight of the caption itself in the fusion; None without translations.
         published: the published figures of this setting, when there are any.
+        trained_on: the collection the model was trained on; None where it is not known.
+        validated_on: the split of that collection that chose the checkpoint.
         versions: what computed them, by name.
         seed: the seed of the run.
         run: the run's name or folder.
@@ -124,12 +93,13 @@ class Results:
     queries: int
     videos: int
     captions_per_video: float
-    validated_on: str
     target_only: RetrievalMetrics
     chance: RetrievalMetrics
     fused: RetrievalMetrics | None = None
     fusion_weight: float | None = None
     published: RetrievalMetrics | None = None
+    trained_on: str | None = None
+    validated_on: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     run: str | None = None
@@ -138,6 +108,13 @@ class Results:
     def main(self) -> RetrievalMetrics:
         """The metrics that the protocol reports: fused where there are translations."""
         return self.fused or self.target_only
+
+    @property
+    def chosen_on(self) -> str | None:
+        """What chose the checkpoint: the split, after the collection's name where that is another one."""
+        if self.trained_on is None or same_collection(self.trained_on, self.collection):
+            return self.validated_on
+        return f"{self.trained_on} {self.validated_on}"
 
     def to_dict(self) -> dict[str, Any]:
         """The results as results.json holds them."""
@@ -148,35 +125,3 @@ class Results:
         stored["published"] = self.published and self.published.to_dict()
         stored["versions"] = dict(self.versions)
         return stored
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Reads what `to_dict` gives.
-
-        Raises:
-            UserError: something is missing.
-        """
-        known = {**stored, **_mapping("'metrics'", stored.get("metrics"))}
-        values: dict[str, Any] = {}
-        for one in fields(cls):
-            value = known.get(one.name)
-            required = one.default is MISSING and one.default_factory is MISSING
-            if value is None and required:
-                raise UserError(f"results: '{one.name}' is missing")
-            if one.name in ("target_only", "chance", "fused", "published") and value is not None:
-                value = RetrievalMetrics.from_dict(_mapping(f"'{one.name}'", value))
-            if value is not None:
-                values[one.name] = value
-        return cls(**values)
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"results: {name} is {value!r}, expected a number")
-    return value
-
-
-def _mapping(name: str, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(f"results: {name} is missing")
-    return value

@@ -51,10 +51,8 @@ def printed(metrics: DirectionMetrics) -> list[str]:
 def summary(results: Results) -> str:
     """What was measured on what, in one line."""
     fusion = "" if results.fusion_weight is None else f" · fusion weight {results.fusion_weight:g}"
-    return (
-        f"{results.queries:,} captions · {results.videos:,} videos{fusion} · "
-        f"checkpoint chosen on {results.validated_on}"
-    )
+    chosen = f" · checkpoint chosen on {results.chosen_on}" if results.chosen_on else ""
+    return f"{results.queries:,} captions · {results.videos:,} videos{fusion}{chosen}"
 
 
 class ResultsTable:

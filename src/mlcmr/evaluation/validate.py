@@ -36,7 +36,7 @@ def validation_scores(
             embedding_scores(encoded.captions, encoded.videos), encoded.video_of_caption
         )
         directions = (metrics.t2v, metrics.v2t)
-        scores[encoded.queries.captions.languages[0]] = (
+        scores[encoded.queries.language] = (
             metrics.sum_recalls
             if metric == "recall"
             else sum(direction.mean_precision or 0.0 for direction in directions)
