@@ -214,6 +214,141 @@ def _extract(_: ArgumentParser, parsed: Namespace) -> int:
     return 0
 
 
+# ─── prepare ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _prepare_parser(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="+",
+        help="VATEX's or MSR-VTT's annotation JSON; or tables with a caption a row: CSV, TSV, JSON lines, a "
+        "JSON list of objects, Parquet.",
+    )
+    parser.add_argument("--collection", required=True, help="The collection's folder; no captions in it yet.")
+    for kind, likely in {
+        "video": "`video`, `video_id`, `clip`, `path`, `id` …; file endings do not count",
+        "text": "`caption`, `text`, `sentence`, `description` …; may hold lists in JSON and Parquet",
+        "language": "`language`, `lang`, `locale`",
+        "split": "`split`, `subset`, `partition`",
+    }.items():
+        parser.add_argument(
+            f"--{kind}_column", type=str | None, help=f"Its name; by default found: {likely}."
+        )
+    parser.add_argument(
+        "--language",
+        nargs="+",
+        default=[],
+        help="The language of all captions, or of each file in turn; goes before a column.",
+    )
+    parser.add_argument(
+        "--split",
+        nargs="+",
+        default=[],
+        help="The split of all captions, or of each file in turn: `train`, `val`, `test`; goes before "
+        "columns and file names.",
+    )
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        type=float,
+        default=[],
+        help="Make splits by chance, of these shares of the videos, whatever the files say; where they say "
+        "nothing, 0.8 0.1 0.1.",
+    )
+    parser.add_argument(
+        "--split_lists",
+        nargs="+",
+        default=[],
+        help="Take the splits from lists of videos, as test=FILE; videos in none are left out.",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="Another seed makes other splits by chance.")
+    parser.add_argument(
+        "--pair",
+        type=bool,
+        default=False,
+        nargs="?",
+        const=True,
+        help="Leave out captions that lack a counterpart in another language of their video.",
+    )
+
+
+def _prepare(_: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.data.annotations import Columns
+    from mlcmr.data.prepare import parse_lists, prepare, print_summary
+    from mlcmr.display import Display
+
+    kinds = ("video", "text", "language", "split")
+    with Display() as display, display.steps() as progress:
+        summary = prepare(
+            parsed.files,
+            parsed.collection,
+            columns=Columns(**{kind: parsed[f"{kind}_column"] for kind in kinds}),
+            languages=parsed.language,
+            splits=parsed.split,
+            shares=parsed.splits,
+            lists=parse_lists(parsed.split_lists),
+            seed=parsed.seed,
+            pair=parsed.pair,
+            progress=progress,
+        )
+    print_summary(summary)
+    print(f"check: mlcmr check {parsed.collection}")
+    return 0
+
+
+# ─── translate ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _translate_parser(parser: ArgumentParser) -> None:
+    parser.add_argument("collection", help="The collection's folder, <rootpath>/<collection>.")
+    parser.add_argument("--from", required=True, help="The language to translate from.")
+    parser.add_argument("--to", required=True, help="The language to translate into.")
+    parser.add_argument(
+        "--model", required=True, help="A Marian, NLLB, M2M100, mBART or T5 model, by hub id or folder."
+    )
+    parser.add_argument(
+        "--split", nargs="+", default=[], help="The splits; by default all with captions in that language."
+    )
+    parser.add_argument(
+        "--engine", type=str | None, help="What the files are called after; by default the model's name."
+    )
+    parser.add_argument(
+        "--source_code", type=str | None, help="The model's own code for the first language, if not found."
+    )
+    parser.add_argument(
+        "--target_code", type=str | None, help="The model's own code for the second language, if not found."
+    )
+    parser.add_argument("--batch_size", type=int, default=32, help="Captions translated together.")
+    parser.add_argument("--beams", type=int, default=4, help="Beams of the search; 1 is the fastest.")
+    parser.add_argument("--longest", type=int, default=200, help="Translations are cut to so many tokens.")
+    parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
+
+
+def _translate(_: ArgumentParser, parsed: Namespace) -> int:
+    from mlcmr.display import Display
+    from mlcmr.translation.translate import translate
+
+    with Display() as display:
+        files = translate(
+            parsed.collection,
+            source=parsed["from"],
+            target=parsed.to,
+            model=parsed.model,
+            splits=parsed.split,
+            engine=parsed.engine,
+            source_code=parsed.source_code,
+            target_code=parsed.target_code,
+            batch_size=parsed.batch_size,
+            beams=parsed.beams,
+            longest=parsed.longest,
+            device=parsed.device,
+            work=display.work,
+        )
+    for file in files:
+        print(file)
+    return 0
+
+
 # ─── features ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -549,6 +684,28 @@ _COMMANDS = {
   mlcmr extract demo/sample/VideoData --collection VisualSearch/drawn       without any model""",
         _extract_parser,
         _extract,
+    ),
+    "prepare": _Command(
+        "A collection's captions from VATEX's or MSR-VTT's annotations, or from tables of your own.",
+        """
+  mlcmr prepare vatex_training_v1.0.json vatex_validation_v1.0.json --collection VisualSearch/vatex
+  mlcmr prepare train_val_videodatainfo.json test_videodatainfo.json --collection VisualSearch/msrvtt
+  mlcmr prepare captions.csv --collection VisualSearch/mine       columns video, caption, language
+  mlcmr prepare en.tsv zh.tsv --language en zh --splits 0.9 0.05 0.05 --collection VisualSearch/mine
+  mlcmr prepare all.parquet --text_column german --language de --collection VisualSearch/mine
+  mlcmr prepare MSRVTT_data.json --split_lists train=9k.csv test=1kA.csv --collection VisualSearch/1kA""",
+        _prepare_parser,
+        _prepare,
+    ),
+    "translate": _Command(
+        "Translates a collection's captions by machine. Goes on where it was interrupted.",
+        """
+  mlcmr translate VisualSearch/mine --from en --to zh --model Helsinki-NLP/opus-mt-en-zh
+  mlcmr translate VisualSearch/mine --from zh --to en --model facebook/nllb-200-distilled-600M --split test
+  mlcmr translate VisualSearch/mine --from en --to zh --model models/mine --engine mine --batch-size 128
+  mlcmr train --scenario pseudo-parallel --target zh --engine opus-mt-en-zh --collection mine ...""",
+        _translate_parser,
+        _translate,
     ),
     "index": _Command(
         "Makes videos findable: extracts, embeds and stores them; only what is new or has changed.",

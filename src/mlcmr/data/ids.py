@@ -1,0 +1,31 @@
+"""Video ids: one word, from the name of a file or of a row."""
+
+import hashlib
+import re
+import unicodedata
+
+_UNSAFE = re.compile(r"[^\w.-]")
+_LONGEST = 200  # bytes of an id, which may name a folder; file systems allow 255
+_ENDING = re.compile(
+    r"\.(3g[2p]|asf|avi|divx|f4v|flv|gif|m2ts|m[24]v|mkv|mod|mov|mp4|mpe?g|mpe|mts|mxf|og[mv]|qt|rm|rmvb|ts|vob|webm"
+    r"|wmv|y4m|avif|bmp|jpe?g|jpe|png|tiff?|webp)$",
+    re.IGNORECASE,
+)
+
+
+def split_ending(name: str) -> tuple[str, str]:
+    """A file's name without and with only the ending of a video or an image; other endings belong to it."""
+    found = _ENDING.search(name, 1)
+    return (name[: found.start()], found[0]) if found else (name, "")
+
+
+def video_id(name: str) -> str:
+    """`name`, without its ending, as an id: one word of letters, digits, `_`, `.` and `-`.
+
+    Whatever cannot stand in caption ids, frame ids or names of folders becomes `_`.
+    """
+    safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", name))
+    if len(encoded := safe.encode()) <= _LONGEST:
+        return safe
+    digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
+    return f"{encoded[:_LONGEST].decode(errors='ignore')}-{digest}"
