@@ -89,7 +89,7 @@ def _service(request: Request) -> Service:
 
 _FILTER = (
     r"^((duration|start|end|width|height)(<=|>=|<|>|=)[0-9]{1,9}(\.[0-9]{1,6})?"
-    r"|kind!?=(video|image)|video!?=[^\s\x00]{1,500}|path[=~][^\s\x00]{1,500})$"
+    r"|kind!?=(video|image)|(video!?=|path[=~])[\w!-~][^\x00-\x1f]{0,499})$"
 )
 
 
@@ -316,7 +316,7 @@ def _set_cookie(request: Request, response: Response) -> None:
 def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    _, where, *_ = (*first["loc"], "request", "request")
+    where = first["loc"][1] if len(first["loc"]) > 1 else "request"
     form = first["type"] == "string_pattern_mismatch"  # pydantic shows the expression, which helps nobody
     message = "not of the form that /api/openapi.json describes" if form else first["msg"]
     return JSONResponse({"error": f"{where}: {message}"}, 422)

@@ -1,0 +1,603 @@
+"""The HTTP API: what it answers, what it refuses; nothing makes it fail or tell what it should not."""
+
+import random
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from fake_searcher import plain_searcher
+from mlcmr.cli import main
+from mlcmr.errors import UserError
+from mlcmr.search.api import create_app
+from mlcmr.search.batching import Batcher, Query
+from mlcmr.search.limits import Overloaded, Rate
+from mlcmr.search.service import Limits
+
+TOKEN = "correct-horse-battery"
+PNG = b"\x89PNG\r\n\x1a\n"
+BYTES = bytes(range(256)) * 4
+
+
+@pytest.fixture
+def searcher(tmp_path):
+    return plain_searcher(tmp_path / "films")
+
+
+@contextmanager
+def served(searcher, **options):
+    limits = Limits(**{"rate": 0.0, **options.pop("limits", {})})
+    app = create_app(searcher, limits=limits, **options)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        yield client
+
+
+def raw(client, address):
+    """An address that is sent as it is written."""
+    return type(client.base_url)("http://localhost", raw_path=address.encode())
+
+
+@pytest.fixture
+def client(searcher):
+    with served(searcher) as client:
+        yield client
+
+
+# ─── answers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("q", "video"), [("a dog runs", "dog.park-1"), ("鸟在唱歌", "鸟")])
+def test_search(client, q, video):
+    answer = client.get("/api/search", params={"q": q, "k": 3}).json()
+    assert len(answer["hits"]) == 3
+    hit = answer["hits"][0]
+    assert hit["video"] == video
+    assert (hit["start"], hit["end"], hit["segment"]) == (0, 5, 0)
+    assert client.get(hit["thumbnail"]).content == b"\xff\xd8\xff picture"
+    assert client.get(hit["media"]).content == BYTES
+
+
+def test_filters_reach_the_searcher(client):
+    params = {"q": "dog", "filter": ["kind=image", "duration<60"]}
+    assert client.get("/api/search", params=params).json()["hits"] == []
+
+
+def test_similar_leaves_the_video_itself_out(client):
+    hits = client.get("/api/similar/cat", params={"segment": 1}).json()["hits"]
+    assert {hit["video"] for hit in hits} == {"dog.park-1", "鸟"}
+
+
+def test_a_video_has_its_segments_and_captions(client):
+    answer = client.get("/api/videos/鸟").json()
+    assert [segment["start"] for segment in answer["segments"]] == [0, 5]
+    assert answer["captions"][1] == {
+        "video": "鸟", "caption": "鸟#zh#0", "language": "zh", "text": "一只鸟在唱歌", "score": 0.5,
+    }  # fmt: skip
+
+
+def test_the_index_gives_examples_in_its_languages(client):
+    answer = client.get("/api/index").json()
+    assert answer["size"] == 6
+    assert answer["search"] == "exact"
+    assert {example["language"] for example in answer["examples"]} == {"en", "zh"}
+
+
+def test_an_upload_is_searched_and_removed(searcher, client, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    content = PNG + bytes(3_000_000)
+    answer = client.post("/api/search?k=2", files={"file": ("../../a.png", content)})
+    assert len(answer.json()["hits"]) == 2
+    assert searcher.files == [content]
+    assert list(tmp_path.glob("mlcmr-*")) == []
+
+
+def test_an_unknown_video_is_404(client):
+    for path in (
+        "/api/videos/cow",
+        "/api/similar/cow",
+        "/media/cow",
+        "/thumbnails/cow/0",
+        "/thumbnails/cat/2",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 404
+        assert "in the index" in answer.json()["error"]
+
+
+def test_a_file_that_is_gone_is_404(client, searcher):
+    Path(searcher.videos["cat"].hits[0].path).unlink()
+    answer = client.get("/media/cat")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "the file is no longer where it was when it was indexed"}
+
+
+# ─── byte ranges ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "last"),
+    [("bytes=0-0", 0, 0), ("bytes=10-19", 10, 19), ("bytes=-4", 1020, 1023), ("bytes=1000-9999", 1000, 1023),
+     ("bytes=5-", 5, 1023), ("bytes=-9999", 0, 1023)],
+)  # fmt: skip
+def test_a_range_of_bytes(client, wanted, first, last):
+    answer = client.get("/media/cat", headers={"Range": wanted})
+    assert answer.status_code == 206
+    assert answer.content == BYTES[first : last + 1]
+    assert answer.headers["Content-Range"] == f"bytes {first}-{last}/1024"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status"),
+    [("bytes=1024-", 416), ("bytes=-0", 416), ("bytes=0-1,5000-", 416), ("bytes=9-3", 400),
+     ("bytes=a-b", 400), ("lines=0-1", 400), ("bytes=", 400), ("bytes=" + "9" * 5000 + "-", 400)],
+)  # fmt: skip
+def test_a_bad_range_is_refused(client, wanted, status):
+    answer = client.get("/media/cat", headers={"Range": wanted})
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith("Range: ")
+
+
+def test_a_file_that_did_not_change_is_not_sent_in_part_for_another(client):
+    etag = client.head("/media/cat").headers["ETag"]
+    same = client.get("/media/cat", headers={"Range": "bytes=0-1", "If-Range": etag})
+    other = client.get("/media/cat", headers={"Range": "bytes=0-1", "If-Range": '"other"'})
+    assert (same.status_code, other.status_code) == (206, 200)
+
+
+# ─── refusals ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/api/search", "q: "),
+        ("/api/search?q=", "q: "),
+        ("/api/search?q=" + "x" * 1001, "q: "),
+        ("/api/search?q=a&k=0", "k: "),
+        ("/api/search?q=a&k=101", "k: "),
+        ("/api/search?q=a&k=many", "k: "),
+        ("/api/search?q=a&filter=age<3", "filter: "),
+        ("/api/search?q=a&language=" + "x" * 50, "language: "),
+        ("/api/search?q=a&language=xx", "language xx: there is en, zh"),
+        ("/api/similar/cat?segment=-1", "segment: "),
+        ("/thumbnails/cat/x", "segment: "),
+        ("/api/videos/" + "x" * 600, "video: "),
+    ],
+)
+def test_bad_input_is_one_message(client, path, part):
+    answer = client.get(path)
+    assert answer.status_code == 422
+    assert list(answer.json()) == ["error"]
+    assert part in answer.json()["error"]
+    assert "/secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/media/../films/secret.txt",
+        "/media/..%2ffilms%2fsecret.txt",
+        "/media/secret.txt",
+        "/media/%2fetc%2fpasswd",
+        "/media/....//secret.txt",
+        "/media/cat%00.mp4",
+        "/thumbnails/..%2f..%2fsecret.txt/0",
+        "/api/videos/..%2f..%2fetc%2fpasswd",
+        "/page/../api.py",
+        "/page/..%2fapi.py",
+        "/page/%2e%2e/api.py",
+        "/page/..\\api.py",
+        "/page/%00",
+        "/page//etc/passwd",
+    ],
+)
+def test_no_path_leads_to_a_file_that_is_not_indexed(client, path):
+    answer = client.request("GET", raw(client, path))
+    assert answer.status_code in (404, 405, 422)
+    assert list(answer.json()) == ["error"]
+
+
+def test_uploads_that_are_refused(searcher, client):
+    def post(**form):
+        return client.post("/api/search", **form)
+
+    assert post(files={"file": ("a.m3u8", b"#EXTM3U\nfile:///etc/passwd")}).status_code == 415
+    assert post(files={"file": ("a.png", b"")}).status_code == 415
+    assert post(content=PNG).status_code == 415
+    assert post(files={"other": ("a.png", PNG)}).status_code == 422
+    assert post(data={"file": "text"}, files={"x": b""}).status_code == 422
+    assert post(content=b"x", headers={"Content-Type": "multipart/form-data"}).status_code == 400
+    boundary = {"Content-Type": "multipart/form-data; boundary=b"}
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    assert post(content=head + PNG, headers=boundary).status_code in (400, 422)
+    assert post(content=b"\x00" * 10_000, headers=boundary).status_code == 400
+    broken = post(files={"file": ("a.png", PNG + b"broken")})
+    assert broken.status_code == 422
+    assert broken.json() == {"error": "the file cannot be read as a picture or video"}
+    assert searcher.files == [PNG + b"broken"]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_large_upload_is_refused_before_it_is_kept(searcher, declared):
+    sent = 0
+
+    def body():
+        nonlocal sent
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + PNG
+        for _ in range(300):
+            sent += 1
+            yield bytes(10_000)
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    if declared:
+        headers["Content-Length"] = str(10**12)
+    with served(searcher, limits={"upload_mb": 1}) as client:
+        answer = client.post("/api/search", content=body(), headers=headers)
+    assert answer.status_code == 413
+    assert answer.json() == {"error": "the file is larger than 1 MB"}
+    assert searcher.files == []
+
+
+def test_what_goes_wrong_here_is_not_told(searcher, client):
+    searcher.error = RuntimeError("at /secret/place")
+    for answer in (client.get("/api/search?q=a"), client.post("/api/search", files={"file": ("a.png", PNG)})):
+        assert answer.status_code == 500
+        assert answer.json() == {"error": "internal error"}
+    searcher.error = None
+    assert client.get("/api/search?q=a").status_code == 200
+
+
+def test_other_sites_are_kept_out(client):
+    answer = client.get("/api/index", headers={"Origin": "http://evil.example"})
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert client.options("/api/search").status_code == 405
+    assert client.get("/api/index", headers={"Host": "evil.example:8000"}).status_code == 421
+    assert client.get("/api/index", headers={"Host": "[::1]:8000"}).status_code == 200
+    page = client.get("/")
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in client.get("/media/cat").headers["Content-Security-Policy"]
+
+
+# ─── token ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_the_token_nothing_is_answered(searcher):
+    with served(searcher, token=TOKEN) as client:
+        shown = [
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": TOKEN},
+            {"Cookie": "mlcmr=wrong"},
+            {"Cookie": f"mlcmr={TOKEN}"},
+            {"Cookie": ";=é"},
+        ]
+        for path in ("/api/search?q=a", "/api/index", "/media/cat", "/thumbnails/cat/0", "/metrics",
+                     "/api/openapi.json", "/nothing"):  # fmt: skip
+            for headers in shown:
+                encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+                assert client.get(path, headers=encoded).status_code == 401
+            assert client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code in (200, 404)
+        assert client.get("/health").json() == {"status": "ok"}
+        assert client.get("/").status_code == 200
+        assert client.get(
+            "/api/index", headers={"Authorization": f"bearer {TOKEN}", "Host": "films.example"}
+        ).is_success
+
+
+@pytest.mark.parametrize("way", ["header", "address"])
+def test_a_browser_gets_a_cookie_for_the_token(searcher, way):
+    with served(searcher, token=TOKEN) as client:
+        if way == "header":
+            answer = client.post("/api/session", headers={"Authorization": f"Bearer {TOKEN}"})
+        else:
+            answer = client.get("/", params={"token": TOKEN}, follow_redirects=False)
+            assert answer.headers["Location"] == "/"
+        cookie = answer.headers["Set-Cookie"]
+        assert TOKEN not in cookie
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert client.get("/api/index").status_code == 200
+
+
+def test_a_wrong_token_gets_no_cookie(searcher):
+    with served(searcher, token=TOKEN) as client:
+        assert "Set-Cookie" not in client.get("/", params={"token": "wrong"}, follow_redirects=False).headers
+        assert client.post("/api/session", headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--host", "0.0.0.0"], "needs --token"),
+        (["--host", "0.0.0.0", "--token", "short"], "12 or more"),
+        (["--token", "schlüsselschlüssel"], "ASCII"),
+        (["--port", "99999"], "cannot listen"),
+        (["--upload-mb", "0"], "upload_mb is 0"),
+        ([], "index"),
+    ],
+)
+def test_a_server_that_cannot_be_started_is_one_line(words, part, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLCMR_TOKEN", raising=False)
+    assert main(["serve", *words, *([] if "--port" in words else ["--port", "0"])]) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+
+
+# ─── limits ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_client_that_asks_too_often_waits(searcher):
+    with served(searcher, limits={"rate": 1.0}) as client:
+        answers = [client.get("/api/search?q=a") for _ in range(8)]
+        assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 5
+        assert answers[-1].headers["Retry-After"] == "1"
+        assert "try again" in answers[-1].json()["error"]
+        assert client.get("/health").status_code == 200
+        assert client.get("/media/cat").status_code == 200
+
+
+def test_a_bucket_fills_again():
+    now = 0.0
+    rate = Rate(2.0, lambda: now)
+    assert [rate.wait("a") for _ in range(7)] == [0] * 6 + [1]
+    assert rate.wait("b") == 0
+    now = 0.5
+    assert [rate.wait("a"), rate.wait("a")] == [0, 1]
+    now = 1000.0
+    assert [rate.wait("a") for _ in range(7)] == [0] * 6 + [1]
+
+
+@contextmanager
+def running(searcher, **limits):
+    """A real server, asked over real connections."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(searcher, limits=Limits(rate=0.0, **limits))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def together(url, count, path="/api/search?q=a"):
+    """The status and seconds of requests sent at one time."""
+
+    with httpx.Client(timeout=30) as client, ThreadPoolExecutor(count) as pool:
+
+        def ask(_):
+            start = time.monotonic()
+            return client.get(url + path).status_code, time.monotonic() - start
+
+        return list(pool.map(ask, range(count)))
+
+
+def test_queries_that_arrive_together_are_encoded_together(searcher):
+    searcher.seconds = 0.3
+    with running(searcher) as url:
+        assert [status for status, _ in together(url, 24)] == [200] * 24
+        assert "mlcmr_batch_size_count" in httpx.get(f"{url}/metrics").text
+    assert sum(searcher.batches) == 24
+    assert len(searcher.batches) <= 6
+
+
+def test_more_than_can_wait_is_refused_at_once(searcher):
+    searcher.seconds = 1.0
+    with running(searcher, waiting=4) as url:
+        answers = together(url, 24)
+        searcher.seconds = 0.0
+        assert httpx.get(f"{url}/api/search?q=a").status_code == 200
+    answered = [seconds for status, seconds in answers if status == 200]
+    refused = [seconds for status, seconds in answers if status == 503]
+    assert len(answered) + len(refused) == 24
+    assert len(answered) <= 2 * 4 + 1
+    assert max(refused) < 0.9
+
+
+def test_a_query_that_takes_too_long_is_given_up(searcher):
+    searcher.seconds = 0.5
+    with served(searcher, limits={"seconds": 0.1}) as client:
+        answer = client.get("/api/search?q=a")
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+        answer = client.post("/api/search", files={"file": ("a.png", PNG)})
+        assert answer.status_code == 422
+        assert "more than 0.1 s" in answer.json()["error"]
+
+
+def test_uploads_at_a_time_are_limited_and_their_places_come_free(searcher):
+    searcher.seconds = 0.6
+    with running(searcher, uploads=2) as url:
+
+        def post(_):
+            return httpx.post(f"{url}/api/search", files={"file": ("a.png", PNG)}, timeout=30).status_code
+
+        with ThreadPoolExecutor(6) as pool:
+            statuses = list(pool.map(post, range(6)))
+        assert sorted(statuses) == [200] * 2 + [503] * 4
+        searcher.seconds = 0.0
+        assert [post(0), post(0), post(0)] == [200] * 3
+
+
+def test_a_slow_upload_is_ended(searcher):
+    with running(searcher, seconds=0.3) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 10) as connection:
+            connection.sendall(
+                b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+            )
+            assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def test_one_query_that_fails_does_not_fail_its_neighbours(searcher):
+    searcher.seconds = 0.1
+    batcher = Batcher(searcher)
+    batcher.submit(Query("first", None, 1, None))  # keeps the thread while the others come
+    answers = [
+        batcher.submit(Query(text, language, 1, None))
+        for text, language in (("cat", "en"), ("x", "xx"), ("狗", "zh"))
+    ]
+    assert answers[0].result(5)[0].video == "cat"
+    assert answers[2].result(5)[0].video == "dog.park-1"
+    with pytest.raises(UserError, match="language xx"):
+        answers[1].result(5)
+    batcher.close()
+
+
+def test_a_query_that_nobody_waits_for_is_not_answered(searcher):
+    searcher.seconds = 0.2
+    batcher = Batcher(searcher, capacity=2)
+    batcher.submit(Query("first", None, 1, None))
+    time.sleep(0.1)
+    second = batcher.submit(Query("second", None, 1, None))
+    assert second.cancel()
+    batcher.submit(Query("third", None, 1, None))
+    with pytest.raises(Overloaded):
+        batcher.submit(Query("fourth", None, 1, None))
+    batcher.close()
+    assert searcher.batches == [1, 1]
+
+
+# ─── anything at all ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_random_bytes_in_every_field(client, tmp_path):
+    draw = random.Random(0)
+
+    def anything() -> str:
+        size = draw.choice((1, 3, 20, 300))
+        kind = draw.randrange(4)
+        if kind == 0:
+            raw = draw.randbytes(size)
+        elif kind == 1:
+            raw = "".join(chr(draw.randrange(0x110000)) for _ in range(size)).encode("utf-8", "surrogatepass")
+        elif kind == 2:
+            raw = draw.choice(
+                (b"\0", b"../", b"%00", b"'\"<>", b"1e999", b"-1", b"\r\n", b"NaN", b"9" * 99)
+            ) * (size % 30)
+        else:
+            raw = bytes(draw.choice(b"abc019 =<>~!.-") for _ in range(size))
+        return "".join(f"%{byte:02x}" for byte in raw)
+
+    fields = ("q", "language", "k", "filter", "segment")
+    paths = (
+        "/api/search",
+        "/api/similar/{}",
+        "/api/videos/{}",
+        "/media/{}",
+        "/thumbnails/{}/{}",
+        "/page/{}",
+        "/{}",
+    )
+    headers = ("Range", "If-Range", "Cookie", "Authorization", "Accept", "X-Forwarded-For", "Origin")
+    secret = str(tmp_path)
+    for turn in range(2500):
+        path = draw.choice(paths).replace("{}", anything()) if turn % 2 else "/api/search"
+        params = {"q": "a"} | {draw.choice(fields): anything() for _ in range(2)}
+        address = path + "?" + "&".join(f"{name}={value}" for name, value in params.items())
+        sent = {
+            draw.choice(headers): draw.randbytes(8)
+            .replace(b"\r", b"")
+            .replace(b"\n", b"")
+            .replace(b"\0", b"")
+        }
+        method = draw.choice(("GET", "GET", "GET", "POST", "HEAD"))
+        answer = client.request(method, raw(client, address), headers=sent if turn % 5 == 0 else None)
+        assert answer.status_code < 500, address
+        assert "Traceback" not in answer.text
+        if answer.status_code >= 400 and method != "HEAD":
+            assert list(answer.json()) == ["error"]
+            assert secret not in answer.text
+            assert "\n" not in answer.json()["error"]
+
+
+def test_random_uploads(client):
+    draw = random.Random(1)
+    heads = (b"", PNG, b"\xff\xd8\xff", b"RIFF", b"GIF8", b"\0\0\0\x18ftypmp42", b"\x1aE\xdf\xa3")
+    for _ in range(300):
+        content = draw.choice(heads) + draw.randbytes(draw.choice((0, 5, 200)))
+        name = "".join(chr(draw.randrange(1, 0xD7FF)) for _ in range(8))
+        answer = client.post("/api/search", files={draw.choice(("file", name)): (name, content)})
+        assert answer.status_code in (200, 400, 415, 422)
+        raw = draw.randbytes(60)
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={draw.choice(('b', '', 'é', '--'))}".encode(
+                "latin-1"
+            )
+        }
+        assert client.post("/api/search", content=b"--b\r\n" + raw, headers=headers).status_code in (
+            400,
+            415,
+            422,
+        )
+
+
+def test_it_keeps_to_its_own_description(searcher):
+    schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
+    from hypothesis import HealthCheck, Phase, given, settings
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    app = create_app(searcher, token=TOKEN, limits=Limits(rate=0.0))
+    shown = {"Authorization": f"Bearer {TOKEN}"}
+    schema = schemathesis.openapi.from_asgi("/api/openapi.json", app, headers=shown)
+    # Few files are pictures, which the description cannot say.
+    unless = {"POST": [positive_data_acceptance]}
+    without_fields = ("/api/index", "/api/session", "/health", "/metrics")
+    operations = [one.ok() for one in schema.get_all_operations()]
+    assert len(operations) == 10
+    for operation in operations:
+        for mode in schemathesis.GenerationMode:
+            if mode is schemathesis.GenerationMode.NEGATIVE and operation.path in without_fields:
+                continue
+
+            @given(case=operation.as_strategy(generation_mode=mode))
+            @settings(
+                max_examples=15,
+                deadline=None,
+                derandomize=True,
+                phases=[Phase.explicit, Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            def check(case):
+                case.call_and_validate(headers=shown, excluded_checks=unless.get(case.method))
+
+            check()
+
+
+def test_the_description_says_what_errors_look_like(client):
+    schema = client.get("/api/openapi.json").json()
+    assert "HTTPValidationError" not in schema["components"]["schemas"]
+    search = schema["paths"]["/api/search"]["get"]
+    assert {"200", "401", "422", "429", "503"} <= search["responses"].keys()
+    assert search["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/Error")
+    assert all(
+        operation.get("description") for path in schema["paths"].values() for operation in path.values()
+    )
+    assert client.get("/docs").status_code == 404
+
+
+def test_metrics_count_by_route(client):
+    for video in ("cat", "cow", "x" * 100):
+        client.get(f"/media/{video}")
+    client.get("/no/such/place")
+    client.request("BREW", "/health")
+    text = client.get("/metrics").text
+    assert 'mlcmr_requests_total{method="GET",route="/media/{video}",status="200"} 1.0' in text
+    assert 'mlcmr_requests_total{method="GET",route="/media/{video}",status="404"} 2.0' in text
+    assert "mlcmr_requests_in_flight 1.0" in text
+    assert "such" not in text
+    assert "BREW" not in text
+    assert 'mlcmr_request_seconds_bucket{le="0.005",route="/media/{video}"}' in text
