@@ -252,7 +252,8 @@ function showAsked({ similar, segment, file }) {
     preview.src = `/thumbnails/${encodeURIComponent(similar)}/${segment}`;
   }
   if (preview instanceof HTMLImageElement) preview.alt = "";
-  preview.addEventListener("error", () => preview.remove());
+  preview.addEventListener("error", () => (element("preview").hidden = true));
+  element("preview").hidden = false;
   element("preview").append(preview);
   element("asked-text").textContent = words.similarTo(picture ? picture.name : similar);
 }
@@ -277,8 +278,8 @@ function card(hit) {
   const image = part("img");
   image.alt = what;
   image.addEventListener("error", () => image.classList.add("broken"));
-  if (hit.thumbnail) image.src = hit.thumbnail;
-  else image.classList.add("broken");
+  if (hit.thumbnail || (hit.media && hit.kind === "image")) image.src = hit.thumbnail ?? hit.media;
+  else image.replaceWith(...still(hit));
   open.append(...fill(hit));
   open.setAttribute("aria-label", hit.kind === "image"
     ? words.show(what, score(hit)) : words.play(what, span(hit), score(hit)));
@@ -302,6 +303,19 @@ function card(hit) {
   part(".score").textContent = score(hit);
   part(".score").title = words.scoreTitle;
   return item;
+}
+
+// Without a thumbnail, the frame at which the hit begins.
+function still({ media, start }) {
+  if (!media) return [];
+  const video = document.createElement("video");
+  video.className = "still";
+  video.muted = true;
+  video.preload = "metadata";
+  video.tabIndex = -1;
+  video.src = `${media}#t=${start + 0.001}`;
+  video.addEventListener("error", () => video.remove());
+  return [video];
 }
 
 // A picture that does not fill its frame lies on a blurred copy of itself.
@@ -672,6 +686,7 @@ function speak(language) {
 
 function about() {
   if (!index) return;
+  grid.classList.toggle("captionless", !index.languages.length); // before anything is shown, so that nothing moves
   const size = index.size.toLocaleString(document.documentElement.lang);
   element("about").textContent = words.about(size, index.model, index.search);
 }
