@@ -5,7 +5,6 @@ published algorithm untouched; medians. Other work on that machine moved its tim
 """
 
 GFLOPS = 120.0  # of large float32 matrix products on that machine; measured between 110 and 129
-COPY_GBS = 4.0  # reads plus writes
 
 DATA_SAMPLES = 107.0  # training examples per second, one process
 STEP_S = 33.5

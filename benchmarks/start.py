@@ -41,6 +41,7 @@ def rows(options: Options) -> list[Row]:
         *(_row(f"  {part}", later, [part]) for part in without_model),
         _row("  of these our own work: features, captions, first batch", later, OWN, target=1.5),
         _row("  the same at a collection's first use, which makes a cache", [first], OWN),
+        _row("  features, first use", [first], ["features"], target=1.0),
         _row("  and a model of this size, with random weights", later, ["model"]),
         _help(options.repeats),
     ]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from mlcmr.data import arrays
 from mlcmr.data.captions import write_captions
 from mlcmr.data.check import CheckReport, check_collection, print_report
-from mlcmr.data.check import features as features_module
 from mlcmr.data.features import CACHE_NAME, write_features
 from mlcmr.errors import UserError
 
@@ -324,6 +324,23 @@ def nothing_to_validate_on(toy):
 
 
 @fault("""
+!TextData: no captions of the split val by people in 'zh', a language of train: nothing to validate on
+!TextData: no captions of the split test by people in 'de', a language of train: nothing to test on
+!TextData: no captions of the split test by people in 'zh', a language of train: nothing to test on
+!toyval_google_zhc2en.caption.txt: the captions that it translates, in 'zh', are not there
+!toytest_google_zhc2en.caption.txt: the captions that it translates, in 'zh', are not there
+""")
+def a_language_to_train_on_only(toy):
+    """English, Chinese in one file with English, German by machine: training validates on all of them."""
+    for split in ("train", "val", "test"):
+        text(toy, f"toy{split}_zh").unlink()
+    text(toy, "toytrain_google_zhc2en").unlink()
+    captions = [(f"v{video}#enc2de#{i}", "Ein Hund läuft.") for video in SPLITS["train"] for i in range(2)]
+    write_captions(text(toy, "toytrain_google_enc2de"), captions)
+    write_captions(text(toy, "toyval_de"), [(f"v{video}#de#{i}", "x") for video in (6, 7) for i in range(2)])
+
+
+@fault("""
 !toytrian_de.caption.txt: the split 'trian' is none of train, val, test
 !TextData: 1 of 1 videos of the split trian are in train too; the first is 'v1' (toytrain.caption.txt:3)
 """)
@@ -331,7 +348,10 @@ def another_split(toy):
     write_captions(text(toy, "toytrian_de"), [("v1#de#0", "Hund")])
 
 
-@fault("!toytest_google_zhc2en.caption.txt: the captions that it translates, in 'zh', are not there")
+@fault("""
+!toytest_google_zhc2en.caption.txt: the captions that it translates, in 'zh', are not there
+!TextData: no captions of the split test by people in 'zh', a language of train: nothing to test on
+""")
 def translations_of_nothing(toy):
     text(toy, "toytest_zh").unlink()
 
@@ -372,7 +392,7 @@ def test_no_captions_folder(toy):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_are_named_with_frame_and_video(value, toy, monkeypatch):
-    monkeypatch.setattr(features_module, "_BLOCK_BYTES", 7 * 4 * 4)
+    monkeypatch.setattr(arrays, "BLOCK_BYTES", 7 * 4 * 4)
     matrix = np.fromfile(feature(toy, "feature.bin"), "<f4").reshape(30, 4)
     matrix[13, 2] = matrix[29, 0] = matrix[29, 3] = value
     matrix[20] = 3e38  # large, but numbers
@@ -423,7 +443,8 @@ def test_a_language_without_captions_for_some_videos_is_no_fault(toy):
     write_captions(text(toy, "toytrain_de"), captions)
     report = check_collection(toy)
     assert report.problems == []
-    (warning,) = report.warnings
+    warning, *others = report.warnings
+    assert ["by people in 'de'" in other for other in others] == [True, True]
     assert warning == (
         "toytrain_de.caption.txt: no captions for 3 of the 6 videos of toytrain.caption.txt; "
         "the first is 'v2'"
@@ -435,7 +456,8 @@ def test_a_language_numbered_otherwise_is_no_fault(toy):
     write_captions(text(toy, "toytrain_de"), captions)
     report = check_collection(toy)
     assert report.problems == []
-    (warning,) = report.warnings
+    warning, *others = report.warnings
+    assert ["by people in 'de'" in other for other in others] == [True, True]
     assert warning == (
         "toytrain_de.caption.txt: the same number for only 0 of 12 captions of toytrain.caption.txt, "
         "so the two cannot be paired"

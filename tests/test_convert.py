@@ -306,6 +306,7 @@ def test_a_video_that_cannot_name_a_file(tmp_path):
 def test_nothing_is_overwritten(toy, tmp_path):
     (tmp_path / "x.npz").write_text("mine")
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "note.txt").write_text("mine")
     for convert in (
         lambda: features_to_arrays(toy, tmp_path / "x.npz"),
         lambda: features_to_arrays(toy, tmp_path / "mine"),

@@ -231,10 +231,24 @@ def test_an_interrupted_sample_does_not_look_complete_and_can_be_made_again(tmp_
         with pytest.raises(UserError, match="No space left on device"):
             make_sample(tmp_path, videos=VIDEOS, captions=1)
     assert not list(tmp_path.iterdir())
-    left_behind = tmp_path / ".sample.unfinished" / "VideoData"  # as by a process that was killed
-    left_behind.mkdir(parents=True)
-    (left_behind / "sample00000.mp4").write_bytes(b"half")
     assert make_sample(tmp_path, videos=VIDEOS, captions=1).made
+    assert [path.name for path in tmp_path.iterdir()] == ["sample"]
+
+
+def test_two_at_a_time_leave_each_other_alone(tmp_path, monkeypatch):
+    def fails(path: Path, frames: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    def meanwhile(path: Path, frames: np.ndarray) -> None:
+        monkeypatch.setattr(making, "write_video", fails)
+        with pytest.raises(UserError, match="No space left on device"):
+            make_sample(tmp_path, videos=VIDEOS, captions=1)
+        monkeypatch.setattr(making, "write_video", write_video)
+        write_video(path, frames)
+
+    monkeypatch.setattr(making, "write_video", meanwhile)
+    assert make_sample(tmp_path, videos=VIDEOS, captions=1, workers=1).made
+    assert not make_sample(tmp_path, videos=VIDEOS, captions=1).made  # it is whole
     assert [path.name for path in tmp_path.iterdir()] == ["sample"]
 
 

@@ -31,7 +31,6 @@ from mlcmr.data.features import (
     Rows,
     decode,
     map_matrix,
-    new_folder,
     open_features,
     parse_video2frames,
     read_frame_ids,
@@ -41,7 +40,7 @@ from mlcmr.data.features import (
     write_features,
 )
 from mlcmr.errors import UserError
-from mlcmr.files import replacing, write_text
+from mlcmr.files import new_folder, replacing, write_text
 
 AnyPath = str | os.PathLike[str]
 

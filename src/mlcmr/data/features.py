@@ -10,10 +10,8 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcmr.errors import UserError
-from mlcmr.files import replacing
+from mlcmr.files import new_folder, replacing
 
 Rows = NDArray[np.int64]
 Features = NDArray[np.float32]
@@ -266,33 +264,6 @@ def write_features(
         (temporary / "id.txt").write_bytes(_encode(folder, " ".join(ids)))
         (temporary / "shape.txt").write_bytes(b"%d %d\n" % (len(ids), dimension))
         (temporary / "video2frames.txt").write_bytes(_encode(folder, repr(literal)))
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder; on success it takes the name `folder`, on failure it goes.
-
-    Raises:
-        UserError: the folder exists, cannot be written, or the disk is full.
-    """
-    if folder.exists():
-        raise UserError(f"{folder}: exists already; remove it or name another folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    try:
-        yield temporary
-        for path in temporary.iterdir():
-            with path.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_text(path: Path) -> str:

@@ -22,11 +22,12 @@ from mlcmr.data.annotations import (
 )
 from mlcmr.data.captions import parse_caption_id, write_captions
 from mlcmr.data.collection import SPLITS, Collection
-from mlcmr.data.features import Progress, new_folder
+from mlcmr.data.features import Progress
 from mlcmr.data.ids import split_ending, video_id
 from mlcmr.data.languages import language_code
 from mlcmr.data.scenario import human_suffix
 from mlcmr.errors import UserError
+from mlcmr.files import new_folder
 
 AnyPath = str | os.PathLike[str]
 

@@ -143,8 +143,8 @@ def read_training_pairs(
             video, same number) in another: stop with an error, or leave the example out and count it.
 
     Raises:
-        UserError: a file that the scenario needs is missing or malformed, a caption is in another language than
-            its file's name says, or lacks a counterpart.
+        UserError: a file that the scenario needs is missing or malformed, a caption is in another language
+            than its file's name says, or lacks a counterpart.
     """
     files = training_files(collection, scenario)
     columns = {name: _read(path, name, scenario) for name, path in files.items()}

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
 from pathlib import Path
@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 from mlcmr.data.captions import Captions, clean_english, language_of_tag, scan_captions
 from mlcmr.data.check.findings import Findings
-from mlcmr.data.collection import open_collection
+from mlcmr.data.collection import SPLITS, open_collection
 from mlcmr.data.features import Progress
 from mlcmr.data.scenario import human_suffix
 from mlcmr.errors import UserError
 
 _USE_OF_SPLIT = {"train": "to train on", "val": "to validate on", "test": "to test on"}
-SPLITS = tuple(_USE_OF_SPLIT)
 _ENDING = ".caption.txt"
 _HALF = "_half"
 _NAMED = re.compile(rf"(.+)({'|'.join(SPLITS)})((?:_.+)?)")
@@ -35,6 +34,7 @@ class CaptionFile:
         language: The language that its name says; empty for a file of several.
         source: The language that its captions were translated from, by machine.
         label: Its languages, for people.
+        languages: Its languages, as the tags of its captions say.
         tag: The tag of its first caption.
         count: The number of its captions.
         lines: Where each caption stands, by video and number (`<video>#<number>`).
@@ -47,6 +47,7 @@ class CaptionFile:
     language: str = ""
     source: str | None = None
     label: str = ""
+    languages: set[str] = field(default_factory=set)
     tag: str = ""
     count: int = 0
     lines: dict[str, int] = field(default_factory=dict)
@@ -93,9 +94,11 @@ class Place(NamedTuple):
 
 
 class _Split(NamedTuple):
-    """A split and where each of its videos has its first caption."""
+    """A split: its languages, those that people wrote in, and where each video has its first caption."""
 
     name: str
+    languages: set[str]
+    human: set[str]
     places: dict[str, Place]
 
 
@@ -122,12 +125,13 @@ def check_captions(
             if progress:
                 progress(file.name, len(summaries), len(files))
         _compare(in_split, found)
-        splits.append(_Split(name, places))
+        languages = {language for file in in_split for language in file.languages}
+        human = {language for file in in_split if file.source is None for language in file.languages}
+        splits.append(_Split(name, languages, human, places))
         for file in in_split:
             file.lines.clear()
-    for name, use in _USE_OF_SPLIT.items():
-        if files and name not in {split.name for split in splits}:
-            found.warnings.add("TextData", f"no captions of the split {name}, nothing {use}")
+    if files:
+        _check_use({split.name: split for split in splits}, found)
     for one, other in combinations(splits, 2):
         _check_overlap(one, other, found)
     return summaries, {video: place for split in reversed(splits) for video, place in split.places.items()}
@@ -189,6 +193,7 @@ def _check_file(file: CaptionFile, found: Findings) -> None:
         found.problems.add(file.name, "no captions")
         return
     file.tag = _tag(captions.ids[0])
+    file.languages = set(captions.languages)
     file.videos = _first_lines(captions.videos, line_of)
     file.lines = _first_lines(captions.keys, line_of)
     _check_texts(file, captions, line_of, found)
@@ -216,12 +221,12 @@ def _check_half(file: CaptionFile, captions: Captions, found: Findings) -> None:
     languages: dict[str, set[str]] = defaultdict(set)
     for video, language in zip(captions.videos, captions.languages, strict=True):
         languages[video].add(language)
-    file.label = " + ".join(sorted(set(captions.languages))) + " (half)"
+    file.label = " + ".join(sorted(file.languages)) + " (half)"
     several = [video for video, spoken in languages.items() if len(spoken) > 1]
     if several:
         what = f"{len(several):,} of {len(languages):,} videos with captions in several languages"
         found.warnings.add(file.name, f"{what}, so not unparallel; the first is '{several[0]}'")
-    if len(set(captions.languages)) == 1:
+    if len(file.languages) == 1:
         found.warnings.add(file.name, f"all captions are in one language, '{captions.languages[0]}'")
 
 
@@ -309,6 +314,18 @@ def _report_missing(
             video, _, number = key.rpartition("#")
             what = f"no caption '{video}#{here.tag}#{number}' for {there.name}:{there.lines[key]}"
             found.problems.add(here.name, what, kind=kind)
+
+
+def _check_use(splits: Mapping[str, _Split], found: Findings) -> None:
+    """Is there something to train on, and in each of its languages something to validate and to test on?"""
+    trained = splits["train"].languages if "train" in splits else set()
+    for name, use in _USE_OF_SPLIT.items():
+        if name not in splits:
+            found.warnings.add("TextData", f"no captions of the split {name}, nothing {use}")
+        elif name != "train":
+            for language in sorted(trained - splits[name].human):
+                what = f"no captions of the split {name} by people in '{language}', a language of train"
+                found.warnings.add("TextData", f"{what}: nothing {use}")
 
 
 def _check_overlap(one: _Split, other: _Split, found: Findings) -> None:

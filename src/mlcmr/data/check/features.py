@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from mlcmr.data.arrays import rows_per_block
 from mlcmr.data.check.captions import Place
 from mlcmr.data.check.findings import Findings
 from mlcmr.data.features import Progress, map_matrix, read_shape, read_text, video2frames_pairs
 from mlcmr.errors import UserError
 
-_BLOCK_BYTES = 16 << 20
 _T = TypeVar("_T")
 
 Pairs = list[tuple[str, list[Any]]]  # videos with their frames, as they stand in `video2frames.txt`
@@ -206,7 +206,7 @@ def _rows_with_nan(
 ) -> Iterator[tuple[int, int]]:
     """The rows, from 0, with values that are NaN or infinite, and how many; read once, block by block."""
     frames, dimension = shape
-    buffer = np.empty((max(1, _BLOCK_BYTES // (4 * dimension)), dimension), "<f4")
+    buffer = np.empty((rows_per_block(dimension), dimension), "<f4")
     with path.open("rb") as file, np.errstate(all="ignore"):
         for start in range(0, frames, len(buffer)):
             block = buffer[: frames - start]

@@ -4,11 +4,9 @@ import itertools
 import json
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from mlcmr.data.sample.video import read_video, write_video
 from mlcmr.data.sample.world import Scene, near_duplicates
 from mlcmr.data.scenario import human_suffix, translation_file
 from mlcmr.errors import UserError
-from mlcmr.files import write_text
+from mlcmr.files import new_folder, write_text
 
 NAME = "sample"
 FEATURE = f"hues{DIMENSION}"
@@ -144,7 +142,7 @@ def make_sample(
     folder = Path(rootpath).expanduser() / NAME
     if found := _found(folder, settings):
         return found
-    with _new_folder(folder) as temporary:
+    with new_folder(folder) as temporary:
         clips = plan_clips(settings)
         summary = SampleSummary(
             folder,
@@ -283,23 +281,3 @@ def _found(folder: Path, settings: SampleSettings) -> SampleSummary | None:
 
 def _listed(settings: SampleSettings) -> str:
     return ", ".join(f"{name} {value}" for name, value in asdict(settings).items())
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `folder`, which takes its name on success.
-
-    What an attempt that was killed has left behind is removed first.
-    """
-    temporary = folder.with_name(f".{folder.name}.unfinished")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
