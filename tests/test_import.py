@@ -18,7 +18,7 @@ from golden_model import golden, golden_batch, tiny_tokenizer
 from mlcmr.cli import main
 from mlcmr.errors import UserError
 from mlcmr.model.mlcmr import MLCMR
-from mlcmr.model.published import SUBMODELS, import_published
+from mlcmr.model.published import SUBMODELS, import_checkpoint, import_published
 
 ARRAYS = golden()
 CLOSE = {"rtol": 0, "atol": 1e-5}
@@ -105,6 +105,15 @@ def test_command(encoder, tmp_path, capsys):
     assert main(words) == 0
     assert capsys.readouterr().out == f"model: {tmp_path / 'model'}\n"
     assert_published_embeddings(MLCMR.from_pretrained(tmp_path / "model"))
+
+
+def test_another_model_stays(encoder, tmp_path):
+    checkpoint = write(tmp_path / "model_best.pth.tar", published())
+    import_checkpoint(checkpoint, tmp_path / "model", encoder)
+    before = {path: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=f"{tmp_path / 'model'}: exists already; remove it or name another"):
+        import_checkpoint(checkpoint, tmp_path / "model", encoder)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 # ─── what is refused ─────────────────────────────────────────────────────────────────────────────────────

@@ -20,8 +20,8 @@ from golden_model import golden, golden_batch, golden_model
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
 from mlcmr.errors import UserError
 from mlcmr.model import checkpoint, text
-from mlcmr.model.config import ModelConfig, NewEncoder, TextConfig, VideoConfig
-from mlcmr.model.losses import MLCMRLoss
+from mlcmr.model.config import LossConfig, ModelConfig, NewEncoder, TextConfig, VideoConfig
+from mlcmr.model.losses import MLCMRLoss, ViewEmbeddings
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.new_encoder import new_encoder
 from mlcmr.model.text import TextEncoder, group_bounds, pretrained_encoder, transformer_layers
@@ -434,6 +434,26 @@ def pair_batch(model: MLCMR, examples: int) -> PairBatch:
     tokens = TokenBatch.of(model.text_encoder.tokenize(TEXTS[:examples], ["en"] * examples))
     masked = TokenBatch(tokens.ids.clone().index_fill_(0, torch.tensor([1]), 4), tokens.lengths)
     return PairBatch(videos, videos, {"en": tokens}, {"en": masked})
+
+
+@pytest.mark.parametrize("measure", ["cosine", "order"])
+def test_losses_are_computed_in_full(measure):
+    """Mixed precision is for the encoders: similarities divided by a temperature need all digits."""
+    draw = torch.Generator().manual_seed(0)
+    rows = [torch.nn.functional.normalize(torch.randn(64, 32, generator=draw), dim=1) for _ in range(4)]
+    views = ViewEmbeddings(rows[0], rows[1], {"en": rows[2]}, {"en": rows[3]})
+    loss = MLCMRLoss(LossConfig(measure=measure))
+    whole = loss(views)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert loss(views) == whole
+    half = [one.bfloat16() for one in rows]
+    rounded = [one.float() for one in half]
+    assert loss(ViewEmbeddings(half[0], half[1], {"en": half[2]}, {"en": half[3]})) == loss(
+        ViewEmbeddings(rounded[0], rounded[1], {"en": rounded[2]}, {"en": rounded[3]})
+    )
+    double = [one.double() for one in rows]
+    doubled = loss(ViewEmbeddings(double[0], double[1], {"en": double[2]}, {"en": double[3]}))
+    assert all(term.dtype == torch.float64 for term in doubled.values())
 
 
 @pytest.mark.parametrize("examples", [1, 5])

@@ -1,5 +1,7 @@
 """Training learns, repeats exactly, and goes on after anything as if nothing had been."""
 
+import errno
+import fcntl
 import json
 import os
 import random
@@ -14,16 +16,21 @@ from functools import wraps
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mlcmr
 import processes
+from mlcmr.cli import main
 from mlcmr.data.batches import BatchKey, PairDataset
 from mlcmr.data.collection import open_collection
+from mlcmr.data.features import write_features
 from mlcmr.data.scenario import read_training_pairs, read_validation
 from mlcmr.display import Display
 from mlcmr.errors import UserError
@@ -33,10 +40,11 @@ from mlcmr.model import checkpoint
 from mlcmr.model.config import LossConfig, ModelConfig, NewEncoder, TextConfig, VideoConfig
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.training import callbacks
+from mlcmr.training import train as train_module
 from mlcmr.training.config import OptimizerConfig, TrainConfig
 from mlcmr.training.module import TrainingModule
 from mlcmr.training.optimizer import Schedule
-from mlcmr.training.run import Run
+from mlcmr.training.run import Run, open_run
 from mlcmr.training.state import read_state
 from mlcmr.training.train import build_model, train
 from tiny import (
@@ -346,6 +354,47 @@ def test_two_trainings_in_one_folder(root, tmp_path):
     third.kill()
 
 
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EAGAIN, "another process trains there"),
+        (errno.EACCES, "another process trains there"),
+        (errno.ENOLCK, "cannot be locked: No locks available"),
+    ],
+)
+def test_a_folder_that_cannot_be_locked(root, tmp_path, monkeypatch, number, message):
+    monkeypatch.setattr(fcntl, "lockf", Mock(side_effect=OSError(number, os.strerror(number))))
+    with pytest.raises(UserError, match=f"{tmp_path / 'run'}: {message}"):
+        train(tiny_config(root, tmp_path / "run"))
+
+
+def test_the_revision_is_that_of_this_package(root, tmp_path, monkeypatch):
+    """Not that of a repository of the user's which the package is installed somewhere inside."""
+    package = tmp_path / ".venv/site-packages/mlcmr"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (tmp_path / "thesis.txt").touch()
+    monkeypatch.setattr(mlcmr, "__file__", str(package / "__init__.py"))
+
+    def git(*words: str) -> str:
+        name = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), *name, *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def revision(run: str) -> str | None:
+        with open_run(tiny_config(root, tmp_path / run)) as opened:
+            return json.loads((opened.folder / "environment.json").read_text())["git"]
+
+    git("init", "--quiet")
+    git("add", "thesis.txt")
+    git("commit", "--quiet", "-m", "A thesis")
+    assert revision("one") is None
+    git("add", "--force", str(package))
+    git("commit", "--quiet", "-m", "The package")
+    assert revision("two") == git("rev-parse", "HEAD")
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find processes")
 def test_workers_end_with_a_killed_training(root, tmp_path):
     """Also where they are not its own forks, which is Python's way from 3.14 on."""
@@ -378,6 +427,10 @@ def test_finished_already(root, first_half, tmp_path):
         ({"seed": 3}, r"seed: 0, now 3"),
         ({"optimizer": OptimizerConfig(learning_rate=1e-3)}, r"optimizer\.learning_rate: 0\.003, now 0\.001"),
         ({"model": tiny_model(embedding_size=16)}, r"model\.embedding_size: 32, now 16"),
+        (
+            {"model": tiny_model(text=TextConfig(trained_layers="all"))},
+            r"model\.text\.new\.dropout: 0\.1, now None",
+        ),
     ],
 )
 def test_other_settings_need_another_run(root, first_half, changes, what):
@@ -385,6 +438,119 @@ def test_other_settings_need_another_run(root, first_half, changes, what):
     with pytest.raises(UserError, match=rf"begun with other settings \({what}\); choose another --run"):
         train(tiny_config(root, first_half, **changes))
     assert (first_half / "config.yaml").read_bytes() == before
+
+
+def test_a_setting_that_was_not_there_needs_another_run(root, first_half, tmp_path):
+    run = damaged(first_half, tmp_path)
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["model"]["text"]["new"] = None
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(UserError, match=r"other settings \(model\.text\.new\.dropout: None, now 0\.1\)"):
+        train(tiny_config(root, run, epochs=3))
+
+
+def replace_text(path: Path, old: str, new: str) -> None:
+    content = path.read_text(encoding="utf-8")
+    assert old in content
+    path.write_text(content.replace(old, new, 1), encoding="utf-8")
+
+
+def one_frame_less(collection: Path) -> None:
+    features = open_collection(collection.parent, COLLECTION).open_features(FEATURE)
+    blocks = [(video, features[video]) for video in features.videos]
+    blocks[0] = (blocks[0][0], blocks[0][1][1:])
+    shutil.rmtree(features.folder)
+    write_features(
+        features.folder,
+        [([f"{video}_{frame}" for frame in range(len(block))], block) for video, block in blocks],
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda text: replace_text(text / "tinytrain.caption.txt", " runs", " walks"), "captions"),
+        (lambda text: replace_text(text / "tinytrain_zh.caption.txt", "#zh#0", "#zh#7"), "captions"),
+        (lambda text: replace_text(text / "tinyval_zh.caption.txt", "马", "牛"), "captions"),
+        (lambda text: one_frame_less(text.parent), "frame features"),
+    ],
+    ids=["words", "examples", "validation", "frames"],
+)
+def test_other_data_needs_another_run(root, first_half, tmp_path, change, what):
+    run = damaged(first_half, tmp_path)
+    shutil.copytree(root / COLLECTION, tmp_path / COLLECTION)
+    change(tmp_path / COLLECTION / "TextData")
+    config = tiny_config(tmp_path, run, epochs=3, missing_captions="skip")
+    replace_text(run / "config.yaml", "missing_captions: error", "missing_captions: skip")
+    with pytest.raises(UserError, match=rf"{run}: this run was begun with other {what}[;,].* another --run"):
+        train(config)
+    for name in ("metrics.jsonl", "checkpoints/last.ckpt", "model/model.safetensors"):
+        assert (run / name).read_bytes() == (first_half / name).read_bytes()
+
+
+def test_another_vocabulary_needs_another_run(root, first_half, tmp_path, monkeypatch):
+    """As another version of the library might learn one."""
+    run = damaged(first_half, tmp_path)
+    new_encoder = train_module.new_encoder
+    monkeypatch.setattr(
+        train_module,
+        "new_encoder",
+        lambda config, texts, lowercase: new_encoder(config, [*texts, "xyz " * 99], lowercase=lowercase),
+    )
+    with pytest.raises(UserError, match=f"{run}: this run was begun with other token ids; choose another"):
+        train(tiny_config(root, run, epochs=3))
+
+
+def test_a_grown_collection_is_no_other(root, first_half, undisturbed, tmp_path):
+    """Features of videos that the run does not use may come and go."""
+    run = damaged(first_half, tmp_path)
+    shutil.copytree(root / COLLECTION, tmp_path / COLLECTION)
+    features = open_collection(tmp_path, COLLECTION).open_features(FEATURE)
+    used = [(video, features[video]) for video in features.videos[:30]]
+    blocks = [("new-1", used[0][1]), *used[::-1]]
+    shutil.rmtree(features.folder)
+    write_features(
+        features.folder,
+        [([f"{video}_{frame}" for frame in range(len(block))], block) for video, block in blocks],
+    )
+    train(tiny_config(tmp_path, run, epochs=4))
+    assert_same(run, undisturbed)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All files but the lock."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.mark.parametrize("kept", [["config.yaml"], ["model"], ["metrics.jsonl"], ["model", "config.yaml"]])
+def test_a_folder_that_is_no_run_stays(root, first_half, tmp_path, kept):
+    """A recipe of the user's own, an imported checkpoint: nothing that training may replace."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in kept:
+        copy = shutil.copytree if (first_half / name).is_dir() else shutil.copy
+        copy(first_half / name, run / name)
+    before = files(run)
+    for _ in range(2):  # the first refusal leaves nothing that the second would take for a run
+        with pytest.raises(UserError, match=r": not from a training that could go on; choose another --run"):
+            train(tiny_config(root, run))
+    assert files(run) == before
+
+
+def test_a_model_whose_state_was_removed(root, first_half, tmp_path):
+    """The run begins again; with other settings it would be another one, and the model stays."""
+    run = damaged(first_half, tmp_path)
+    (run / "checkpoints/last.ckpt").unlink()
+    before = files(run)
+    with pytest.raises(UserError, match=r"begun with other settings \(seed: 0, now 1\)"):
+        train(tiny_config(root, run, seed=1))
+    assert files(run) == before
+    train(tiny_config(root, run))
+    assert_same(run, first_half)
 
 
 def damaged(run: Path, tmp_path: Path) -> Path:
@@ -500,14 +666,16 @@ def test_full_disk(root, first_half, undisturbed, tmp_path, largest_file):
     [
         lambda: torch.empty(10**15),
         lambda: np.ones(10**15),
-        lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")),
+        Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")),
     ],
     ids=["torch", "numpy", "GPU"],
 )
 def test_out_of_memory(root, tmp_path, monkeypatch, fail):
-    monkeypatch.setattr(TrainingModule, "training_step", lambda *_: fail() and next(fail()))
-    with pytest.raises(UserError, match=r"^out of memory \(.+\): lower --batch_size \(now 8\)"):
-        train(tiny_config(root, tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", lambda *_: fail())
+        with pytest.raises(UserError, match=r"^out of memory \(.+\): lower --batch_size \(now 8\)"):
+            train(tiny_config(root, tmp_path / "run"))
+    train(tiny_config(root, tmp_path / "run", batch_size=4, epochs=1))  # as one is told to
 
 
 def test_a_loading_process_that_dies(root, tmp_path, monkeypatch):
@@ -552,11 +720,25 @@ def test_impossible_settings(settings, message):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"precision": "8-bit"}, {"accelerator": "abacus"}, {"accelerator": "cpu", "devices": 0}]
+    "changes",
+    [
+        {"precision": "8-bit"},
+        {"precision": "transformer-engine"},
+        {"accelerator": "abacus"},
+        {"accelerator": "cpu", "devices": 0},
+        {"accelerator": "cpu", "devices": -1},
+    ],
 )
 def test_settings_that_the_machine_cannot(root, tmp_path, changes):
     with pytest.raises(UserError, match="not on this machine"):
         train(tiny_config(root, tmp_path / "run", **changes))
+
+
+def test_a_recipe_that_is_not_utf_8(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_bytes("collection: vidéos\n".encode("latin-1"))
+    assert main(["train", str(recipe)]) == 2
+    assert capsys.readouterr().err == f"mlcmr: {recipe}: not UTF-8: byte 0xe9; save it as UTF-8\n"
 
 
 def test_largest_seed(root, tmp_path):

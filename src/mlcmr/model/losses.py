@@ -27,6 +27,15 @@ class ViewEmbeddings:
     captions: Mapping[str, Tensor]
     masked: Mapping[str, Tensor]
 
+    def in_full(self) -> "ViewEmbeddings":
+        """The same in float32, or in float64 where they are."""
+        return ViewEmbeddings(
+            _in_full(self.video),
+            _in_full(self.dropped),
+            {language: _in_full(texts) for language, texts in self.captions.items()},
+            {language: _in_full(texts) for language, texts in self.masked.items()},
+        )
+
 
 class TripletRanking(nn.Module):
     """Hinge on the violations of a margin, in both directions (VSE++, Faghri et al. 2018).
@@ -111,7 +120,14 @@ class MLCMRLoss(nn.Module):
         self.contrast = InfoNCE(config.temperature)
 
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
-        """The loss terms by name (`zh→v`, `zh~zh'`, `v~v'`); their sum is what training minimises."""
+        """The loss terms by name (`zh→v`, `zh~zh'`, `v~v'`); their sum is what training minimises.
+
+        Float32 at least, also under autocast: half precision is too coarse to tell negatives apart.
+        """
+        with torch.autocast(views.video.device.type, enabled=False):
+            return self._terms(views.in_full())
+
+    def _terms(self, views: ViewEmbeddings) -> dict[str, Tensor]:
         terms = {
             f"{language}→v": self.ranking(views.video, texts) for language, texts in views.captions.items()
         }
@@ -119,6 +135,10 @@ class MLCMRLoss(nn.Module):
             terms[f"{language}~{language}'"] = self.contrast(texts, views.masked[language])
         terms["v~v'"] = self.contrast(views.video, views.dropped)
         return terms
+
+
+def _in_full(embeddings: Tensor) -> Tensor:
+    return embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
 
 
 def _order(videos: Tensor, captions: Tensor) -> Tensor:

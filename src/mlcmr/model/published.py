@@ -36,6 +36,24 @@ _NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 _UNUSED = (".pooler.", ".position_ids")  # the pooler is not part of the method; older transformers saved ids
 
 
+def import_checkpoint(
+    checkpoint: str | Path, folder: str | Path, encoder: str = TextConfig().encoder
+) -> None:
+    """`mlcmr import-checkpoint`: a published checkpoint to a new model folder.
+
+    Args:
+        checkpoint: `model_best.pth.tar`.
+        folder: The model folder to make.
+        encoder: See `import_published`.
+
+    Raises:
+        UserError: the folder exists, or the checkpoint cannot be used.
+    """
+    if Path(folder).exists():
+        raise UserError(f"{folder}: exists already; remove it or name another folder")
+    import_published(checkpoint, encoder).save_pretrained(folder)
+
+
 def import_published(checkpoint: str | Path, encoder: str = TextConfig().encoder) -> MLCMR:
     """Reads a published checkpoint. Nothing in it is executed: tensors, containers and `Namespace` only.
 

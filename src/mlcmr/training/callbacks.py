@@ -109,9 +109,10 @@ class Validate(pl.Callback):
 class SaveState(pl.Callback):
     """Saves the state of training every so many minutes and after every epoch. Comes last."""
 
-    def __init__(self, path: Path, metrics: MetricsFile, minutes: float) -> None:
+    def __init__(self, path: Path, metrics: MetricsFile, minutes: float, data: dict[str, str]) -> None:
         self._path = path
         self._metrics = metrics
+        self._data = data
         self._seconds = 60 * minutes
         self._last = time.monotonic()
 
@@ -133,6 +134,7 @@ class SaveState(pl.Callback):
                 trainer.optimizers[0].state_dict(),
                 trainer.precision_plugin.state_dict(),
                 len(self._metrics),
+                self._data,
             )
             write_state(self._path, state)
         self._last = time.monotonic()

@@ -11,9 +11,10 @@ from torch import Tensor
 def gather(features: Tensor) -> Tensor:
     """From this process's (B, F) to all processes' (global B, F), in the order of the processes.
 
-    Gradients flow back to the process that each row came from. Every process then computes the same loss of
-    the whole batch, and DDP's mean over processes gives the gradients of one process with that batch. The
-    processes may hold different numbers of rows.
+    Gradients flow back to the process that each row came from. Every process then computes the loss of the
+    whole batch, and DDP's mean over processes gives the gradients of one process with that batch; where there
+    is dropout, each has drawn its own, and they are the gradients of the mean of these losses. The processes
+    may hold different numbers of rows.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return features

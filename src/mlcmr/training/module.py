@@ -14,7 +14,7 @@ from mlcmr.model.mlcmr import MLCMR
 from mlcmr.training.config import TrainConfig
 from mlcmr.training.gather import gather
 from mlcmr.training.optimizer import make_optimizer
-from mlcmr.training.progress import Progress
+from mlcmr.training.progress import RunProgress
 
 
 class TrainingModule(pl.LightningModule):
@@ -31,7 +31,7 @@ class TrainingModule(pl.LightningModule):
         self,
         model: MLCMR,
         config: TrainConfig,
-        progress: Progress,
+        progress: RunProgress,
         optimizer_state: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -71,7 +71,8 @@ class TrainingModule(pl.LightningModule):
         Raises:
             UserError: it is not a finite number.
         """
-        # Dropout as a function of (seed, step, process): a restart needs no generator's state.
+        # Dropout as a function of (seed, step, process): a restart needs no generator's state, and no two
+        # processes drop the same of different examples.
         torch.manual_seed(_hash(self.config.seed, self.progress.step, self.global_rank))
         terms = self.loss(self.model(batch, gather))
         total = torch.stack(list(terms.values())).sum()

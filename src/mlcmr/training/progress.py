@@ -6,7 +6,7 @@ from mlcmr.training.optimizer import Schedule
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """Where a run stands.
 
     Attributes:

@@ -31,7 +31,8 @@ from mlcmr.files import write_text
 from mlcmr.training.config import TrainConfig
 from mlcmr.versions import versions
 
-# Settings that may change when a run is continued: they leave its numbers as they are.
+# Settings that may change when a run is continued. `accelerator` and `devices` change its numbers by rounding
+# and by what dropout takes; the others leave them as they are.
 _MAY_CHANGE = {"run", "rootpath", "epochs", "workers", "accelerator", "devices", "checkpoint_minutes"}
 
 
@@ -45,6 +46,11 @@ class Run:
     def config(self) -> Path:
         """All settings."""
         return self.folder / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """What it was trained with; only training writes it, and first of all."""
+        return self.folder / "environment.json"
 
     @property
     def metrics(self) -> Path:
@@ -67,7 +73,8 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
     """Begins a run, or opens it again, and keeps other processes out of it meanwhile.
 
     Raises:
-        UserError: another process trains there, or the folder holds a run with other settings.
+        UserError: another process trains there, or the folder holds a run with other settings, or something
+            that is no run.
     """
     run = Run(Path(config.run).expanduser())
     if not is_first_process():
@@ -82,14 +89,20 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         try:
             # Not flock, which workers inherit: they may outlive a killed training for a moment.
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except (BlockingIOError, PermissionError) as error:  # systems differ
             raise UserError(f"{run.folder}: another process trains there; choose another --run") from error
+        except OSError as error:
+            raise UserError(
+                f"{run.folder}: cannot be locked: {error.strerror}; choose a --run on another file system"
+            ) from error
         _remove_unfinished(run)
         settings = asdict(config)
-        if run.config.exists() and run.state.exists():
+        if run.state.exists() or run.environment.exists():
             _require_same(run, settings)
+        else:
+            _require_new(run)
+        write_text(run.environment, json.dumps(_environment(), indent=2) + "\n")
         write_text(run.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-        write_text(run.folder / "environment.json", json.dumps(_environment(), indent=2) + "\n")
         yield run
 
 
@@ -111,17 +124,27 @@ def _remove_unfinished(run: Run) -> None:
             path.unlink(missing_ok=True)
 
 
+def _require_new(run: Run) -> None:
+    for path in (run.config, run.model, run.metrics):
+        if path.exists():
+            raise UserError(
+                f"{path}: not from a training that could go on; choose another --run, or remove the folder"
+            )
+
+
 def _require_same(run: Run, settings: dict[str, Any]) -> None:
+    if not run.state.exists() and not run.model.exists():
+        return  # nothing was learnt yet
     try:
         before = _by_option(yaml.safe_load(run.config.read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
         raise UserError(f"{run.config}: damaged; choose another --run, or remove the folder") from error
     now = _by_option(yaml.safe_load(yaml.safe_dump(settings)))
-    for name in sorted(now):
-        if name not in _MAY_CHANGE and before.get(name, now[name]) != now[name]:
+    for name in sorted((before.keys() | now.keys()) - _MAY_CHANGE):
+        if before.get(name) != now.get(name):
             raise UserError(
-                f"{run.config}: this run was begun with other settings ({name}: {before[name]}, now "
-                f"{now[name]}); choose another --run, or remove the folder"
+                f"{run.config}: this run was begun with other settings ({name}: {before.get(name)}, now "
+                f"{now.get(name)}); choose another --run, or remove the folder"
             )
 
 
@@ -146,15 +169,20 @@ def _environment() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    source = Path(mlcmr.__file__).parent
-    try:
-        done = subprocess.run(  # noqa: S603
-            ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607
+    """The revision of this package, where it lies in a repository of its own and not just inside one."""
+    source = Path(mlcmr.__file__)
+
+    def git(*words: str) -> str:
+        return subprocess.run(  # noqa: S603
+            ["git", "-C", str(source.parent), *words],  # noqa: S607
             capture_output=True,
             text=True,
             timeout=10,
             check=True,
-        )
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", source.name)
+        return git("describe", "--always", "--dirty", "--abbrev=40")
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None

@@ -11,7 +11,7 @@ from mlcmr.errors import UserError
 from mlcmr.files import replacing
 from mlcmr.training.config import OptimizerConfig
 from mlcmr.training.optimizer import Schedule
-from mlcmr.training.progress import Progress
+from mlcmr.training.progress import RunProgress
 
 _FORMAT = 1
 
@@ -26,13 +26,15 @@ class TrainingState:
         optimizer: The optimizer's state.
         precision: The gradient scaler's state, for `16-mixed`.
         metrics_bytes: How long `metrics.jsonl` was: what was written later will be written again.
+        data: What it learns from (see `fingerprints`).
     """
 
-    progress: Progress
+    progress: RunProgress
     model: dict[str, Any]
     optimizer: dict[str, Any]
     precision: dict[str, Any]
     metrics_bytes: int
+    data: dict[str, str]
 
 
 def write_state(path: Path, state: TrainingState) -> None:
@@ -48,6 +50,7 @@ def write_state(path: Path, state: TrainingState) -> None:
         "optimizer": state.optimizer,
         "precision": state.precision,
         "metrics_bytes": state.metrics_bytes,
+        "data": state.data,
     }
     with replacing(path) as temporary:
         try:
@@ -73,11 +76,12 @@ def read_state(path: Path) -> TrainingState:
         schedule = progress.pop("schedule")
         config = OptimizerConfig(**schedule.pop("config"))
         return TrainingState(
-            Progress(Schedule(config, **schedule), **progress),
+            RunProgress(Schedule(config, **schedule), **progress),
             content["model"],
             content["optimizer"],
             content["precision"],
             content["metrics_bytes"],
+            dict(content["data"]),
         )
     except Exception as error:  # reading bytes at random raises nearly anything
         raise UserError(

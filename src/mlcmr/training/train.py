@@ -26,9 +26,10 @@ from mlcmr.model.text import pretrained_encoder
 from mlcmr.training.bar import ProgressBar
 from mlcmr.training.callbacks import MetricsFile, Record, SaveState, Validate
 from mlcmr.training.config import TrainConfig
+from mlcmr.training.fingerprint import fingerprints
 from mlcmr.training.module import TrainingModule
 from mlcmr.training.optimizer import Schedule
-from mlcmr.training.progress import Progress
+from mlcmr.training.progress import RunProgress
 from mlcmr.training.run import Run, is_first_process, open_run
 from mlcmr.training.state import read_state
 
@@ -95,7 +96,7 @@ def _read(config: TrainConfig, display: Display) -> _Data:
 
 def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
     state = read_state(run.state) if run.state.exists() else None
-    fresh = Progress(Schedule(config.optimizer, config.optimizer.learning_rate))
+    fresh = RunProgress(Schedule(config.optimizer, config.optimizer.learning_rate))
     progress = state.progress if state else fresh
     if progress.schedule.stop or progress.epoch >= config.epochs:
         display.say(
@@ -104,13 +105,19 @@ def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
         return
     model = build_model(config, data.pairs, data.features.dimension)
     text = model.text_encoder
+    found = fingerprints(data.pairs, data.validation, data.features, text.tokenizer)
+    if state and (others := [name for name, digest in found.items() if state.data.get(name) != digest]):
+        raise UserError(
+            f"{run.folder}: this run was begun with other {', '.join(others)}; choose another --run, or "
+            "remove the folder"
+        )
     dataset = PairDataset(data.pairs, data.features, text.tokenize, text.mask_id, config.seed)
     metrics = MetricsFile(run.metrics, state.metrics_bytes if state else 0)
     callbacks = [
         Record(metrics, config.log_every),
         Validate(data.validation, data.features, metrics, run.model, display.work),
         ProgressBar(display, config.epochs, math.ceil(len(dataset) / config.batch_size)),
-        SaveState(run.state, metrics, config.checkpoint_minutes),
+        SaveState(run.state, metrics, config.checkpoint_minutes, found),
     ]
     trainer = _trainer(config, run, callbacks, progress.step)
     if state:
@@ -149,7 +156,7 @@ def _trainer(config: TrainConfig, run: Run, callbacks: list[pl.Callback], step: 
             logger=TensorBoardLogger(run.folder, "tensorboard", version="", purge_step=step),
             callbacks=callbacks,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         raise UserError(
             f"--accelerator {config.accelerator} --devices {config.devices} --precision {config.precision}: "
             f"not on this machine: {error}"
