@@ -806,6 +806,11 @@ def _recipe(name: str) -> Path:
         return bundled.with_suffix(".yaml")
     if not path.is_file():
         raise UserError(f"{path}: no such recipe; see configs/, or write a YAML file of settings")
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise UserError(f"{path}: not UTF-8: byte {byte:#04x}; save it as UTF-8") from error
     return path
 
 
