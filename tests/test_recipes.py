@@ -1,7 +1,9 @@
 """The recipes load, say what they are, and the published command works as it is printed."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlcmr.cli import _parsers, _spelled
+from mlcmr.cli import _parsers, _spelled, main
 from mlcmr.config import from_parsed
 from mlcmr.data.captions import write_captions
 from mlcmr.data.features import write_features
@@ -104,50 +106,68 @@ SMALL = (
     "--model.text.trained_layers all --model.text.new.layers 1 --model.text.new.hidden_size 16 "
     "--model.text.new.heads 2 --model.text.new.vocabulary 200"
 )
+DO_ALL = ROOT / "do_all.sh"
 
 
-ENVIRONMENT = {
-    **os.environ,
-    "MLCMR_OPTIONS": SMALL,
-    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-}
+def do_all(*words: str, script: Path = DO_ALL, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "MLCMR_OPTIONS": SMALL, "PATH": path, **environment}
+    return subprocess.run([script, *words], env=environment, capture_output=True, text=True, check=False)
 
 
-def do_all(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(ROOT / "do_all.sh"), *words], env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-
-
-@pytest.mark.parametrize(
-    ("folder", "name", "words"),
-    [
-        ("vatex", "vatex", "vatex i3d_kinetics parallel human_label zh"),
-        ("VATEX", "vatex", "vatex i3d_kinetics parallel translate en"),
-        ("vatex", "vatex", "vatex i3d_kinetics unparallel human_label en"),
-        ("msrvtt", "msrvtt10kyu", "msrvtt10k resnext101-resnet152 parallel translate zh"),
-    ],
-)
-def test_the_published_command(tmp_path, folder, name, words):
-    """It trains, tests, prints the table and the command that tests again, which works too."""
-    tiny_collection(tmp_path, folder, name, words.split()[1])
-    done = do_all(*words.split(), str(tmp_path))
+def test_the_published_command(tmp_path):
+    """It trains, tests, prints the table and says how to test again."""
+    tiny_collection(tmp_path, "vatex", "vatex", "i3d_kinetics")
+    done = do_all("vatex", "i3d_kinetics", "parallel", "human_label", "zh", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "SumR" in done.stdout
-    again = next(line for line in done.stdout.splitlines() if line.startswith("test again: "))
-    assert [path.name for path in tmp_path.iterdir()] == [folder]  # the run lies in the collection's folder
-    run = again.split("evaluate ")[1].split()[0]
-    assert (Path(run) / "report.html").exists()
-    if words.endswith("human_label zh"):
-        repeated = subprocess.run(
-            again.removeprefix("test again: ").split(),
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert repeated.returncode == 0, repeated.stderr
-        assert "SumR" in repeated.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["vatex"]  # the run lies in the collection's folder
+    (run,) = (tmp_path / "vatex" / "runs").iterdir()
+    assert (run / "report.html").exists()
+    assert done.stdout.splitlines()[-1] == f"test again: mlcmr evaluate {run} --target zh"
+
+
+@pytest.fixture(scope="module")
+def visual_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both published collections, their folders and files named as in one of the ways there are."""
+    root = tmp_path_factory.mktemp("VisualSearch")
+    tiny_collection(root, "VATEX", "vatex", "i3d_kinetics")
+    tiny_collection(root, "msrvtt", "msrvtt10kyu", "resnext101-resnet152")
+    return root
+
+
+VATEX, MSRVTT = "vatex i3d_kinetics", "msrvtt10k resnext101-resnet152"
+
+
+@pytest.mark.parametrize("target", ["zh", "en"])
+@pytest.mark.parametrize(
+    ("words", "scenario"),
+    [
+        (f"{VATEX} parallel human_label", "parallel"),
+        (f"{VATEX} parallel translate", "pseudo-parallel"),
+        (f"{VATEX} unparallel human_label", "unparallel"),
+        (f"{MSRVTT} parallel translate", "pseudo-parallel"),
+    ],
+)
+def test_every_published_line(words, scenario, target, visual_search, tmp_path, capsys):
+    """Each gives the figures of its published row. Its commands run in this process, which has torch."""
+    script = Path(shutil.copy(DO_ALL, tmp_path))
+    recorder, record = tmp_path / ".venv/bin/mlcmr", tmp_path / "commands"
+    recorder.parent.mkdir(parents=True)
+    recorder.write_text('#!/bin/sh\nprintf "%s\\t" "$@" >>"$RECORD"\necho >>"$RECORD"\n')
+    recorder.chmod(0o755)
+    done = do_all(*words.split(), target, str(visual_search), script=script, RECORD=str(record))
+    assert done.returncode == 0, done.stderr
+    training, evaluation = (line.rstrip("\t").split("\t") for line in record.read_text().splitlines())
+    assert done.stdout == f"test again: {recorder} {' '.join(evaluation)}\n"
+    assert main(training) == 0
+    assert main(evaluation) == 0
+    assert "SumR" in capsys.readouterr().out
+    (one,) = json.loads((Path(evaluation[1]) / "results.json").read_text())["evaluations"]
+    collection, feature = ("msrvtt10kyu" if words.startswith(MSRVTT) else "vatex"), words.split()[1]
+    assert one["published"] == PUBLISHED[collection, feature, scenario, target].to_dict()
+    assert one["validated_on"] == ("val" if collection == "vatex" else "test")
+    assert one["split"] == "test"
 
 
 @pytest.mark.parametrize(
