@@ -712,3 +712,8 @@ def test_new_encoder_reads_what_it_learnt():
     assert tokenizer.decode(ids).split() == ["[CLS]", *"一只狗在跑", "[SEP]"]
     assert tokenizer.unk_token_id in unknown
     assert encoder.mask_id == tokenizer.mask_token_id
+
+
+def test_one_text_is_not_many(model):
+    with pytest.raises(UserError, match="list of texts"):
+        model.encode_texts("a dog runs", "en")

@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, ArgumentError) as error:
         print(f"mlcmr: {_one_line(str(error))}", file=sys.stderr)
         return 2
+    except UnicodeDecodeError as error:  # jsonargparse reads `--config` itself
+        print(f"mlcmr: a file given as an option is not UTF-8: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("mlcmr: interrupted; the same command again goes on where this one can", file=sys.stderr)
         return 130
@@ -581,7 +584,8 @@ def _serve_parser(parser: ArgumentParser) -> None:
 
 
 def _serve(_: ArgumentParser, parsed: Namespace) -> int:
-    from mlcmr.search.serve import Limits, serve
+    from mlcmr.search.serve import serve
+    from mlcmr.search.service import Limits
 
     limits = Limits(parsed.rate, parsed.waiting, parsed.uploads, parsed.upload_mb, parsed.seconds)
     serve(
@@ -631,9 +635,9 @@ def _import_parser(parser: ArgumentParser) -> None:
 
 
 def _import(_: ArgumentParser, parsed: Namespace) -> int:
-    from mlcmr.model.published import import_published
+    from mlcmr.model.published import import_checkpoint
 
-    import_published(parsed.checkpoint, parsed.encoder).save_pretrained(parsed.to)
+    import_checkpoint(parsed.checkpoint, parsed.to, parsed.encoder)
     print(f"model: {parsed.to}")
     return 0
 

@@ -120,7 +120,12 @@ class MLCMR(nn.Module):
             language: Their language.
             batch_size: Texts at a time. With `padding: published` it changes the embeddings.
             advance: Told how many more texts are done.
+
+        Raises:
+            UserError: one text instead of a list.
         """
+        if isinstance(texts, str):  # a sequence too, of its characters
+            raise UserError(f"expected a list of texts, got one: write [{texts[:40]!r}]")
         tokens = self.text_encoder.tokenize(texts, [language] * len(texts))
         order = np.arange(len(tokens))
         if not self.text_encoder.published_padding:
