@@ -6,10 +6,12 @@ are streamed: memory holds a few at a time, whatever the length of the video.
 
 import itertools
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,8 +27,9 @@ try:
 except ImportError as error:
     raise UserError("to read videos needs PyAV: pip install 'mlcmr[video]'") from error
 
-_WORTH_A_SEEK = 24
+_WORTH_A_SEEK = 12
 """How many frames must be left out for a seek to be faster than to decode them."""
+_TRIES = 4
 _LONGEST_STILL = Fraction(6 * 3600)
 """Seconds that a frame may stay; more is a damaged time stamp."""
 _MOST_FRAMES_A_SECOND = 1000
@@ -166,6 +169,7 @@ class _Video:
         self._reformatter = VideoReformatter()
         self.width, self.height = self._stream.width, self._stream.height
         self.duration = float(self._said_duration() or 0)
+        self._read_until = Fraction(0)
         self._quarter_turns: int | None = None
 
     def sample(self, sampling: Sampling) -> Iterator[SampledFrame]:
@@ -207,18 +211,21 @@ class _Video:
             stops_at_end: Whether there are no frames for bounds after the end of the video.
         """
         frames = self._timed()
-        held = next(frames, None)
-        if held is None:
+        first = held = next(frames, None)
+        if first is None or held is None:
             raise UnreadableFileError(f"{self.path}: no frame can be decoded")
-        first, end = held, held.end
         coming = bounds(first.time)
         bound = next(coming, None)
         picked = False
+        sought = None
         while bound is not None:
+            if bound != sought and self._is_worth_a_seek(held, bound):
+                frames, held = self._jump(bound)
+                sought = bound
             frame = next(frames, None)
-            end = frame.time if frame else max(held.end, end)
-            if frame and frame.time - held.time > _LONGEST_STILL:
-                raise UnreadableFileError(f"{self.path}: its time stamps jump by {frame.time - held.time} s")
+            end = frame.time if frame else held.end
+            if end - held.time > _LONGEST_STILL:
+                raise UnreadableFileError(f"{self.path}: its time stamps jump by {end - held.time} s")
             while bound is not None and (bound <= end or (frame is None and not stops_at_end)):
                 yield held.time, held.frame
                 picked = True
@@ -230,15 +237,53 @@ class _Video:
         if not picked:
             yield first.time, first.frame
 
+    def _is_worth_a_seek(self, held: "_Timed", bound: Fraction) -> bool:
+        """Whether there are many frames between this one and the key frame to decode from for a bound."""
+        until = held.end + _WORTH_A_SEEK * self._usual_duration()
+        if bound <= until or not self._keyframes:
+            return False
+        before = bisect_left(self._keyframes, bound)
+        return before > 0 and self._keyframes[before - 1] > until
+
+    def _jump(self, bound: Fraction) -> "tuple[Iterator[_Timed], _Timed]":
+        """Goes to a key frame before a bound; returns it, and the frames after it."""
+        # Some files index key frames by when they are decoded, a little before they are shown: it may take
+        # a second try.
+        tries = [bound, *reversed(self._keyframes[: bisect_left(self._keyframes, bound)])]
+        for time in tries[:_TRIES]:
+            self._container.seek(math.floor((time + self._start) / self._base), stream=self._stream)
+            frames = self._timed()
+            # Frames before the key frame may lack what they are predicted from.
+            first = next((frame for frame in frames if frame.frame.key_frame), None)
+            if first and first.time < bound:
+                return frames, first
+        # No use: the index is wrong. From the beginning, and no more of this.
+        self._keyframes = []
+        self._container.seek(0)
+        frames = self._timed()
+        return frames, next(frames)
+
+    @cached_property
+    def _keyframes(self) -> list[Fraction]:
+        """Ascending times of the frames that can be decoded without others, as far as they are indexed."""
+        # Of a Matroska file FFmpeg reads the index, which stands at its end, only to seek.
+        with self._opened_again() as container, suppress(av.FFmpegError):
+            container.seek(0)
+            entries = container.streams[self._stream.index].index_entries
+            stamps = {entry.timestamp for entry in entries if entry.is_keyframe and not entry.is_discard}
+            return [stamp * self._base - self._start for stamp in sorted(stamps)]
+        return []  # what was recorded live cannot be sought in
+
     def _timed(self) -> "Iterator[_Timed]":
         """All frames with their times; the times do not go back."""
-        last = None
+        last: _Timed | None = None
         for frame in self._decode():
             stamp = frame.dts if self._by_decoding_time else frame.pts
             if stamp is None:
                 stamp = frame.dts
-            time = last.end if last else Fraction(0)
-            if stamp is not None:
+            if stamp is None:  # the last ones of some files: they follow what was read before them
+                time = max(self._read_until, last.end if last else self._read_until)
+            else:
                 time = stamp * self._base - self._start
             duration = frame.duration * self._base if frame.duration else self._usual_duration()
             if last:
@@ -250,6 +295,8 @@ class _Video:
         """All frames; pieces that cannot be decoded are counted and left out, as ffmpeg does."""
         try:
             for packet in self._container.demux(self._stream):
+                if packet.dts is not None:
+                    self._read_until = (packet.dts + (packet.duration or 0)) * self._base - self._start
                 try:
                     yield from packet.decode()
                 except av.error.InvalidDataError:
@@ -270,14 +317,16 @@ class _Video:
 
     def _measured_duration(self) -> Fraction:
         """The end of the last packet, for a file that does not say how long it is."""
-        ends = [
-            (packet.pts if packet.pts is not None else packet.dts) + (packet.duration or 0)
-            for packet in self._container.demux(self._stream)
-            if packet.dts is not None
-        ]
-        self._container.seek(0)
-        last = Fraction(max(ends, default=0))
-        return last * self._base - self._start
+        with self._opened_again() as container:
+            ends = [
+                (packet.dts if packet.pts is None else packet.pts) + (packet.duration or 0)
+                for packet in container.demux(container.streams[self._stream.index])
+                if packet.dts is not None
+            ]
+        return Fraction(max(ends, default=0)) * self._base - self._start
+
+    def _opened_again(self) -> Any:
+        return av.open(str(self.path), metadata_errors="replace")
 
     def _picture(self, frame: Any) -> Picture:
         if self._quarter_turns is None:

@@ -11,7 +11,7 @@ from mlcmr.extraction.pictures import Picture, jpeg
 
 SHORTEST_SHOT, LONGEST_SHOT = 1.0, 60.0
 """Seconds. A flash of light begins no shot; a shot that never ends is cut, so that a hit says when."""
-SHOT_CHANGE = 0.5
+SHOT_CHANGE = 0.4
 """The share of pixels whose colour must have gone from one sampled frame to the next."""
 
 _CANDIDATES = 64

@@ -1,0 +1,571 @@
+"""From a folder of videos to a collection."""
+
+import fcntl
+import io
+import random
+import shutil
+from collections import Counter
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from time import sleep
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import processes
+from mlcmr.cli import main
+from mlcmr.data.check import check_collection
+from mlcmr.data.collection import Collection
+from mlcmr.data.features import open_features
+from mlcmr.data.sample import make_sample
+from mlcmr.errors import UserError
+from mlcmr.extraction import store
+from mlcmr.extraction.decode import Sampling, open_media
+from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
+from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
+from mlcmr.extraction.segments import Cutter, parse_rule
+from mlcmr.extraction.videos import assign_ids, find_files, read_videos, write_videos
+from mlcmr.extraction.work import default_workers
+from test_decode import make_sound, make_video
+
+LIGHT = LightEncoder()
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_sample(tmp_path_factory.mktemp("root"), videos=20).folder
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Four videos, a photograph, and files that are neither."""
+    folder = tmp_path / "videos"
+    (folder / "deep er").mkdir(parents=True)
+    make_video(folder / "a.mp4")
+    make_video(folder / "b.mkv", frames=45)
+    make_video(folder / "b.avi", frames=5)
+    make_video(folder / "deep er" / "狗.webm", frames=8)
+    Image.new("RGB", (50, 40), "red").save(folder / "photo.jpg")
+    (folder / "notes.txt").write_text("no video")
+    (folder / ".hidden.mp4").write_text("no video")
+    return folder
+
+
+def contents(collection: Path) -> dict[str, bytes]:
+    """All files, but for the cache that readers make."""
+    files = (path for path in collection.rglob("*") if path.is_file() and path.suffix != ".npz")
+    return {path.relative_to(collection).as_posix(): path.read_bytes() for path in files}
+
+
+def run(videos: Path, collection: Path, **options) -> ExtractSummary:
+    return extract(videos, collection, **{"workers": 2, **options})
+
+
+# ─── what is written ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_written_is_consistent(videos, tmp_path):
+    summary = run(videos, tmp_path / "mine", segment=2.0)
+    records = read_videos(tmp_path / "mine")
+    assert [record.video for record in records] == ["a", "b", "b.mkv", "deep_er_狗", "photo"]
+    assert (summary.videos, summary.extracted, summary.skipped) == (5, 5, [])
+    features = Collection(tmp_path / "mine", "mine").open_features("hues228")
+    assert features.videos == [record.video for record in records]
+    for record in records:
+        assert features[record.video].shape == (len(record.times), LIGHT.dimension)
+        assert Path(record.path).stat().st_size == record.bytes
+        assert Path(record.path).stat().st_mtime_ns == record.modified_ns
+        bounds = [(one.start, one.end) for one in record.segments]
+        assert bounds[0][0] == 0
+        assert bounds[-1][1] == record.duration
+        assert all(before[1] == after[0] for before, after in pairwise(bounds))
+        rows = [row for one in record.segments for row in range(*one.frames)]
+        assert rows == list(range(len(record.times)))
+        for one in record.segments:
+            assert one.frames[0] < one.frames[1]
+            assert all(one.start <= time <= one.end for time in record.times[slice(*one.frames)])
+            with Image.open(tmp_path / "mine" / one.thumbnail) as thumbnail:
+                assert thumbnail.format == "JPEG"
+                assert max(thumbnail.size) <= 320
+    kinds = {
+        record.video: (record.kind, record.width, record.height, len(record.segments)) for record in records
+    }
+    assert kinds["photo"] == ("image", 50, 40, 1)
+    assert kinds["b.mkv"] == ("video", 64, 48, 2)
+    assert read_videos(tmp_path / "mine", "hues228") == records
+    assert check_collection(tmp_path / "mine").problems == ["TextData: no such folder"]
+    left = {path.name for path in (tmp_path / "mine").rglob("*") if path.name.startswith(".")}
+    assert left == {".extract.lock"}
+
+
+def test_the_sample_s_own_features_come_out(sample, tmp_path):
+    run(sample / "VideoData", tmp_path / "again")
+    made, again = (open_features(folder / "FeatureData/hues228") for folder in (sample, tmp_path / "again"))
+    assert sorted(made.videos) == again.videos
+    for video in made.videos:
+        np.testing.assert_array_equal(again[video], made[video])
+
+
+def test_one_file_alone_is_as_in_a_collection(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    features = open_features(tmp_path / "mine/FeatureData/hues228")
+    for record in read_videos(tmp_path / "mine"):
+        alone, rows = sample_file(record.path, LIGHT, Sampling(rate=LIGHT.rate))
+        assert (alone.times, alone.duration, alone.kind) == (record.times, record.duration, record.kind)
+        np.testing.assert_array_equal(rows, features[record.video])
+    with pytest.raises(UserError, match="No such file"):
+        sample_file(tmp_path / "absent.mp4", LIGHT, Sampling(count=1))
+
+
+def test_the_light_encoder_joins_chunks_without_a_seam(tmp_path):
+    make_video(tmp_path / "a.mp4", frames=50)
+    _, features = sample_file(tmp_path / "a.mp4", LIGHT, Sampling(rate=10))
+    with open_media(tmp_path / "a.mp4") as media:
+        whole = LIGHT.encode([frame.picture for frame in media.sample(Sampling(rate=10))])
+    np.testing.assert_array_equal(features, whole)
+
+
+def test_several_decoders_and_one_write_the_same(videos, tmp_path):
+    for workers in (1, 4):
+        run(videos, tmp_path / str(workers), workers=workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "4")
+    assert default_workers() >= 1
+
+
+def test_large_pictures_get_small_thumbnails(tmp_path):
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/a.mp4", size=(640, 200), frames=3)
+    run(tmp_path / "in", tmp_path / "mine")
+    (record,) = read_videos(tmp_path / "mine")
+    with Image.open(tmp_path / "mine" / record.segments[0].thumbnail) as thumbnail:
+        assert thumbnail.size == (320, 100)
+
+
+# ─── again ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_what_is_new_or_changed_is_extracted(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    before = contents(tmp_path / "mine")
+    assert run(videos, tmp_path / "mine").extracted == 0
+    assert contents(tmp_path / "mine") == before
+
+    make_video(videos / "new.mp4", frames=12)
+    make_video(videos / "a.mp4", frames=3)
+    summary = run(videos, tmp_path / "mine")
+    assert (summary.extracted, summary.videos) == (2, 6)
+    run(videos, tmp_path / "fresh")
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+
+
+def test_gone_files_are_kept_until_pruned(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    shutil.move(videos / "a.mp4", tmp_path / "elsewhere.mp4")
+    summary = run(videos, tmp_path / "mine")
+    assert (summary.videos, summary.gone, summary.pruned) == (5, ["a"], False)
+    assert "kept" in str(summary)
+    summary = run(videos, tmp_path / "mine", prune=True)
+    assert (summary.videos, summary.gone, summary.pruned) == (4, ["a"], True)
+    assert "a" not in {record.video for record in read_videos(tmp_path / "mine")}
+    assert "a" not in open_features(tmp_path / "mine/FeatureData/hues228")
+    assert not (tmp_path / "mine/thumbnails/hues228/a").exists()
+    assert run(videos, tmp_path / "mine", prune=True).gone == []
+
+
+def test_a_second_folder_adds_and_prunes_nothing_of_the_first(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    (tmp_path / "more").mkdir()
+    make_video(tmp_path / "more/a.mp4", frames=4)
+    summary = run(tmp_path / "more", tmp_path / "mine", prune=True)
+    assert (summary.videos, summary.extracted, summary.gone) == (6, 1, [])
+    assert {record.video for record in read_videos(tmp_path / "mine")} > {"a", "a.mp4"}
+
+
+def test_another_encoder_is_another_feature_and_other_sampling_is_refused(videos, tmp_path, tiny_clip):
+    run(videos, tmp_path / "mine")
+    before = contents(tmp_path / "mine")
+    run(videos, tmp_path / "mine", encoder=tiny_clip)
+    assert {path.name for path in (tmp_path / "mine/FeatureData").iterdir()} == {"hues228", "clip"}
+    assert [len(one.times) for one in read_videos(tmp_path / "mine", "clip")] != [
+        len(one.times) for one in read_videos(tmp_path / "mine", "hues228")
+    ]
+    after = contents(tmp_path / "mine")
+    assert all(after[name] == before[name] for name in before if name != "videos.jsonl")
+    for other in (
+        {"rate": 3.0},
+        {"count": 4},
+        {"segment": "shots"},
+        {"encoder": tiny_clip, "feature": "hues228"},
+    ):
+        with pytest.raises(UserError, match=r"other settings.*--feature"):
+            run(videos, tmp_path / "mine", **other)
+    assert contents(tmp_path / "mine") == after
+    run(videos, tmp_path / "mine", rate=3.0, feature="sparse")
+    assert len(open_features(tmp_path / "mine/FeatureData/sparse")) == 5
+
+
+def test_a_feature_that_was_not_extracted_is_left_alone(sample, tmp_path):
+    shutil.copytree(sample, tmp_path / "sample")
+    with pytest.raises(UserError, match=r"encoder\.json.*--feature"):
+        run(sample / "VideoData", tmp_path / "sample")
+
+
+def test_the_collection_may_lie_among_the_videos(videos):
+    for _ in range(2):
+        assert run(videos, videos / "mine").videos == 5
+
+
+# ─── files that cannot be read ───────────────────────────────────────────────────────────────────────────
+
+
+def test_broken_files_are_reported_skipped_and_counted(videos, tmp_path, capfd):
+    (videos / "broken.mp4").write_text("no video")
+    (videos / "empty.mkv").touch()
+    make_sound(videos / "sound.mp4")
+    assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 0
+    out, err = capfd.readouterr()
+    skipped = [line for line in err.splitlines() if line.startswith("skipped: ")]
+    assert {Path(line.split(": ")[1]).name for line in skipped} == {"broken.mp4", "empty.mkv", "sound.mp4"}
+    assert "light description" in err
+    assert "8 frames a second" in err
+    assert "5 videos" in out
+    assert "3 files that cannot be read" in out
+
+
+def test_nothing_to_read_is_an_error(tmp_path, capfd):
+    (tmp_path / "in").mkdir()
+    command = ["extract", str(tmp_path / "in"), "--collection", str(tmp_path / "mine")]
+    assert main(command) == 2
+    (tmp_path / "in/broken.mp4").write_text("no video")
+    assert main(command) == 2
+    assert main(["extract", str(tmp_path / "absent"), *command[2:]]) == 2
+    assert main([*command, "--segment", "long"]) == 2
+    assert main([*command, "--rate", "1", "--count", "2"]) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("mlcmr: ")]
+    told = ["no videos or images", "none of its 1 file", "no such folder", "--segment long", "one of the two"]
+    assert all(what in line for what, line in zip(told, lines, strict=True))
+
+
+def test_a_broken_file_keeps_what_it_was(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    (videos / "a.mp4").write_text("half copied")
+    summary = run(videos, tmp_path / "mine")
+    assert (summary.videos, len(summary.skipped)) == (5, 1)
+    assert "a" in open_features(tmp_path / "mine/FeatureData/hues228")
+
+
+def test_an_error_in_the_encoder_ends_the_job(videos, tmp_path):
+    class Broken(LightEncoder):
+        def prepare(self, picture):
+            raise RuntimeError("defect")
+
+    with pytest.raises(RuntimeError, match="defect"):
+        run(videos, tmp_path / "mine", encoder=Broken())
+
+
+# ─── killed ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_killed_at_any_moment_it_goes_on(videos, tmp_path):
+    for number in range(12):
+        make_video(videos / f"more{number}.mp4", frames=20 + number, size=(320, 240))
+    words = ["extract", videos, "--workers", "2", "--segment", "1", "--collection"]
+    assert processes.run([*words, tmp_path / "whole"], tmp_path / "log").wait() == 0
+    whole = contents(tmp_path / "whole")
+    choose = random.Random(0)
+    kills = finished = 0
+    parts = tmp_path / "mine/FeatureData/.hues228.parts"
+    while not finished:
+        command = processes.start([*words, tmp_path / "mine"], tmp_path / "log")
+        done = len(list(parts.glob("*.npz"))) if parts.exists() else 0
+        wanted = done + choose.randint(1, 5)
+        alive = command.wait_until(
+            lambda wanted=wanted: parts.exists() and len(list(parts.glob("*.npz"))) >= wanted
+        )
+        if alive:
+            sleep(choose.random() * 0.05)
+            command.kill()
+            kills += 1
+        else:
+            assert command.wait() == 0, command.output
+            finished = 1
+    assert kills >= 3
+    assert contents(tmp_path / "mine") == whole
+
+
+@pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos"])
+def test_killed_while_joining_it_goes_on(videos, tmp_path, monkeypatch, moment):
+    run(videos, tmp_path / "mine")
+    make_video(videos / "new.mp4")
+    run(videos, tmp_path / "fresh")
+
+    for nth in range(1, 4):
+        count = Counter()
+
+        def dies(function, count=count, nth=nth):
+            def replacement(*arguments, **options):
+                count[moment] += 1
+                if count[moment] == nth:
+                    raise KeyboardInterrupt
+                return function(*arguments, **options)
+
+            return replacement
+
+        owner = {"rename": store.Path, "rmtree": store.shutil, "write_videos": store}[moment]
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, moment, dies(getattr(owner, moment)))
+            with suppress(KeyboardInterrupt):
+                run(videos, tmp_path / "mine")
+    run(videos, tmp_path / "mine")
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+
+
+def test_a_second_process_is_refused(videos, tmp_path, capfd):
+    (tmp_path / "mine").mkdir()
+    with (tmp_path / "mine/.extract.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 2
+    assert "another process" in capfd.readouterr().err
+    assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 0
+
+
+# ─── ids and records ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=90), unique=True
+    )
+)
+def test_ids_are_unique_and_fit_everywhere(names):
+    root = Path("/videos")
+    files = sorted(root / f"{name}.mp4" for name in names)
+    ids = assign_ids(files, root, {})
+    assert len(set(ids.values())) == len(files)
+    for video in ids.values():
+        assert video.split() == [video]
+        assert not set(video) & set("/#\\'\"")
+        assert len(video.encode()) <= 230
+    # A file keeps its id whatever comes or goes.
+    kept = {str(path): video for path, video in ids.items()}
+    assert {path: assign_ids([path], root, kept)[path] for path in files} == ids
+
+
+def test_records_survive_a_round_trip(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    records = read_videos(tmp_path / "mine")
+    (tmp_path / "other").mkdir()
+    write_videos(tmp_path / "other", reversed(records))
+    assert read_videos(tmp_path / "other") == records
+    path = tmp_path / "other/videos.jsonl"
+    for damaged in ("[]", "{}", "no json", path.read_text().splitlines()[0][:-9]):
+        path.write_text(f"{damaged}\n")
+        with pytest.raises(UserError, match=r"videos\.jsonl:1"):
+            read_videos(tmp_path / "other")
+    with pytest.raises(UserError, match="mlcmr extract"):
+        read_videos(tmp_path / "absent")
+
+
+def test_files_are_found_in_order(videos):
+    found = find_files(videos, leave_out=videos / "none")
+    assert [path.name for path in found] == ["a.mp4", "b.avi", "b.mkv", "狗.webm", "photo.jpg"]
+    assert find_files(videos / "notes.txt", leave_out=videos) == [videos / "notes.txt"]
+
+
+# ─── segments ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def cuts(rule, times, duration, pictures=None):
+    cutter = Cutter(rule)
+    blank = np.zeros((8, 8, 3), np.uint8)
+    for number, time in enumerate(times):
+        cutter.add(time, blank if pictures is None else pictures[number])
+    return [(one.start, one.end, one.frames) for one in cutter.finish(duration)]
+
+
+def test_segments_of_one_length():
+    seconds = range(100)
+    assert cuts(10.0, range(14), 14.0) == [(0, 14, (0, 14))]  # less than one and a half stays whole
+    assert cuts(10.0, range(16), 16.0) == [(0, 10, (0, 10)), (10, 16, (10, 16))]
+    assert cuts(10.0, range(24), 24.0) == [(0, 10, (0, 10)), (10, 24, (10, 24))]
+    assert len(cuts(10.0, seconds, 100.0)) == 10
+    assert cuts(None, seconds, 100.0) == [(0, 100, (0, 100))]
+    assert cuts(10.0, [0.0, 35.0], 60.0) == [(0, 30, (0, 1)), (30, 60, (1, 2))]  # none without a row
+
+
+def test_segments_by_shots():
+    colours = {"r": (200, 30, 30), "g": (30, 200, 30), "b": (30, 30, 200)}
+
+    def of(story):
+        pictures = [np.full((24, 32, 3), colours[one], np.uint8) for one in story]
+        return cuts("shots", [n / 2 for n in range(len(story))], len(story) / 2, pictures)
+
+    assert of("rrrrggggggbbbb") == [(0, 2, (0, 4)), (2, 5, (4, 10)), (5, 7, (10, 14))]
+    assert of("rrrrgrrrr")[0] == (0, 2, (0, 4))  # a flash opens one shot, and not two
+    assert len(of("rrrrgrrrr")) == 2 or of("rrrrgrrrr")[1][1] - of("rrrrgrrrr")[1][0] >= 1
+    assert [one[1] for one in of("r" * 300)] == [60, 120, 150]
+
+
+def test_the_thumbnail_is_the_middle_frame():
+    for rows in (1, 2, 9, 64, 65, 1000):
+        cutter = Cutter(None)
+        for row in range(rows):
+            cutter.add(float(row), np.full((16, 16, 3), row * 250 // rows, np.uint8))
+        (cut,) = cutter.finish(float(rows))
+        with Image.open(io.BytesIO(cut.thumbnail)) as thumbnail:
+            seen = np.asarray(thumbnail).mean()
+        assert seen == pytest.approx(125 * (rows - 1) / rows, abs=250 / min(rows, 32) + 3)
+
+
+def test_what_segment_takes():
+    assert parse_rule("10") == 10.0
+    assert parse_rule("shots") == "shots"
+    assert parse_rule("none") is None
+    for wrong in ("", "-1", "0", "nan", "inf", "ten"):
+        with pytest.raises(UserError, match="--segment"):
+            parse_rule(wrong)
+
+
+# ─── pretrained encoders ─────────────────────────────────────────────────────────────────────────────────
+
+VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+TEXT = {**VISION, "vocab_size": 99}
+SMALL = {"image_size": 32, "patch_size": 16}
+
+
+def save(folder: Path, model, processor) -> Path:
+    torch.manual_seed(0)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model("clip", tmp_path_factory.mktemp("models"))
+
+
+def make_model(kind: str, parent: Path) -> Path:
+    """A tiny randomly initialised model of a real architecture, as it is shared."""
+    import transformers as t
+
+    size = {"size": {"height": 32, "width": 32}}
+    clip = t.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    vit = t.ViTImageProcessorPil(**size)
+    video = t.VideoMAEImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    torch.manual_seed(0)
+    match kind:
+        case "clip":
+            config = t.CLIPConfig(text_config=TEXT, vision_config=VISION | SMALL, projection_dim=12)
+            return save(parent / kind, t.CLIPModel(config), clip)
+        case "clip-vision":
+            model = t.CLIPVisionModelWithProjection(t.CLIPVisionConfig(**VISION, **SMALL, projection_dim=12))
+            return save(parent / kind, model, clip)
+        case "siglip":
+            config = t.SiglipConfig(text_config=TEXT, vision_config=VISION | SMALL)
+            return save(parent / kind, t.SiglipModel(config), t.SiglipImageProcessorPil(**size))
+        case "vit":
+            return save(parent / kind, t.ViTModel(t.ViTConfig(**VISION, **SMALL)), vit)
+        case "vit-classifier":  # without the pooler that AutoModel would add
+            return save(parent / kind, t.ViTForImageClassification(t.ViTConfig(**VISION, **SMALL)), vit)
+        case "dinov2":
+            config = t.Dinov2Config(**{**VISION, **SMALL, "patch_size": 8})
+            return save(parent / kind, t.Dinov2Model(config), vit)
+        case "convnext":
+            config = t.ConvNextConfig(hidden_sizes=[8, 8, 8, 16], depths=[1, 1, 1, 1])
+            return save(
+                parent / kind,
+                t.ConvNextModel(config),
+                t.ConvNextImageProcessorPil(size={"shortest_edge": 384}),
+            )
+        case "videomae":
+            config = t.VideoMAEConfig(**VISION, **SMALL, num_frames=4)
+            return save(parent / kind, t.VideoMAEModel(config), video)
+        case "timesformer":
+            config = t.TimesformerConfig(**VISION, **SMALL, num_frames=4)
+            return save(parent / kind, t.TimesformerModel(config), video)
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind", ["clip", "clip-vision", "siglip", "vit", "vit-classifier", "dinov2", "convnext"]
+)
+def test_image_models(kind, videos, tmp_path):
+    encoder = load_encoder(make_model(kind, tmp_path))
+    assert (encoder.feature, encoder.frames_per_feature) == (kind, 1)
+    assert encoder.dimension == (12 if kind.startswith("clip") else 16)
+    assert_encodes(encoder, videos, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["videomae", "timesformer"])
+def test_video_models(kind, videos, tmp_path):
+    encoder = load_encoder(make_model(kind, tmp_path))
+    assert (encoder.dimension, encoder.frames_per_feature) == (16, 4)
+    assert_encodes(encoder, videos, tmp_path)
+    rows = {record.video: len(record.times) for record in read_videos(tmp_path / "mine")}
+    assert rows == {
+        "a": 6,
+        "b": 1,
+        "b.mkv": 9,
+        "deep_er_狗": 2,
+        "photo": 1,
+    }  # windows of 4 of 24, 4, 36, 6, 1 frames
+
+
+def assert_encodes(encoder, videos: Path, tmp_path: Path) -> None:
+    """The features are finite, differ between pictures, and do not depend on what is encoded with them."""
+    run(videos, tmp_path / "mine", encoder=encoder)
+    features = open_features(tmp_path / "mine/FeatureData" / encoder.feature)
+    assert np.isfinite(features.matrix).all()
+    assert not np.allclose(features["a"][0], features["photo"][0])
+    run(videos / "a.mp4", tmp_path / "alone", encoder=load_encoder(encoder.name))
+    np.testing.assert_array_equal(
+        open_features(tmp_path / "alone/FeatureData" / encoder.feature)["a"], features["a"]
+    )
+    _, rows = sample_file(videos / "a.mp4", encoder, Sampling(rate=encoder.rate))
+    np.testing.assert_allclose(rows, features["a"], atol=1e-6)
+
+
+def test_a_clip_feature_is_the_embedding_it_shares_with_texts(tiny_clip):
+    from transformers import AutoImageProcessor, CLIPModel
+
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    pixels = AutoImageProcessor.from_pretrained(tiny_clip, backend="pil")(images=picture, return_tensors="pt")
+    model = CLIPModel.from_pretrained(tiny_clip).eval()
+    with torch.no_grad():
+        hidden = model.vision_model(**pixels).pooler_output
+        expected = model.visual_projection(hidden).numpy()
+    np.testing.assert_allclose(load_encoder(tiny_clip).encode([picture]), expected, atol=1e-6)
+
+
+def test_a_pooler_that_was_not_trained_is_not_used(tmp_path):
+    folder = make_model("vit-classifier", tmp_path)
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    one, other = (load_encoder(folder).encode([picture]) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_no_image_model_says_so(tmp_path):
+    import transformers as t
+
+    t.BertModel(t.BertConfig(**TEXT)).save_pretrained(tmp_path / "bert")
+    t.ViTImageProcessorPil().save_pretrained(tmp_path / "bert")
+    t.ViTModel(t.ViTConfig(**VISION, **SMALL)).save_pretrained(tmp_path / "bare")
+    (tmp_path / "empty").mkdir()
+    for name in ("bert", "bare", "empty"):
+        with pytest.raises(UserError, match=f"encoder '.*{name}'"):
+            load_encoder(tmp_path / name)
+    with pytest.raises(UserError, match="--device nonsense"):
+        load_encoder(make_model("vit", tmp_path), device="nonsense")
+
+
+def test_features_are_named_after_their_encoder():
+    assert feature_name("openai/clip-vit-base-patch16") == "clip-vit-base-patch16"
+    assert feature_name("/models/my model/") == "my_model"
+    with pytest.raises(UserError, match="--feature"):
+        feature_name("/")
