@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.measure import Options
 from benchmarks.table import markdown
 
-NAMES = ("yardstick", "training_data", "step", "evaluation", "start", "embedding")
+NAMES = ("yardstick", "training_data", "step", "evaluation", "start", "embedding", "serving", "extraction")
 ON_GPU = ("yardstick", "step", "embedding")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 VATEX = SHARED / "published-captions" / "vatex" / "TextData"
