@@ -11,10 +11,12 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 help: ## List the targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-demo: $(VENV)/.installed ## Draw the sample collection, train on it, evaluate.
+demo: $(VENV)/.installed ## Draw the sample collection, train on it, evaluate, open the search page.
 	$(BIN)/mlcmr sample $(DEMO)
 	$(BIN)/mlcmr train configs/sample/parallel.yaml --rootpath $(DEMO) --run $(DEMO)/run
 	$(BIN)/mlcmr evaluate $(DEMO)/run
+	$(BIN)/mlcmr index $(DEMO)/sample --run $(DEMO)/run --to $(DEMO)/index
+	$(BIN)/mlcmr serve $(DEMO)/index --open
 
 test: $(VENV)/.dev ## Run the tests.
 	$(BIN)/python -m pytest $(PYTEST)
@@ -39,7 +41,7 @@ clean: ## Remove what these targets made.
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt -e '.[video]'
+	$(PIP) install -q -c constraints.txt -e '.[search]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

@@ -21,5 +21,5 @@ run flickr8kcn-unparallel "${flickr[@]}" --scenario unparallel
 run flickr8kcn-pseudo-parallel "${flickr[@]}" --scenario pseudo-parallel --target zh
 targets=(en it)
 fewer=() # its videos have 20 captions each: twice the pairs in an epoch
-[[ $encoder == small ]] && fewer=(--epochs 4)
+[[ $encoder == small ]] && fewer=(--epochs 2)
 run msrvtt1k-parallel --collection msrvtt1k --feature vgg16-ae128 --languages '[en, it]' "${fewer[@]}"

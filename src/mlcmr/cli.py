@@ -25,6 +25,8 @@ first steps:
   mlcmr sample demo                       draw a small collection of clips with captions in four languages
   mlcmr train configs/sample/parallel.yaml --rootpath demo
   mlcmr evaluate runs/sample-parallel     the table, results.json and report.html
+  mlcmr index demo/sample --run runs/sample-parallel
+  mlcmr search "一个红色的圆向左移动"       in any language of the model; or mlcmr serve, for the page
 
 completion:
   eval "$(mlcmr --print-completion shtab-bash)"      or shtab-zsh
@@ -182,10 +184,7 @@ def _extract_parser(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--prune",
-        type=bool,
-        default=False,
-        nargs="?",
-        const=True,
+        action="store_true",
         help="Remove videos from the collection whose files are gone from VIDEOS; without it they are kept.",
     )
     parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
@@ -267,10 +266,7 @@ def _prepare_parser(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="Another seed makes other splits by chance.")
     parser.add_argument(
         "--pair",
-        type=bool,
-        default=False,
-        nargs="?",
-        const=True,
+        action="store_true",
         help="Leave out captions that lack a counterpart in another language of their video.",
     )
 
@@ -464,10 +460,7 @@ def _index_parser(parser: ArgumentParser) -> None:
     parser.add_argument("--remove", nargs="+", default=[], help="Ids of videos to take out.")
     parser.add_argument(
         "--prune",
-        type=bool,
-        default=False,
-        nargs="?",
-        const=True,
+        action="store_true",
         help="Take out videos that are gone from the source.",
     )
     parser.add_argument("--captions", type=bool, default=True, help="Index the collection's captions too.")
@@ -507,10 +500,7 @@ def _search_parser(parser: ArgumentParser) -> None:
     parser.add_argument("--segment", type=int, default=0, help="Which segment of that video, from 0.")
     parser.add_argument(
         "--captions",
-        type=bool,
-        default=False,
-        nargs="?",
-        const=True,
+        action="store_true",
         help="Find captions of that video or file, not videos.",
     )
     parser.add_argument(
@@ -580,6 +570,7 @@ def _serve_parser(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="How long an upload or a search may take."
     )
+    parser.add_argument("--open", action="store_true", help="Open the page in a browser.")
     parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")
 
 
@@ -595,6 +586,7 @@ def _serve(_: ArgumentParser, parsed: Namespace) -> int:
         token=parsed.token,
         limits=limits,
         device=parsed.device,
+        browse=parsed.open,
     )
     return 0
 

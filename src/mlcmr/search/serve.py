@@ -2,6 +2,7 @@
 
 import os
 import socket
+import webbrowser
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,7 @@ def serve(
     token: str | None = None,
     limits: Limits | None = None,
     device: str = "auto",
+    browse: bool = False,
 ) -> None:
     """Serves an index until interrupted.
 
@@ -40,6 +42,7 @@ def serve(
         token: What clients must show; by default the environment variable `MLCMR_TOKEN`.
         limits: How much is done at a time.
         device: `cpu`, `cuda` or `auto`.
+        browse: Open the page in a browser, where there is one.
 
     Raises:
         UserError: no such index, a host other than loopback without a token, a weak token, an address in use.
@@ -64,6 +67,8 @@ def serve(
             console = Console()
             console.print(f"{searcher.size:,} segments, {found}, {searcher.model_name}", highlight=False)
             console.print(f"page: {address}   API: {address}api/openapi.json   stop: Ctrl+C", highlight=False)
+            if browse:
+                webbrowser.open(address)  # the socket listens: the page waits until it is served
             uvicorn.Server(config).run(sockets=[listener])
         finally:
             searcher.close()
