@@ -4,6 +4,7 @@ import fcntl
 import io
 import random
 import shutil
+import threading
 from collections import Counter
 from contextlib import suppress
 from itertools import pairwise
@@ -118,6 +119,8 @@ def test_one_file_alone_is_as_in_a_collection(videos, tmp_path):
         alone, rows = sample_file(record.path, LIGHT, Sampling(rate=LIGHT.rate))
         assert (alone.times, alone.duration, alone.kind) == (record.times, record.duration, record.kind)
         np.testing.assert_array_equal(rows, features[record.video])
+    with pytest.raises(UserError, match=r"a\.mp4: longer than 10 "):
+        sample_file(videos / "a.mp4", LIGHT, Sampling(rate=8), most_frames=10)
     with pytest.raises(UserError, match="No such file"):
         sample_file(tmp_path / "absent.mp4", LIGHT, Sampling(count=1))
 
@@ -264,8 +267,21 @@ def test_an_error_in_the_encoder_ends_the_job(videos, tmp_path):
         def prepare(self, picture):
             raise RuntimeError("defect")
 
+    threads = threading.active_count()
     with pytest.raises(RuntimeError, match="defect"):
         run(videos, tmp_path / "mine", encoder=Broken())
+    assert threading.active_count() == threads
+
+
+def test_a_full_disk_ends_the_job(videos, tmp_path, monkeypatch):
+    def full(*_):
+        raise UserError("disk full")
+
+    monkeypatch.setattr(store.FeatureStore, "keep", full)
+    threads = threading.active_count()
+    with pytest.raises(UserError, match="disk full"):
+        run(videos, tmp_path / "mine")
+    assert threading.active_count() == threads
 
 
 # ─── killed ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,8 +1,10 @@
 """`mlcmr extract`: from a folder of videos and photographs to a collection with frame features."""
 
+import math
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,26 +150,38 @@ def extract(
 
 
 def sample_file(
-    path: str | os.PathLike[str], encoder: FrameEncoder, sampling: Sampling, segment: Rule = None
+    path: str | os.PathLike[str],
+    encoder: FrameEncoder,
+    sampling: Sampling,
+    *,
+    segment: Rule = None,
+    most_frames: float = math.inf,
 ) -> tuple[VideoRecord, Features]:
     """Extracts one file without a collection, as to search by it.
+
+    Args:
+        path: The file.
+        encoder: What makes the features.
+        sampling: Which frames are taken.
+        segment: The length of segments in seconds, `"shots"`, or None for the whole video.
+        most_frames: A file with more sampled frames is refused, as one that strangers may send.
 
     Returns:
         Its record, without id and thumbnails, and its features, (rows, dimension).
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or has too many frames.
     """
     absolute = Path(path).expanduser().absolute()
     status = absolute.stat() if absolute.exists() else None
-    file = extract_file(absolute, Settings(encoder, sampling, segment))
+    file = extract_file(absolute, Settings(encoder, sampling, segment, most_frames))
     assert status is not None
     return _record(file, "", status, ""), file.features
 
 
 def _about(settings: Settings) -> dict[str, Any]:
     """What must be the same for all videos of a feature; `encoder.json`."""
-    encoder, sampling, rule = settings
+    encoder, sampling, rule, _ = settings
     chosen = {"rate": sampling.rate} if sampling.rate is not None else {"count": sampling.count}
     return {
         "encoder": encoder.name,
@@ -207,22 +221,23 @@ def _extract_new(
     before = {path: path.stat() for path in ids}
     task = display.begin("extracting", len(ids))
     began = time.monotonic()
-    for file in extract_files(ids, settings, workers):
-        if file.error is not None:
-            done.skipped.append((file.path, str(file.error)))
-            display.say(f"skipped: {file.error}")
-        else:
-            record = _record(file, ids[file.path], before[file.path], store.thumbnails(ids[file.path]))
-            store.keep(record, file.features, [cut.thumbnail for cut in file.cuts])
-            done.extracted += 1
-            done.frames += file.frames
-            if file.damaged:
-                done.damaged.append(file.path)
-                display.say(
-                    f"damaged: {file.path}: {_many(file.damaged, 'piece')} cannot be decoded; the rest is"
-                )
-        speed = done.frames / max(time.monotonic() - began, 1e-9)
-        display.bars.update(task, advance=1, note=f"{speed:.0f} frames/s")
+    with closing(extract_files(ids, settings, workers)) as files:
+        for file in files:
+            if file.error is not None:
+                done.skipped.append((file.path, str(file.error)))
+                display.say(f"skipped: {file.error}")
+            else:
+                record = _record(file, ids[file.path], before[file.path], store.thumbnails(ids[file.path]))
+                store.keep(record, file.features, [cut.thumbnail for cut in file.cuts])
+                done.extracted += 1
+                done.frames += file.frames
+                if file.damaged:
+                    done.damaged.append(file.path)
+                    display.say(
+                        f"damaged: {file.path}: {_many(file.damaged, 'piece')} cannot be decoded; the rest is"
+                    )
+            speed = done.frames / max(time.monotonic() - began, 1e-9)
+            display.bars.update(task, advance=1, note=f"{speed:.0f} frames/s")
     display.bars.remove_task(task)
     return done
 

@@ -10,6 +10,7 @@ import transformers
 from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers.utils import logging
 
 from mlcmr.errors import UserError
 from mlcmr.extraction.encoders import feature_name
@@ -131,6 +132,11 @@ def _device(name: str) -> torch.device:
 
 @contextmanager
 def _opening(name: str) -> Iterator[None]:
+    log: Any = logging
+    verbosity, shows_bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    # What it has to say of weights that are left out or missing, we judge ourselves.
+    log.set_verbosity_error()
+    log.disable_progress_bar()
     try:
         yield
     except UserError:
@@ -141,3 +147,7 @@ def _opening(name: str) -> Iterator[None]:
             f"encoder '{name}': no image or video model that can be used, by folder or hub id, with its "
             f"preprocessor_config.json: {reason[:300]}"
         ) from error
+    finally:
+        log.set_verbosity(verbosity)
+        if shows_bars:
+            log.enable_progress_bar()

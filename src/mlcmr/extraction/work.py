@@ -3,10 +3,11 @@
 Decoders, Pillow and PyTorch let go of the interpreter, so that threads suffice.
 """
 
+import math
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,11 +59,12 @@ class Extracted:
 
 
 class Settings(NamedTuple):
-    """How files are taken apart."""
+    """How files are taken apart; one with more than `most_frames` sampled frames is refused."""
 
     encoder: FrameEncoder
     sampling: Sampling
     rule: Rule
+    most_frames: float = math.inf
 
 
 class _Chunk(NamedTuple):
@@ -91,10 +93,13 @@ def extract_file(path: Path, settings: Settings) -> Extracted:
     return file
 
 
-def extract_files(paths: Iterable[Path], settings: Settings, workers: int) -> Iterator[Extracted]:
+def extract_files(
+    paths: Iterable[Path], settings: Settings, workers: int
+) -> Generator[Extracted, None, None]:
     """Extracts files, several at a time; they come as they get ready.
 
-    The features of a file do not depend on the others: each batch is as large as every other.
+    The features of a file do not depend on the others: each batch is as large as every other. To be closed
+    by who stops before the end, which ends the threads.
     """
     batches = _Batches(settings.encoder)
     for event in _decode(paths, settings, workers):
@@ -185,6 +190,8 @@ def _read(file: Extracted, settings: Settings) -> Iterator[_Chunk]:
     before: list[Prepared] = []
     with open_media(file.path) as media:
         for row in _rows(file, media.sample(settings.sampling), encoder):
+            if file.frames > settings.most_frames:
+                raise UnreadableFileError(f"{file.path}: longer than {settings.most_frames:,} sampled frames")
             file.times.append(round(row.time, 6))
             cutter.add(row.time, row.thumbnail)
             chunk += row.prepared
