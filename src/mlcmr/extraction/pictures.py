@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ try:
     from PIL import Image, ImageOps
 except ImportError as error:
     raise UserError("to read images needs Pillow: pip install 'mlcmr[video]'") from error
+
+# Pillow only warns of what we refuse.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 Picture = NDArray[np.uint8]
 """RGB: height × width × 3."""
@@ -32,7 +36,6 @@ def read_image(path: Path) -> Picture:
     """
     try:
         with Image.open(path) as image:
-            # Pillow itself only warns until twice its limit.
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
