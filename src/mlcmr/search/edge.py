@@ -56,6 +56,7 @@ class EdgeStore:
         self._writing = writing
         try:
             if writing and self._log_aside.exists():
+                (folder / "edge_config.json").unlink(missing_ok=True)
                 self._log_aside.rename(folder / "wal")
             if writing and not (folder / "segments").is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +127,6 @@ class EdgeStore:
             self._shard.close()
             self._shard = edge.EdgeShard.load(str(self.folder), self._config(_ALWAYS))
         self._shard.optimize()
-        self._shard.flush()
 
     def close(self) -> None:
         """Flushes and closes."""

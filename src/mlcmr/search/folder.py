@@ -26,12 +26,16 @@ from mlcmr.search.store import PayloadType, VectorStore
 
 INFO, LOCK, COLLECTION = "index.json", "lock", "collection"
 _FORMAT = 1
+_UNFINISHED = ".vectors.unfinished"
 _READERS = "readers"  # locked, shared, by whoever has the vectors open
 
 SEGMENT_FIELDS: dict[str, PayloadType] = {
-    **dict.fromkeys(("video", "kind", "path"), "keyword"),
-    **dict.fromkeys(("duration", "start", "end", "width", "height"), "float"),
+    "video": "keyword",
+    "kind": "keyword",
+    "path": "keyword",
+    "duration": "float",
 }
+"""What filters are mostly put on, and what the engine therefore indexes; the other fields take it longer."""
 CAPTION_FIELDS: dict[str, PayloadType] = {"video": "keyword", "language": "keyword"}
 
 
@@ -171,6 +175,10 @@ class IndexWriter:
             raise UserError(
                 f"{self.folder}: another process writes this index; wait until it is done"
             ) from error
+        # What killed writers had not finished.
+        shutil.rmtree(self.folder / _UNFINISHED, ignore_errors=True)
+        for path in self.folder.glob(f".{INFO}.*.tmp"):
+            path.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -252,16 +260,15 @@ def _next_vectors(folder: Path, info: IndexInfo) -> Path:
     new = _vectors(folder, generation + 1)
     if new.exists():
         return new
-    unfinished = folder / ".vectors.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = folder / _UNFINISHED
     try:
         if generation:
-            shutil.copytree(_vectors(folder, generation), unfinished, ignore=_not_copied, copy_function=_copy)
+            shutil.copytree(_vectors(folder, generation), unfinished, copy_function=_copy)
         else:
             unfinished.mkdir()
-        (unfinished / _READERS).touch()
-        # Whoever finds the folder under its name finds whole stores in it.
-        _open_for_writing(unfinished, info).close()
+            (unfinished / _READERS).touch()
+            # Whoever finds the folder under its name finds whole stores in it.
+            _open_for_writing(unfinished, info).close()
         unfinished.rename(new)
     except (OSError, shutil.Error) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -317,9 +324,6 @@ def _on_server(info: IndexInfo) -> Stores:
         for name, fields in (("segments", SEGMENT_FIELDS), ("captions", CAPTION_FIELDS))
     ]
     return Stores(stores[0], stores[1])
-
-
-_not_copied = shutil.ignore_patterns("edge_config.json", _READERS)
 
 
 def _copy(source: str, target: str) -> None:

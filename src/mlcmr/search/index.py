@@ -50,15 +50,14 @@ class IndexSummary:
 
     def __str__(self) -> str:
         how = "exact" if self.exact else "approximate (HNSW)"
-        changes = f"{self.added:,} videos added, {self.changed:,} changed, {self.removed:,} removed"
-        return "\n".join(
-            [
-                *([self.extraction] if self.extraction else []),
-                f"{self.folder}: {changes}, {self.unchanged:,} as before",
-                f"  holds:    {self.segments:,} segments, {self.captions:,} captions",
-                f"  search:   {how}",
-            ]
-        )
+        changes = f"{self.added:,} added, {self.changed:,} changed, {self.removed:,} removed"
+        lines = [
+            str(self.folder),
+            f"  videos:   {changes}, {self.unchanged:,} as before",
+            f"  holds:    {self.segments:,} segments, {self.captions:,} captions",
+            f"  search:   {how}",
+        ]
+        return "\n".join([self.extraction, *lines] if self.extraction else lines)
 
 
 def index_videos(
@@ -321,7 +320,7 @@ def _update(
     foreign = next((v for v in source.videos if v in stored and stored[v].source != key), None)
     if foreign is not None:
         raise UserError(
-            f"{writer.folder}: video '{foreign}' is in this index from {stored[foreign].source} already; "
+            f"{writer.folder}: video '{foreign}' is in this index already, from {stored[foreign].source}; "
             f"index {source.collection.folder} into another folder (--to)"
         )
     stamps = source.stamps()
