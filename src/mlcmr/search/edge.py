@@ -4,8 +4,8 @@ What was tried with it, and what follows from that:
 
 - A process that was killed while it wrote (40 times over, optimizing included) had lost nothing that `update`
   had returned from when there was a write-ahead log. Without one, points that were being replaced got lost,
-  although they had been flushed before. So a store that is written has the log; and `flush` (5 ms), called
-  before a write counts as done, keeps it through a power cut too.
+  although they had been flushed before. So a store that is written has the log; and `flush` (5 ms) is
+  called before a write counts as done, for what a process's end does not lose but a power cut would.
 - A store with a log can be open in one process only, even for reading. One without can be open in any number
   that read. Whether there is a log is fixed in the store's own configuration, which can be derived anew from
   its segments; so `seal` takes the configuration away, and the log aside, once all is flushed. The log cannot

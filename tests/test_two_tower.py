@@ -1,0 +1,297 @@
+"""Pretrained two-tower models as they come: texts as CLIP and SigLIP want them, videos as mean frames."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    PreTrainedTokenizerFast,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+)
+
+from mlcmr.cli import main
+from mlcmr.data.features import write_features
+from mlcmr.errors import UserError
+from mlcmr.extraction.encoders import load_encoder
+from mlcmr.model.two_tower import TwoTower
+from mlcmr.search import Searcher
+from mlcmr.search.index import index_videos
+from tiny import SCENES, captions
+
+TEXTS = ["a dog catches a frisbee", "一只狗在接飞盘", "A girl sings, and a man plays the guitar!", "x"]
+CORPUS = [
+    *TEXTS,
+    *(
+        text
+        for split in ("train", "val", "test")
+        for tag in ("enc", "zh")
+        for _, text in captions(split, tag)
+    ),
+]
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 37,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 32,
+    "patch_size": 8,
+}
+TEXT = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def clip_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte pairs between start and end marks, padded with end marks, as CLIP's."""
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    backend = Tokenizer(models.BPE())
+    backend.normalizer = normalizers.Lowercase()
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=[start, end], initial_alphabet=alphabet)
+    backend.train_from_iterator(CORPUS, trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}", special_tokens=[(start, 0), (end, 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=start, eos_token=end, pad_token=end, model_max_length=16
+    )
+
+
+def siglip_tokenizer() -> PreTrainedTokenizerFast:
+    """Pieces and an end mark, which also pads, as SigLIP's."""
+    backend = Tokenizer(models.Unigram())
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=400, special_tokens=["<unk>", "</s>"], unk_token="<unk>")
+    backend.train_from_iterator(CORPUS, trainer)
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="</s>", pad_token="</s>", unk_token="<unk>", model_max_length=16
+    )
+
+
+def write_clip(folder: Path) -> Path:
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer()
+    text = {**TEXT, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
+    text |= {"eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 1}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=24)).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_siglip(folder: Path) -> Path:
+    torch.manual_seed(1)
+    tokenizer = siglip_tokenizer()
+    text = {**TEXT, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
+    text |= {"eos_token_id": 1, "pad_token_id": 1, "projection_size": 32}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=VISION)).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("towers")
+    return {"clip": write_clip(place / "tiny-clip"), "siglip": write_siglip(place / "tiny-siglip")}
+
+
+@pytest.fixture(params=["clip", "siglip"])
+def folder(request, folders) -> Path:
+    return folders[request.param]
+
+
+def test_texts_are_those_of_the_model(folders):
+    """Against the model's own classes, each text as its kind wants it."""
+    clip = CLIPModel.from_pretrained(folders["clip"]).eval()
+    siglip = SiglipModel.from_pretrained(folders["siglip"]).eval()
+    clip_words, siglip_words = (
+        PreTrainedTokenizerFast(tokenizer_file=str(folders[name] / "tokenizer.json"))
+        for name in ("clip", "siglip")
+    )
+    for text in TEXTS:
+        with torch.inference_mode():
+            ids = torch.tensor([clip_words(text, truncation=True, max_length=16).input_ids])
+            one = clip.text_projection(clip.text_model(input_ids=ids).pooler_output)
+            # SigLIP reads 16 tokens always, the padding too.
+            ids = siglip_words(text, truncation=True, max_length=16).input_ids
+            padded = torch.tensor([ids + [1] * (16 - len(ids))])
+            other = siglip.text_model(input_ids=padded).pooler_output
+        for name, expected in (("clip", one), ("siglip", other)):
+            found = TwoTower.from_pretrained(folders[name]).encode_texts([text], "en")
+            torch.testing.assert_close(found, expected / expected.norm(), rtol=0, atol=1e-5)
+
+
+def test_a_text_does_not_depend_on_its_batch(folder):
+    model = TwoTower.from_pretrained(folder)
+    together = model.encode_texts(TEXTS)
+    alone = torch.cat([model.encode_texts([text]) for text in TEXTS])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close(model.encode_texts(TEXTS, batch_size=3), alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.norm(dim=1), torch.ones(len(TEXTS)))
+    assert together.dtype == torch.float32
+    assert (together[0] - together[1]).norm() > 1e-3  # not one for all
+
+
+def test_nothing_gives_nothing(folder):
+    model = TwoTower.from_pretrained(folder)
+    assert model.encode_texts([]).shape == (0, model.feature_size)
+    assert model.encode_videos([]).shape == (0, model.feature_size)
+
+
+def test_long_texts_are_cut(folder):
+    model = TwoTower.from_pretrained(folder)
+    long = " ".join(["dog"] * 500)
+    torch.testing.assert_close(model.encode_texts([long]), model.encode_texts([long + " cat"]))
+
+
+def test_progress_is_told(folder):
+    told: list[int] = []
+    model = TwoTower.from_pretrained(folder)
+    model.encode_texts(TEXTS, "en", batch_size=3, advance=told.append)
+    assert told == [3, 1]
+    model.encode_videos([np.ones((2, model.feature_size), np.float32)] * 2, advance=told.append)
+    assert told == [3, 1, 1, 1]
+
+
+def test_a_video_is_the_mean_of_its_frames_directions(folder):
+    model = TwoTower.from_pretrained(folder)
+    frames = np.random.default_rng(0).normal(size=(5, model.feature_size)).astype(np.float32)
+    directions = frames / np.linalg.norm(frames, axis=1, keepdims=True)
+    mean = directions.mean(0)
+    loud = frames * np.arange(1, 6, dtype=np.float32)[:, None]  # how long a frame's vector is does not count
+    for video in (frames, loud):
+        np.testing.assert_allclose(model.encode_videos([video])[0], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_an_image_is_the_model_s_own_embedding(folder):
+    """The frame encoder and the model are of one space."""
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    encoder, model = load_encoder(folder, device="cpu"), TwoTower.from_pretrained(folder)
+    assert encoder.dimension == model.feature_size
+    whole = (
+        CLIPModel if "clip" in folder.name and "siglip" not in folder.name else SiglipModel
+    ).from_pretrained(folder)
+    pixels = torch.from_numpy(encoder.prepare(picture))[None]
+    with torch.inference_mode():
+        features = whole.eval().get_image_features(pixel_values=pixels)
+    expected = features if isinstance(features, torch.Tensor) else features.pooler_output
+    expected = expected / expected.norm()
+    torch.testing.assert_close(model.encode_videos([encoder.encode([picture])]), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 24), (3, 23), (24,), (1, 2, 24)])
+def test_features_of_something_else(folders, shape):
+    with pytest.raises(UserError, match=r"expected \(frames, 24\)"):
+        TwoTower.from_pretrained(folders["clip"]).encode_videos([np.ones(shape, np.float32)])
+
+
+# ─── what is no such model ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_model_without_pictures(tmp_path):
+    BertModel(BertConfig(vocab_size=50, **TEXT)).save_pretrained(tmp_path / "bert")
+    with pytest.raises(UserError, match="BertModel does not have texts and pictures in one space"):
+        TwoTower.from_pretrained(tmp_path / "bert")
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_file_is_missing(folders, tmp_path, lost):
+    copy = Path(shutil.copytree(folders["clip"], tmp_path / "copy"))
+    (copy / lost).unlink()
+    with pytest.raises(UserError) as caught:
+        index_videos(folders["clip"], tmp_path / "index", model=copy, device="cpu")
+    assert "\n" not in str(caught.value)
+    assert str(copy) in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"model_type": "nothing"}', b"\xff\xfe"])
+def test_a_damaged_configuration(folders, tmp_path, damage):
+    copy = Path(shutil.copytree(folders["clip"], tmp_path / "copy"))
+    (copy / "config.json").write_bytes(damage)
+    with pytest.raises(UserError) as caught:
+        index_videos(folders["clip"], tmp_path / "index", model=copy, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+# ─── searching with it ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for name in ("one", "two", "three"):
+        Image.fromarray(draw.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+def test_search_without_training(folder, pictures, tmp_path, capsys):
+    words = [
+        "index",
+        str(pictures),
+        "--model",
+        str(folder),
+        "--to",
+        str(tmp_path / "index"),
+        "--device",
+        "cpu",
+    ]
+    assert main(words) == 0
+    assert "3 added" in capsys.readouterr().out
+    searcher = Searcher(tmp_path / "index", device="cpu")
+    assert searcher.model_name == folder.name
+    model = TwoTower.from_pretrained(folder)
+    encoder = load_encoder(folder, device="cpu")
+    seen = {}
+    for path in pictures.iterdir():
+        seen[path.stem] = model.encode_videos([encoder.encode([np.asarray(Image.open(path))])])[0]
+        best = searcher.search_file(path, k=1)[0]
+        assert best.score == pytest.approx(1, abs=1e-4)
+    for text in TEXTS:
+        hits = searcher.search(text, k=3)
+        query = model.encode_texts([text])[0]
+        for hit in hits:
+            assert hit.score == pytest.approx(float(seen[hit.video] @ query), abs=1e-4)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert main(words) == 0
+    assert "0 added, 0 changed, 0 removed, 3 as before" in capsys.readouterr().out
+
+
+def test_one_model_s_index_is_not_another_s(folders, pictures, tmp_path):
+    index_videos(pictures, tmp_path / "index", model=folders["clip"], device="cpu")
+    with pytest.raises(UserError, match=r"another model|takes"):
+        index_videos(pictures, tmp_path / "index", model=folders["siglip"], device="cpu")
+    info = json.loads((tmp_path / "index" / "index.json").read_text())
+    assert info["model"]["name"] == str(folders["clip"])
+
+
+def test_a_collection_with_captions(folders, tmp_path):
+    """Features that the model made lie under its name."""
+    write_features(
+        tmp_path / "mine" / "FeatureData" / "tiny-clip",
+        [
+            ([f"{who}_{does}_0"], np.random.default_rng(n).normal(size=(1, 24)))
+            for n, (who, does) in enumerate(SCENES)
+        ],
+    )
+    summary = index_videos(tmp_path / "mine", tmp_path / "index", model=folders["clip"], device="cpu")
+    assert (summary.added, summary.segments) == (len(SCENES), len(SCENES))
+    with pytest.raises(UserError, match="no such feature; there is tiny-clip"):
+        index_videos(tmp_path / "mine", tmp_path / "other", model=folders["siglip"], device="cpu")
