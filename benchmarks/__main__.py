@@ -11,8 +11,11 @@ from pathlib import Path
 
 from benchmarks.measure import Options
 from benchmarks.table import markdown
+from mlcmr.errors import UserError
+from mlcmr.model.text import find_encoder
 
 NAMES = ("yardstick", "training_data", "step", "evaluation", "start", "embedding", "serving", "extraction")
+WITH_ENCODER = {"training_data", "step", "start", "embedding"}
 ON_GPU = ("yardstick", "step", "embedding")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 VATEX = SHARED / "published-captions" / "vatex" / "TextData"
@@ -39,6 +42,11 @@ def main() -> None:
         device="cuda" if arguments.gpu else "cpu",
     )
     names = arguments.names or (ON_GPU if arguments.gpu else NAMES)
+    try:
+        if WITH_ENCODER.intersection(names):
+            find_encoder(options.encoder, "--encoder")
+    except UserError as error:
+        parser.error(str(error))
     captions = options.captions or "made up"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}, captions: {captions}", flush=True)
     rows = []

@@ -231,6 +231,14 @@ def test_another_encoder(encoder, tmp_path):
         import_published(checkpoint, str(tmp_path))
 
 
+def test_no_checkpoint_at_all(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# A model\n", encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        import_published(readme)
+    assert str(caught.value) == f"{readme}: not a checkpoint; name the published model_best.pth.tar"
+
+
 def test_damaged_files(tmp_path):
     whole = write(tmp_path / "whole", published()).read_bytes()
     old = write(tmp_path / "old", published(), zipped=False).read_bytes()

@@ -6,15 +6,18 @@ import subprocess
 import sys
 from itertools import combinations, pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from golden_model import golden, golden_batch, golden_model
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
@@ -610,11 +613,57 @@ def test_encoder_without_masked_words(tmp_path):
         encoder_model(folder)
 
 
-@pytest.mark.parametrize("name", ["nobody/no-such-encoder", "a/b/c", "."])
-def test_no_such_encoder(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (".", r"'\.': not a Hugging Face encoder, by hub id or folder"),
+        ("a/b/c", r"'a/b/c': no such folder; name another with --model\.text\.encoder"),
+        ("./encoder", r"'\./encoder': no such folder"),
+        ("~/no-such-encoder", "'~/no-such-encoder': no such folder"),
+        ("/no-such-encoder", "'/no-such-encoder': no such folder"),
+        ("my encoder", "'my encoder': no such folder, and no such model on the hub"),
+        (
+            "nobody/no-such-encoder",
+            r"cannot be downloaded: no connection to the hub; name .* with --model\.text\.encoder, or",
+        ),
+    ],
+)
+def test_no_such_encoder(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"not a Hugging Face encoder, by hub id or folder"):
+    with pytest.raises(UserError, match=message):
         pretrained_encoder(TextConfig(encoder=name))
+
+
+def test_an_encoder_that_the_hub_has(monkeypatch):
+    """The hub is asked once, and not for what its cache has."""
+    answers = iter(
+        [None, RepositoryNotFoundError("404", response=Mock()), HfHubHTTPError("503", response=Mock())]
+    )
+
+    def model_info(_, name: str) -> None:
+        if answer := next(answers):
+            raise answer
+
+    monkeypatch.setattr(text.HfApi, "model_info", model_info)
+    assert text.find_encoder("some/encoder", "--encoder") == "some/encoder"
+    with pytest.raises(UserError, match="no such model on the hub; name another with --encoder"):
+        text.find_encoder("some/encoder", "--encoder")
+    assert (
+        text.find_encoder("some/encoder", "--encoder") == "some/encoder"
+    )  # the download will say what is wrong
+    monkeypatch.setattr(text, "try_to_load_from_cache", lambda *_: "/cache/config.json")
+    assert text.find_encoder("some/encoder", "--encoder") == "some/encoder"
+    assert next(answers, None) is None
+
+
+def test_opening_an_encoder_is_silent(tmp_path, capfd):
+    """Where nobody watches; whoever wants transformers' bars has them afterwards."""
+    folder = write_encoder(tmp_path, ENCODERS["bert"])
+    capfd.readouterr()
+    logging.enable_progress_bar()
+    pretrained_encoder(TextConfig(encoder=str(folder)))
+    assert capfd.readouterr().err == ""
+    assert logging.is_progress_bar_enabled()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"{}", b"x" * 1000])

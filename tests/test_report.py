@@ -10,9 +10,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from rich.console import Console
 
 from mlcmr.errors import UserError
+from mlcmr.evaluation import figures
 from mlcmr.evaluation.examples import RankedQueries, pick_queries
 from mlcmr.evaluation.metrics import chance, compute_ranks
 from mlcmr.evaluation.report import render_report, write_report
@@ -70,6 +72,7 @@ def example_curves(
                 {
                     "step": 30 * epoch + step,
                     "epoch": epoch,
+                    "examples": 64,
                     "loss": sum(losses.values()),
                     **losses,
                     "lr": 1e-4,
@@ -156,6 +159,72 @@ def test_drawings_share_no_ids():
     assert html.count("<svg") == 7  # recall, two histograms, loss, terms, validation, learning rate
 
 
+def test_several_targets():
+    """Each can be jumped to; what they share is said once; no two drawings share an id."""
+    curves = example_curves()
+    others = [
+        (example_results(target="zh"), example_queries()),
+        (example_results(target="en", captions_per_video=2.5), example_queries(language="en")),
+    ]
+    html = render_report(others, curves)
+    page = Page(html)
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    assert page.headings.count("Settings") == page.headings.count("Versions") == 1
+    links = re.findall(r'<li><a href="#([^"]+)">([^<]+)</a>', html)
+    assert [name for _, name in links] == ["zh", "en", "learning curves", "settings"]
+    assert {target for target, _ in links} <= set(ids)
+    settings = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", html))
+    assert settings["target"] == "zh · en"
+    assert settings["captions per video"] == "3 · 2.5"
+    assert settings["captions"] == "120"
+    assert "<nav" not in full_page()
+
+
+def drawn_losses(monkeypatch, curves: list[dict]) -> tuple[dict[str, list[float]], str]:
+    """What the loss curve is made of, and what stands above it."""
+    drawn: dict[str, list[float]] = {}
+
+    def loss_curve(steps, losses):
+        drawn.update(steps=list(steps), losses=list(losses))
+        return ""
+
+    monkeypatch.setattr(figures, "loss_curve", loss_curve)
+    html = render_report([(example_results(), None)], curves)
+    return drawn, re.findall(r"<b>Loss</b> <span>([^<]+)</span>", html)[0]
+
+
+def test_short_batches_do_not_dip(monkeypatch):
+    curves = [
+        {
+            "step": step,
+            "epoch": 0,
+            "examples": 3 if step % 10 == 0 else 64,
+            "loss": 3.0 if step % 10 == 0 else 64.0,
+        }
+        for step in range(1, 31)
+    ]
+    drawn, note = drawn_losses(monkeypatch, curves)
+    assert drawn["steps"] == [step for step in range(1, 31) if step % 10]
+    assert set(drawn["losses"]) == {64.0}
+    assert note == "Of full batches."
+    for record in curves:
+        del record["examples"]  # as written by an earlier version
+    assert len(drawn_losses(monkeypatch, curves)[0]["losses"]) == 30
+
+
+@pytest.mark.parametrize("count", [39, 40, 600])
+def test_a_running_mean_is_drawn_where_it_is_said(monkeypatch, count):
+    noisy = [1.0 + step % 2 for step in range(count)]
+    lines = []
+    monkeypatch.setattr(Axes, "plot", lambda _, x, y, **options: lines.append((y, options.get("alpha"))))
+    figures.loss_curve(range(count), noisy)
+    monkeypatch.undo()
+    curves = [{"step": step, "epoch": 0, "examples": 64, "loss": loss} for step, loss in enumerate(noisy)]
+    _, note = drawn_losses(monkeypatch, curves)
+    assert ("running mean" in note) == (len(lines) == 2) == (np.std(lines[-1][0]) < 0.4) == (count >= 40)
+
+
 def test_drawings_take_their_colours_from_the_page():
     html = full_page()
     drawn = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
@@ -209,8 +278,8 @@ def test_what_is_not_there_is_left_out():
         "Ranks",
         "Worst queries, and what was found instead",
         "Best queries",
-        "Settings",
         "Learning",
+        "Settings",
     ]
     headings = Page(full_page()).headings
     assert [heading for heading in headings if heading in every] == every
@@ -255,6 +324,8 @@ def test_queries_keep_their_language():
         [{"epoch": 0, "step": 1, "val/score": 1.0, "val/en": 1.0}, {"epoch": 1, "step": 2, "val/score": 2.0}],
         [{"step": step, "epoch": 0, "loss": 1.0, "a": 0.5, "b": 0.5, "lr": 1.0} for step in range(1500)],
         [{"step": 1, "epoch": 0, "loss": "much", "lr": None}, {"step": None, "loss": [], "a": {}, "b": 1}],
+        [{"step": 1, "epoch": 0, "loss": 1.0, "examples": size} for size in (-math.inf, math.nan, "8")],
+        [{"step": 1, "epoch": 0, "loss": 1.0, "examples": -math.inf}],
         [{"other": "record"}],
     ],
 )

@@ -44,7 +44,7 @@ from mlcmr.training import train as train_module
 from mlcmr.training.config import OptimizerConfig, TrainConfig
 from mlcmr.training.module import TrainingModule
 from mlcmr.training.optimizer import Schedule
-from mlcmr.training.run import Run, open_run
+from mlcmr.training.run import Run, open_run, record_start
 from mlcmr.training.state import read_state
 from mlcmr.training.train import build_model, train
 from tiny import (
@@ -166,6 +166,13 @@ def test_unparallel_batches_mix_languages(root):
         assert list(batch.captions) == ["mixed"]
     assert set.union(*seen) == {"en", "zh"}
     assert {"en", "zh"} in seen
+
+
+def test_lines_say_how_many_examples(root, tmp_path):
+    """An epoch's last batch may be short."""
+    train(tiny_config(root, tmp_path / "run", epochs=2, batch_size=20))
+    sizes = [record["examples"] for record in records(tmp_path / "run") if "loss" in record]
+    assert sizes == [20, 20, 8] * 2
 
 
 # ─── the same again ──────────────────────────────────────────────────────────────────────────────────────
@@ -383,7 +390,9 @@ def test_the_revision_is_that_of_this_package(root, tmp_path, monkeypatch):
         ).stdout.strip()
 
     def revision(run: str) -> str | None:
-        with open_run(tiny_config(root, tmp_path / run)) as opened:
+        config = tiny_config(root, tmp_path / run)
+        with open_run(config) as opened:
+            record_start(opened, config)
             return json.loads((opened.folder / "environment.json").read_text())["git"]
 
     git("init", "--quiet")
@@ -417,7 +426,7 @@ def test_finished_already(root, first_half, tmp_path):
     command = processes.run(["train", recipe], tmp_path / "log")
     assert command.wait() == 0
     assert command.lines[0].startswith(f"{tmp_path / 'run'} is trained already: 2 epochs; remove the folder")
-    assert_same(tmp_path / "run", first_half)
+    assert files(tmp_path / "run") == files(first_half)  # the command that trained is still on record
 
 
 @pytest.mark.parametrize(
@@ -709,7 +718,10 @@ def test_other_errors_are_not_hidden(root, tmp_path, monkeypatch):
         (lambda: VideoConfig(windows=(2, 0)), "windows is "),
         (lambda: VideoConfig(max_frames=0), "max_frames is 0"),
         (lambda: TextConfig(trained_layers=-1), "trained_layers is -1"),
-        (lambda: TextConfig(new=NewEncoder(), trained_layers=2), "set trained_layers to all"),
+        (
+            lambda: TextConfig(new=NewEncoder(), trained_layers=2),
+            r"whole: set model\.text\.trained_layers to all",
+        ),
         (lambda: TextConfig(new=NewEncoder(heads=3), trained_layers="all"), "multiple of heads"),
         (lambda: TextConfig(new=NewEncoder(layers=0), trained_layers="all"), "layers is 0"),
     ],
@@ -722,8 +734,6 @@ def test_impossible_settings(settings, message):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"precision": "8-bit"},
-        {"precision": "transformer-engine"},
         {"accelerator": "abacus"},
         {"accelerator": "cpu", "devices": 0},
         {"accelerator": "cpu", "devices": -1},
@@ -732,6 +742,25 @@ def test_impossible_settings(settings, message):
 def test_settings_that_the_machine_cannot(root, tmp_path, changes):
     with pytest.raises(UserError, match="not on this machine"):
         train(tiny_config(root, tmp_path / "run", **changes))
+    assert not files(tmp_path / "run")
+
+
+@pytest.mark.parametrize("precision", ["nonsense", "16", "bf16", "8-bit", "transformer-engine"])
+def test_no_such_precision(root, tmp_path, capsys, precision):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(root, tmp_path / "run"))
+    assert main(["train", str(recipe), "--precision", precision]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "'16-mixed'" in message
+    assert f"Got value: {precision}" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_such_encoder_leaves_no_run(root, tmp_path):
+    text = TextConfig(encoder=str(tmp_path / "encoder"))
+    with pytest.raises(UserError, match=rf"'{tmp_path}/encoder': no such folder; .*--model\.text\.encoder"):
+        train(tiny_config(root, tmp_path / "run", model=tiny_model(text=text)))
+    assert not files(tmp_path / "run")
 
 
 def test_a_recipe_that_is_not_utf_8(tmp_path, capsys):
@@ -748,7 +777,7 @@ def test_largest_seed(root, tmp_path):
 # ─── what the numbers follow from ────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "bf16"])  # the last in Python only
 def test_half_precision(root, undisturbed, tmp_path, precision):
     train(tiny_config(root, tmp_path / "run", epochs=2, precision=precision))
     losses = [record["loss"] for record in records(tmp_path / "run") if "loss" in record]

@@ -69,3 +69,8 @@ class Display:
             self.bars.update(tasks[what], completed=done, total=total)
 
         yield tell
+
+
+def many(count: int, what: str) -> str:
+    """`1 epoch`, `1,000 epochs`: a number of what is named in the singular."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -56,6 +56,8 @@ _STYLE: Any = {  # Matplotlib's type of it changes with the version
 # Inches. A drawing is as wide as a phone's screen, or a third of a large one: its letters stay legible there.
 _WIDTH, _HEIGHT, _TALL = 3.9, 2.6, 3.4
 _POINTS = 500  # of a line; more would not show
+SMOOTH_FROM = 40
+"""Losses of so many steps are drawn as running means, fewer as they are."""
 
 
 @contextmanager
@@ -69,25 +71,23 @@ def _page_style() -> Iterator[None]:
 
 @_page_style()
 def loss_curve(steps: Sequence[float], losses: Sequence[float]) -> str:
-    """The training loss by step: what was logged, and its running mean."""
+    """The training loss by step: what was logged, and where it is long enough its running mean."""
     figure, axes = _axes("step", "loss")
     x, y = _thinned(steps), _thinned(losses)
-    smooth = _running_mean(y, max(1, len(y) // 20))
-    if len(y) >= 20:
+    if len(y) >= SMOOTH_FROM:
         axes.plot(x, y, color=_T2V, alpha=0.3, linewidth=1)
-    axes.plot(x, smooth, color=_T2V, marker=_marker(x), markersize=4)
+    axes.plot(x, _smoothed(y), color=_T2V, marker=_marker(x), markersize=4)
     axes.set_ylim(bottom=0 if np.nanmin(y, initial=0) >= 0 else None)
     return _svg(figure, "loss")
 
 
 @_page_style()
 def term_curves(steps: Sequence[float], terms: Mapping[str, Sequence[float]]) -> str:
-    """The terms of the loss by step, as running means."""
+    """The terms of the loss by step, as running means where they are long enough."""
     figure, axes = _axes("step", "loss")
     x = _thinned(steps)
     for number, (name, values) in enumerate(terms.items()):
-        y = _thinned(values)
-        smooth = _running_mean(y, max(1, len(y) // 20))
+        smooth = _smoothed(_thinned(values))
         axes.plot(x, smooth, label=_plain(name), **_line(number), marker=_marker(x), markersize=4)
     axes.set_ylim(bottom=0)
     _legend_above(axes)
@@ -121,8 +121,8 @@ def rate_curve(steps: Sequence[float], rates: Sequence[float]) -> str:
 
 
 @_page_style()
-def recall_curves(directions: Mapping[str, Ranks], up_to: int = 100) -> str:
-    """R@K by K, each direction with its chance."""
+def recall_curves(directions: Mapping[str, Ranks], prefix: str = "", up_to: int = 100) -> str:
+    """R@K by K, each direction with its chance; `prefix` begins the ids in the drawing."""
     figure, axes = _axes("K", "R@K in %", height=_TALL)
     for number, (name, ranks) in enumerate(directions.items()):
         last = min(up_to, ranks.candidates)
@@ -140,12 +140,15 @@ def recall_curves(directions: Mapping[str, Ranks], up_to: int = 100) -> str:
     axes.set_xlim(0.93, 1.08 * max(min(up_to, ranks.candidates) for ranks in directions.values()))
     axes.set_ylim(0, 102)
     _legend_above(axes)
-    return _svg(figure, "recall")
+    return _svg(figure, f"{prefix}recall")
 
 
 @_page_style()
-def rank_histogram(name: str, ranks: Ranks) -> str:
-    """The share of queries by rank, in steps of 1, 2, 5, 10, …, each with what chance would give."""
+def rank_histogram(name: str, ranks: Ranks, prefix: str = "") -> str:
+    """The share of queries by rank, in steps of 1, 2, 5, 10, …, each with what chance would give.
+
+    `prefix` begins the ids in the drawing.
+    """
     uppers = [1]
     for decade in range(12):
         uppers += [factor * 10**decade for factor in (2, 5, 10)]
@@ -171,7 +174,7 @@ def rank_histogram(name: str, ranks: Ranks) -> str:
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.2 * top)
-    return _svg(figure, f"ranks-{name}")
+    return _svg(figure, f"{prefix}ranks-{name}")
 
 
 def _bin_label(low: int, high: int) -> str:
@@ -219,9 +222,9 @@ def _thinned(values: Sequence[float]) -> NDArray[np.float64]:
     return np.array([part.mean() for part in np.array_split(array, _POINTS)])
 
 
-def _running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """The mean of each value and its neighbours, fewer of them at the ends."""
-    kernel = np.ones(2 * (window // 2) + 1)
+def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each value and its neighbours, a twentieth of all in sum, fewer of them at the ends."""
+    kernel = np.ones(2 * (len(values) // SMOOTH_FROM) + 1)
     sums = np.convolve(values, kernel, mode="same")
     counts = np.convolve(np.ones(len(values)), kernel, mode="same")
     means: NDArray[np.float64] = sums / counts

@@ -49,8 +49,8 @@ def write_report(
     Args:
         path: the HTML file.
         evaluations: what was measured, and the ranks with some queries to look at.
-        curves: the records of the run's metrics.jsonl: training records with `step`, `loss`, `lr` and the
-            terms of the loss, validation records with `epoch`, `val/score` and `val/<language>`.
+        curves: the records of the run's metrics.jsonl: training records with `step`, `examples`, `loss`, `lr`
+            and the terms of the loss, validation records with `epoch`, `val/score` and `val/<language>`.
 
     Raises:
         UserError: the file cannot be written.
@@ -69,12 +69,13 @@ def render_report(
                 "results": results,
                 "headline": _headline(results.main, results.chance),
                 "rows": rows_of(results),
-                "settings": _settings(results),
-                "ranking": _ranking(queries) if queries else [],
+                "ranking": _ranking(queries, f"target-{number}-") if queries else [],
                 "queries": queries,
             }
-            for results, queries in evaluations
+            for number, (results, queries) in enumerate(evaluations, 1)
         ],
+        settings=_settings([results for results, _ in evaluations]),
+        versions={name: version for results, _ in evaluations for name, version in results.versions.items()},
         columns=COLUMNS,
         printed=printed,
         learning=_learning(curves),
@@ -93,9 +94,16 @@ def _headline(metrics: RetrievalMetrics, chance: RetrievalMetrics) -> list[tuple
     return [(name, f"{value:.1f}", f"{expected:.1f}") for name, (value, expected) in pairs.items()]
 
 
-def _settings(results: Results) -> list[tuple[str, str]]:
+def _settings(evaluations: Sequence[Results]) -> list[tuple[str, str]]:
+    """Settings by name; where the evaluations differ, what each of them has."""
+    each = [_settings_of(results) for results in evaluations]
+    values = {name: dict.fromkeys(settings[name] for settings in each) for name in each[0]}
+    return [(name, " · ".join(known)) for name in values if (known := [one for one in values[name] if one])]
+
+
+def _settings_of(results: Results) -> dict[str, str | None]:
     weight = "none: no translations" if results.fusion_weight is None else f"{results.fusion_weight:g}"
-    settings = {
+    return {
         "run": results.run,
         "collection": results.collection,
         "feature": results.feature,
@@ -109,7 +117,6 @@ def _settings(results: Results) -> list[tuple[str, str]]:
         "checkpoint chosen on": results.chosen_on,
         "seed": None if results.seed is None else str(results.seed),
     }
-    return [(name, value) for name, value in settings.items() if value is not None]
 
 
 def _learning(curves: Sequence[Mapping[str, Any]]) -> list[Drawing]:
@@ -117,13 +124,16 @@ def _learning(curves: Sequence[Mapping[str, Any]]) -> list[Drawing]:
     epochs = [record for record in curves if "val/score" in record]
     drawings = []
     if steps:
-        at = _column(steps, "step")
-        note = "As logged, and its running mean."
-        drawings.append(_drawing("Loss", note, figures.loss_curve(at, _column(steps, "loss"))))
-        names = [name for name in steps[0] if name not in ("step", "epoch", "loss", "lr")]
+        full = _of_full_batches(steps)
+        at = _column(full, "step")
+        smooth = len(full) >= figures.SMOOTH_FROM
+        note = "Of full batches, and its running mean." if smooth else "Of full batches."
+        drawings.append(_drawing("Loss", note, figures.loss_curve(at, _column(full, "loss"))))
+        names = [name for name in full[0] if name not in ("step", "epoch", "examples", "loss", "lr")]
         if len(names) > 1:
-            terms = {name: _column(steps, name) for name in names}
-            note = "Running means. → ranks captions and videos, ~ holds a view to its masked view."
+            terms = {name: _column(full, name) for name in names}
+            what = "Running means over full batches." if smooth else "Of full batches."
+            note = f"{what} → ranks captions and videos, ~ holds a view to its masked view."
             drawings.append(_drawing("Terms of the loss", note, figures.term_curves(at, terms)))
     if epochs:
         names = [name for name in epochs[0] if name.startswith("val/") and name != "val/score"]
@@ -139,14 +149,21 @@ def _learning(curves: Sequence[Mapping[str, Any]]) -> list[Drawing]:
     return drawings
 
 
-def _ranking(queries: RankedQueries) -> list[Drawing]:
+def _of_full_batches(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Without the last batches of epochs that were short: losses are sums, and would dip there."""
+    sizes = _column(steps, "examples")
+    full = max((size for size in sizes if math.isfinite(size)), default=-math.inf)
+    return [record for record, size in zip(steps, sizes, strict=True) if not size < full]
+
+
+def _ranking(queries: RankedQueries, prefix: str) -> list[Drawing]:
     directions = {"t2v": queries.ranks.t2v, "v2t": queries.ranks.v2t}
     note = "The share of queries with a right answer among the first K. Dots: R@1, R@5, R@10."
-    drawings = [_drawing("Recall at K", note, figures.recall_curves(directions))]
+    drawings = [_drawing("Recall at K", note, figures.recall_curves(directions, prefix))]
     for name, ranks in directions.items():
         what = {"t2v": "Rank of each caption's video", "v2t": "Best rank among each video's captions"}[name]
         note = f"Share of queries by rank, of {ranks.candidates:,}. Strokes: what chance gives."
-        drawings.append(_drawing(f"{what} ({name})", note, figures.rank_histogram(name, ranks)))
+        drawings.append(_drawing(f"{what} ({name})", note, figures.rank_histogram(name, ranks, prefix)))
     return drawings
 
 

@@ -103,7 +103,7 @@ def read_parts(folder: Path) -> ModelParts:
     Raises:
         UserError: a file is missing or damaged.
     """
-    for name in (CONFIG, WEIGHTS):
+    for name in (CONFIG, WEIGHTS, f"{TEXT_ENCODER}/config.json"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file; this is not a complete model folder")
     try:

@@ -55,7 +55,9 @@ class TextConfig:
                     f"hidden_size is {new.hidden_size}, but must be a multiple of heads, {new.heads}"
                 )
             if self.trained_layers != "all":
-                raise UserError("nothing of a new text encoder is worth keeping: set trained_layers to all")
+                raise UserError(
+                    "a new text encoder must be trained whole: set model.text.trained_layers to all"
+                )
 
 
 @dataclass

@@ -141,6 +141,8 @@ def _load(path: Path) -> tuple[list[Mapping[str, Tensor]], dict[str, Any]]:
     except pickle.UnpicklingError as error:
         lines = [line.strip() for line in str(error).splitlines()]
         reason = next((line for line in lines if "global" in line.lower()), "").partition(" Please use")[0]
+        if not reason:
+            raise UserError(f"{path}: not a checkpoint; name the published model_best.pth.tar") from error
         raise UserError(
             f"{path}: refused, it holds more than tensors, containers and options: {reason[:200]}"
         ) from error

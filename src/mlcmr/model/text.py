@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from numpy.typing import NDArray
 from tokenizers import normalizers
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from mlcmr.data.batches import TokenBatch
 from mlcmr.data.captions import clean_english
@@ -140,15 +143,51 @@ def group_bounds(lengths: Sequence[int], group_cost: int) -> list[int]:
     return [places[place] for place in reversed(bounds)]
 
 
+def find_encoder(name: str, option: str) -> str:
+    """The folder `name`, or the hub id where the hub, or its cache on this machine, has such an encoder.
+
+    Asking once is quick. Left to itself, the download tries again and again where there is no connection.
+
+    Args:
+        name: Hub id or folder.
+        option: What names another one, to say so.
+
+    Raises:
+        UserError: there is none under this name, or the hub cannot be reached.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if name.startswith((".", "~", "/")) or name.count("/") > 1:
+        raise UserError(f"encoder '{name}': no such folder; name another with {option}")
+    try:
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            HfApi().model_info(name)
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise UserError(
+            f"encoder '{name}': no such folder, and no such model on the hub; name another with {option}"
+        ) from error
+    except HfHubHTTPError:
+        pass  # the hub is there; what it lacks, the download will say
+    except Exception as error:  # each version of the hub's client has another library's
+        raise UserError(
+            f"encoder '{name}' cannot be downloaded: no connection to the hub; name a folder that holds it "
+            f"with {option}"
+        ) from error
+    return name
+
+
 def pretrained_encoder(config: TextConfig) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
     """Opens the encoder that `config.encoder` names, by hub id or folder.
 
     Raises:
         UserError: there is none under this name, or it has no fast tokenizer.
     """
-    with _opening(config.encoder):
-        transformer = AutoModel.from_pretrained(config.encoder, dtype=torch.float32)
-    return _without_pooler(transformer), open_tokenizer(config.encoder, config.lowercase)
+    option = "--model.text.encoder, or train a small one with --model.text.new"
+    name = find_encoder(config.encoder, option)
+    with _opening(name):
+        transformer = AutoModel.from_pretrained(name, dtype=torch.float32)
+    return _without_pooler(transformer), open_tokenizer(name, config.lowercase)
 
 
 def empty_encoder(name: str, lowercase: bool | None) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
@@ -157,6 +196,7 @@ def empty_encoder(name: str, lowercase: bool | None) -> tuple["PreTrainedModel",
     Raises:
         UserError: there is none under this name, or it has no fast tokenizer.
     """
+    name = find_encoder(name, "--encoder")
     with _opening(name):
         config = AutoConfig.from_pretrained(name)
         transformer = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
@@ -214,6 +254,9 @@ def _longest_text(transformer: nn.Module, tokenizer: "PreTrainedTokenizerFast") 
 
 @contextmanager
 def _opening(name: str) -> Iterator[None]:
+    shows_bars = logging.is_progress_bar_enabled()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
@@ -221,6 +264,9 @@ def _opening(name: str) -> Iterator[None]:
         raise UserError(
             f"encoder '{name}': not a Hugging Face encoder, by hub id or folder: {reason[:300]}"
         ) from error
+    finally:
+        if shows_bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def transformer_layers(transformer: nn.Module) -> nn.ModuleList:

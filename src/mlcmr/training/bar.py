@@ -5,7 +5,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from mlcmr.data.batches import PairBatch
 from mlcmr.display import Display
 from mlcmr.training.module import TrainingModule
 
@@ -32,14 +31,11 @@ class ProgressBar(pl.Callback):
         )
         self._loss, self._samples, self._steps, self._began = 0.0, 0, 0, time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: PairBatch, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:  # noqa: ARG002
         """Moves the bar on."""
-        del outputs
         assert isinstance(pl_module, TrainingModule)
         self._steps += 1
-        self._samples += len(batch) * trainer.world_size
+        self._samples += pl_module.examples
         self._loss += float(pl_module.terms["loss"])
         rate = self._samples / (time.monotonic() - self._began)
         note = (

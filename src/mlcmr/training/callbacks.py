@@ -63,7 +63,8 @@ class Record(pl.Callback):
             progress = module.progress
             values = {name: float(term) for name, term in module.terms.items()}
             values["lr"] = progress.schedule.learning_rate
-            self._metrics.write({"step": progress.step, "epoch": progress.epoch, **values})
+            place = {"step": progress.step, "epoch": progress.epoch, "examples": module.examples}
+            self._metrics.write({**place, **values})
             _to_tensorboard(trainer, values, progress.step)
 
 

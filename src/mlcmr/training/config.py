@@ -49,7 +49,7 @@ class TrainConfig(DataConfig):
         seed: Makes the run repeatable; a whole number from 0.
         validation_metric: What the best checkpoint is chosen by: recalls added up, or mAP.
         workers: Extra processes that load batches; the numbers do not depend on it.
-        precision: Lightning's precision: `32-true`, `bf16-mixed`, `16-mixed`, `64-true`.
+        precision: Lightning's precision.
         accelerator: `auto`, `cpu`, `gpu`.
         devices: How many devices, or `auto`.
         checkpoint_minutes: How often the state of training is saved within an epoch; 0 after every step.
@@ -65,7 +65,7 @@ class TrainConfig(DataConfig):
     seed: int = 0
     validation_metric: Literal["recall", "mAP"] = "recall"
     workers: int = 0
-    precision: str = "32-true"
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"] = "32-true"
     accelerator: str = "auto"
     devices: int | Literal["auto"] = "auto"
     checkpoint_minutes: float = 10.0

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
 from mlcmr.data.batches import PairBatch
@@ -24,6 +25,7 @@ class TrainingModule(pl.LightningModule):
         model: What is trained.
         progress: Where the run stands; the callbacks keep it.
         terms: The loss terms of the last step, and `loss`, their sum.
+        examples: The examples of the last step, of all processes.
         scores: The last validation scores, by language.
     """
 
@@ -41,12 +43,13 @@ class TrainingModule(pl.LightningModule):
         self.progress = progress
         self._optimizer_state = optimizer_state
         self.terms: dict[str, Tensor] = {}
+        self.examples = 0
         self.scores: dict[str, float] = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer, at the rate that the schedule says."""
         # Lightning clips gradients of mixed precision only where the step does not unscale them itself.
-        fused = "mixed" not in self.config.precision
+        fused = not isinstance(self.trainer.precision_plugin, MixedPrecision)
         optimizer = make_optimizer(self.model, self.config.optimizer, fused=fused)
         if self._optimizer_state:
             optimizer.load_state_dict(self._optimizer_state)
@@ -74,11 +77,13 @@ class TrainingModule(pl.LightningModule):
         # Dropout as a function of (seed, step, process): a restart needs no generator's state, and no two
         # processes drop the same of different examples.
         torch.manual_seed(_hash(self.config.seed, self.progress.step, self.global_rank))
-        terms = self.loss(self.model(batch, gather))
+        embeddings = self.model(batch, gather)
+        terms = self.loss(embeddings)
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
             broken = ", ".join(name for name, term in terms.items() if not torch.isfinite(term))
             raise self._diverged(f"the loss is not a finite number ({broken or 'the sum'})")
+        self.examples = len(embeddings.video)
         self.terms = {"loss": total.detach(), **{name: term.detach() for name, term in terms.items()}}
         return total
 

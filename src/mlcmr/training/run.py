@@ -1,7 +1,7 @@
 """A run folder: everything to repeat a training and to judge it.
 
 config.yaml            all settings, defaults included
-environment.json       versions, git revision, machine
+environment.json       command, versions, git revision, machine
 metrics.jsonl          losses by step, validation scores by epoch
 tensorboard/           the same for TensorBoard
 checkpoints/last.ckpt  the state of training, to go on from
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def environment(self) -> Path:
-        """What it was trained with; only training writes it, and first of all."""
+        """What it was trained with; only training writes it, and before anything that it learns."""
         return self.folder / "environment.json"
 
     @property
@@ -70,7 +70,7 @@ class Run:
 
 @contextmanager
 def open_run(config: TrainConfig) -> Iterator[Run]:
-    """Begins a run, or opens it again, and keeps other processes out of it meanwhile.
+    """Opens the folder of a run, new or old, and keeps other processes out of it meanwhile.
 
     Raises:
         UserError: another process trains there, or the folder holds a run with other settings, or something
@@ -96,14 +96,22 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
                 f"{run.folder}: cannot be locked: {error.strerror}; choose a --run on another file system"
             ) from error
         _remove_unfinished(run)
-        settings = asdict(config)
         if run.state.exists() or run.environment.exists():
-            _require_same(run, settings)
+            _require_same(run, asdict(config))
         else:
             _require_new(run)
-        write_text(run.environment, json.dumps(_environment(), indent=2) + "\n")
-        write_text(run.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         yield run
+
+
+def record_start(run: Run, config: TrainConfig) -> None:
+    """Writes down what trains from here on: settings, command, versions, machine.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if is_first_process():
+        write_text(run.environment, json.dumps(_environment(), indent=2) + "\n")
+        write_text(run.config, yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
 
 
 def is_first_process() -> bool:

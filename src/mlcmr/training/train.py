@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from mlcmr.data.batches import EpochSampler, PairDataset, pair_loader
 from mlcmr.data.features import FrameFeatures
 from mlcmr.data.scenario import Queries, TrainingPairs, read_training_pairs, read_validation
-from mlcmr.display import Display
+from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.model.checkpoint import load_weights
 from mlcmr.model.mlcmr import MLCMR
@@ -30,7 +30,7 @@ from mlcmr.training.fingerprint import fingerprints
 from mlcmr.training.module import TrainingModule
 from mlcmr.training.optimizer import Schedule
 from mlcmr.training.progress import RunProgress
-from mlcmr.training.run import Run, is_first_process, open_run
+from mlcmr.training.run import Run, is_first_process, open_run, record_start
 from mlcmr.training.state import read_state
 
 
@@ -90,7 +90,7 @@ def _read(config: TrainConfig, display: Display) -> _Data:
     features = collection.open_features(config.feature)
     pairs = read_training_pairs(collection, scenario, config.missing_captions)
     if pairs.skipped:
-        display.say(f"left out {pairs.skipped:,} training examples that lack a caption in some language")
+        display.say(f"left out {many(pairs.skipped, 'training example')}: no caption in some language")
     return _Data(features, pairs, read_validation(collection, scenario, config.validation_split))
 
 
@@ -99,9 +99,8 @@ def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
     fresh = RunProgress(Schedule(config.optimizer, config.optimizer.learning_rate))
     progress = state.progress if state else fresh
     if progress.schedule.stop or progress.epoch >= config.epochs:
-        display.say(
-            f"{run.folder} is trained already: {progress.epoch} epochs; remove the folder to begin again"
-        )
+        done = many(progress.epoch, "epoch")
+        display.say(f"{run.folder} is trained already: {done}; remove the folder to begin again")
         return
     model = build_model(config, data.pairs, data.features.dimension)
     text = model.text_encoder
@@ -112,14 +111,15 @@ def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
             "remove the folder"
         )
     dataset = PairDataset(data.pairs, data.features, text.tokenize, text.mask_id, config.seed)
+    trainer = _trainer(config, run, progress.step)
+    record_start(run, config)
     metrics = MetricsFile(run.metrics, state.metrics_bytes if state else 0)
-    callbacks = [
+    trainer.callbacks += [  # type: ignore[attr-defined]
         Record(metrics, config.log_every),
         Validate(data.validation, data.features, metrics, run.model, display.work),
         ProgressBar(display, config.epochs, math.ceil(len(dataset) / config.batch_size)),
         SaveState(run.state, metrics, config.checkpoint_minutes, found),
     ]
-    trainer = _trainer(config, run, callbacks, progress.step)
     if state:
         trainer.precision_plugin.convert_module(model)  # first, or 64-true would lose half of the digits
         load_weights(model, state.model, str(run.state))
@@ -141,11 +141,11 @@ def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
         raise KeyboardInterrupt from error
 
 
-def _trainer(config: TrainConfig, run: Run, callbacks: list[pl.Callback], step: int) -> pl.Trainer:
+def _trainer(config: TrainConfig, run: Run, step: int) -> pl.Trainer:
     try:
         return pl.Trainer(
             max_epochs=config.epochs,
-            precision=config.precision,  # type: ignore[arg-type]
+            precision=config.precision,
             accelerator=config.accelerator,
             devices=config.devices,
             gradient_clip_val=config.optimizer.clip,
@@ -154,7 +154,6 @@ def _trainer(config: TrainConfig, run: Run, callbacks: list[pl.Callback], step: 
             enable_progress_bar=False,
             enable_model_summary=False,
             logger=TensorBoardLogger(run.folder, "tensorboard", version="", purge_step=step),
-            callbacks=callbacks,
         )
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         raise UserError(
