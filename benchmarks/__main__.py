@@ -46,7 +46,7 @@ def main() -> None:
         if WITH_ENCODER.intersection(names):
             find_encoder(options.encoder, "--encoder")
     except UserError as error:
-        parser.error(str(error))
+        raise SystemExit(f"python -m benchmarks: {error}") from error
     captions = options.captions or "made up"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}, captions: {captions}", flush=True)
     rows = []
