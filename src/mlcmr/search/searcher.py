@@ -18,6 +18,8 @@ from mlcmr.search.store import Found, Payload, Point, Query, Vector
 
 __all__ = ["CaptionHit", "Filters", "Hit", "Searcher", "UnknownVideo"]
 
+_MOST_FRAMES = 20_000  # of a file to search by; forged time stamps could ask for any number
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -107,7 +109,8 @@ class Searcher:
     def __init__(self, index: str | Path, *, device: str = "auto") -> None:
         self.folder = Path(index).expanduser().absolute()
         self._device = device
-        self._model_lock = threading.RLock()
+        self._model_lock = threading.Lock()
+        self._encoder_lock = threading.RLock()  # another, so that texts need not wait while a file is read
         self._open_lock = threading.Lock()
         self._encoder: Any = None
         self._opened = self._open()
@@ -268,8 +271,9 @@ class Searcher:
         from mlcmr.extraction.extract import sample_file  # noqa: PLC0415 – texts need no PyAV
 
         encoder, sampling = self._encoding()
+        with self._encoder_lock:
+            _, features = sample_file(path, encoder, sampling, most_frames=_MOST_FRAMES)
         with self._model_lock:
-            _, features = sample_file(path, encoder, sampling)
             vectors: Vector = self._model.encode_videos([features]).numpy()
         return vectors
 
@@ -285,7 +289,7 @@ class Searcher:
                 f"{self.folder}: what makes the feature '{info.feature}' from a file is not known; to search "
                 "by files, index with --encoder"
             )
-        with self._model_lock:
+        with self._encoder_lock:
             if self._encoder is None:
                 encoder = load_encoder(name, device=self._device)
                 if encoder.dimension != info.model.feature_size:
