@@ -65,7 +65,7 @@ def draw(runs: list[Path], path: Path) -> None:
             panels[1, column].axhline(_chance(runs, collection), color="grey", linestyle=":", label="chance")
             panels[1, column].set_ylim(bottom=0)
             panels[1, column].xaxis.set_major_locator(MaxNLocator(integer=True))
-            panels[1, column].legend(frameon=False, loc="center right")
+            panels[1, column].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.1), ncols=2)
         figure.savefig(path, metadata={"Date": None})
 
 
