@@ -8,8 +8,11 @@ os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELIS
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None)  # no test hangs on how fast the machine is
+settings.load_profile("untimed")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -7,6 +7,7 @@ the seconds that importing torch takes.
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,7 +22,9 @@ TIMEOUT = 120.0  # seconds
 def server() -> ForkServerContext:
     """Starts processes that have imported all that is slow to import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["processes", "mlcmr.cli", "mlcmr.training.train"])
+    context.set_forkserver_preload(
+        ["processes", "mlcmr.cli", "mlcmr.training.train", "mlcmr.translation.translate"]
+    )
     return context
 
 
@@ -112,6 +115,8 @@ def _main(words: list[str], log: str, largest_file: int | None, start_method: st
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     os.dup2(output, 1)
     os.dup2(output, 2)
+    # A program that was started in the background ignores Ctrl-C, and so do those that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method(start_method, force=True)  # type: ignore[arg-type]
     import torch
 

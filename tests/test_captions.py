@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcmr.data.captions import (
@@ -216,7 +216,6 @@ NAMES = st.text(
 TEXTS = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]))
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.tuples(NAMES, NAMES, NAMES).map("#".join), TEXTS, max_size=8))
 def test_written_and_read_are_equal(tmp_path_factory, captions):
     path = tmp_path_factory.mktemp("captions") / "toy.caption.txt"

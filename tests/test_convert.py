@@ -79,7 +79,7 @@ def collections(draw):
 # There and back
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(collections(), st.integers(0, 99))
 def test_arrays_and_back(tmp_path_factory, videos, order):
     folder = tmp_path_factory.mktemp("there")
@@ -93,7 +93,7 @@ def test_arrays_and_back(tmp_path_factory, videos, order):
         assert_equal(back if name == "one.npz" else {video: back[video] for video in videos}, videos)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(collections(), st.integers(0, 99))
 def test_text_and_back(tmp_path_factory, videos, order):
     folder = tmp_path_factory.mktemp("text")
@@ -111,7 +111,7 @@ def test_text_and_back(tmp_path_factory, videos, order):
     np.testing.assert_array_equal(open_features(folder / "back").matrix, features.matrix)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(collections(), st.lists(st.integers(0, 99), min_size=2, max_size=3))
 def test_joined_features_are_those_of_each_side_by_side(tmp_path_factory, videos, orders):
     folder = tmp_path_factory.mktemp("join")
@@ -127,7 +127,7 @@ def test_joined_features_are_those_of_each_side_by_side(tmp_path_factory, videos
     assert_equal(read(folder / "joined"), expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(collections(), st.integers(0, 99), st.data())
 def test_selected_videos_are_as_they_were(tmp_path_factory, videos, order, data):
     folder = tmp_path_factory.mktemp("select")
@@ -140,7 +140,7 @@ def test_selected_videos_are_as_they_were(tmp_path_factory, videos, order, data)
         assert_equal(read(folder / name), {video: videos[video] for video in wanted})
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(collections(), st.integers(0, 99))
 def test_video2frames_is_made_from_frame_ids(tmp_path_factory, videos, order):
     source = write(tmp_path_factory.mktemp("ids") / "source", videos, order)

@@ -124,7 +124,7 @@ def collections(draw):
     return dict(zip(videos, spans, strict=True)), rows, draw(st.integers(1, 5)), draw(st.integers(1, 20))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(collections(), st.integers(0, 2**32 - 1))
 def test_frames_may_lie_anywhere_and_in_any_order(tmp_path_factory, collection, seed):
     video2frames, ids, dimension, step = collection

@@ -137,7 +137,7 @@ shapes = st.tuples(st.integers(1, 700), st.integers(1, 40), st.integers(0, 2**32
 
 
 @given(shapes, st.sampled_from([1, 3, 10**6]), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ranks_equal_those_of_whole_sorts(shape, spread, tall):
     captions, videos, seed = shape if tall else (shape[0], min(700, 20 * shape[1]), shape[2])
     draw = np.random.default_rng(seed)
@@ -152,7 +152,7 @@ def test_ranks_equal_those_of_whole_sorts(shape, spread, tall):
 
 
 @given(shapes, st.integers(1, 20_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_blocks_equal_the_whole(shape, block_bytes):
     captions, videos, seed = shape
     draw = np.random.default_rng(seed)
@@ -167,7 +167,7 @@ def test_blocks_equal_the_whole(shape, block_bytes):
 
 
 @given(shapes)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_order_of_candidates_does_not_matter_without_ties(shape):
     captions, videos, seed = shape
     draw = np.random.default_rng(seed)

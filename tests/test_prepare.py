@@ -555,7 +555,7 @@ annotations = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(annotations, st.booleans())
 def test_whatever_the_captions_check_is_clean_and_nothing_is_lost(rows, pair):
     expected = {(f"clip_{video}", lang, " ".join(text.split())) for video, lang, text in rows}

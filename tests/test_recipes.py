@@ -124,7 +124,9 @@ def test_the_published_command(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["vatex"]  # the run lies in the collection's folder
     (run,) = (tmp_path / "vatex" / "runs").iterdir()
     assert (run / "report.html").exists()
-    assert done.stdout.splitlines()[-1] == f"test again: mlcmr evaluate {run} --target zh"
+    again = done.stdout.splitlines()[-1].removeprefix("test again: ").split(" ")
+    assert Path(again[0]).name == "mlcmr"  # by its path in a checkout that has its own environment
+    assert again[1:] == ["evaluate", str(run), "--target", "zh"]
 
 
 @pytest.fixture(scope="module")

@@ -47,8 +47,8 @@ from mlcmr.data.sample.world import (
 from mlcmr.errors import UserError
 
 VIDEOS = 20
-DRAWN = settings(max_examples=8, deadline=None)
-TOLD = settings(max_examples=100, deadline=None)
+DRAWN = settings(max_examples=8)
+TOLD = settings(max_examples=100)
 TRAIN, VAL, TEST = 14, 2, 4
 HUMAN = {"": "enc", "_zh": "zh", "_de": "de", "_es": "es"}
 MACHINE = {"_google_enc2zh": "enc2zh", "_google_zhc2en": "zhc2en"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcmr.data.collection import Collection, open_collection, same_collection
@@ -124,7 +124,6 @@ def test_line_ends(collection, end):
     assert pairs.columns["zh"].texts == texts("zh")
 
 
-@settings(deadline=None)
 @given(order=st.permutations(range(6)), data=st.data())
 def test_pairs_by_video_and_number(tmp_path_factory, order, data):
     """Whatever the order of the second file, and also when it has more."""
