@@ -31,7 +31,7 @@ from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
 from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
 from mlcmr.extraction.segments import Cutter, parse_rule
 from mlcmr.extraction.videos import assign_ids, find_files, read_videos, write_videos
-from mlcmr.extraction.work import default_workers
+from mlcmr.extraction.work import Settings, default_workers, extract_files
 from test_decode import make_sound, make_video
 
 LIGHT = LightEncoder()
@@ -238,6 +238,28 @@ def test_broken_files_are_reported_skipped_and_counted(videos, tmp_path, capfd):
     assert "8 frames a second" in err
     assert "5 videos" in out
     assert "3 files that cannot be read" in out
+
+
+def test_rows_of_a_file_that_fails_midway_go_nowhere(tmp_path):
+    class Batching(LightEncoder):
+        batch_size, looks_back = 64, False
+
+    whole, jumping = tmp_path / "whole.mkv", tmp_path / "jumping.mkv"
+    make_video(whole, frames=20)
+    make_video(jumping, frames=40, stamps=[10 * number for number in range(39)] + [100 * 7 * 3600])
+    paths = []
+    for number in range(40):
+        paths.append(tmp_path / f"{number}.mkv")
+        shutil.copy(whole if number % 3 else jumping, paths[-1])
+    settings = Settings(Batching(), Sampling(rate=10), None)
+    files = []
+    for file in extract_files(paths, settings, 2):
+        files.append((file.path, file.error is None, len(file.features), len(file.times)))
+        del file  # so that its address is taken again
+    assert len(files) == 40
+    for path, read, rows, times in files:
+        assert read == (int(path.stem) % 3 != 0)
+        assert rows == (times if read else 0)
 
 
 def test_nothing_to_read_is_an_error(tmp_path, capfd):

@@ -28,7 +28,7 @@ Prepared = NDArray[np.generic]
 _CHUNK = 16  # features decoded at a time at most
 
 
-@dataclass
+@dataclass(eq=False)
 class Extracted:
     """What was made of a file; `error` says why there is nothing.
 
@@ -243,12 +243,12 @@ class _Batches:
         self._encoder = encoder
         self._pictures: list[Prepared] = []  # that wait to be encoded
         self._owners: list[Extracted] = []  # of each row that waits
-        self._encoded: dict[int, list[NDArray[np.float32]]] = {}  # of files that are not ready
+        self._encoded: dict[Extracted, list[NDArray[np.float32]]] = {}  # of files that are not ready
         self._ended: list[Extracted] = []
 
     def add(self, chunk: _Chunk) -> None:
         if self._encoder.looks_back:
-            self._encoded.setdefault(id(chunk.file), []).append(_encode(self._encoder, [chunk]))
+            self._encoded.setdefault(chunk.file, []).append(_encode(self._encoder, [chunk]))
             return
         if self._pictures and self._pictures[0].shape != chunk.prepared[0].shape:
             self.flush()
@@ -267,10 +267,10 @@ class _Batches:
 
     def ready(self) -> Iterator[Extracted]:
         """Files that are decoded and encoded."""
-        waiting = {id(owner) for owner in self._owners}
-        for file in [file for file in self._ended if file.error or id(file) not in waiting]:
+        waiting = set(self._owners)
+        for file in [file for file in self._ended if file.error or file not in waiting]:
             self._ended.remove(file)
-            rows = self._encoded.pop(id(file), [])
+            rows = self._encoded.pop(file, [])
             if file.error is None:
                 file.features = np.concatenate(rows)
             yield file
@@ -284,4 +284,5 @@ class _Batches:
         pictures += pictures[-1:] * (size * each - len(pictures))
         features = self._encoder.encode_prepared(pictures)[: len(owners)]
         for owner, row in zip(owners, features, strict=True):
-            self._encoded.setdefault(id(owner), []).append(row[None])
+            if owner.error is None:  # else it may be past, with rows that still waited
+                self._encoded.setdefault(owner, []).append(row[None])
