@@ -542,6 +542,14 @@ def test_names_of_languages():
         assert {language_code(word) for word in (code, three, name, code.upper(), f"{code}-XX")} == {code}
     assert language_code("cmn_Hans") == "zh"
     assert language_code("hsb") == "hsb"
+    assert language_code("nb") == "nb"
+    other_codes = {
+        "alb": "sq", "arm": "hy", "baq": "eu", "bur": "my", "chi": "zh", "cze": "cs", "dut": "nl",
+        "fre": "fr", "geo": "ka", "ger": "de", "gre": "el", "ice": "is", "mac": "mk", "mao": "mi",
+        "may": "ms", "per": "fa", "rum": "ro", "slo": "sk", "tib": "bo", "wel": "cy",
+        "in": "id", "iw": "he", "ji": "yi", "jw": "jv", "mo": "ro", "ua": "uk", "gr": "el",
+    }  # fmt: skip
+    assert {word: language_code(word) for word in other_codes} == other_codes
     for word in ("", "e", "en#", "klingon", "src", "a2b"):  # a tag `src` would be read as `sr`
         with pytest.raises(UserError, match="is no language"):
             language_code(word)

@@ -9,24 +9,27 @@ from mlcmr.errors import UserError
 LANGUAGES: dict[str, tuple[str, str]] = {
     "af": ("Afrikaans", "afr"), "am": ("Amharic", "amh"), "ar": ("Arabic", "ara"),
     "az": ("Azerbaijani", "aze"), "be": ("Belarusian", "bel"), "bg": ("Bulgarian", "bul"),
-    "bn": ("Bengali", "ben"), "bs": ("Bosnian", "bos"), "ca": ("Catalan", "cat"), "cs": ("Czech", "ces"),
-    "cy": ("Welsh", "cym"), "da": ("Danish", "dan"), "de": ("German", "deu"), "el": ("Greek", "ell"),
-    "en": ("English", "eng"), "eo": ("Esperanto", "epo"), "es": ("Spanish", "spa"), "et": ("Estonian", "est"),
-    "eu": ("Basque", "eus"), "fa": ("Persian", "fas"), "fi": ("Finnish", "fin"), "fr": ("French", "fra"),
-    "ga": ("Irish", "gle"), "gl": ("Galician", "glg"), "gu": ("Gujarati", "guj"), "ha": ("Hausa", "hau"),
-    "he": ("Hebrew", "heb"), "hi": ("Hindi", "hin"), "hr": ("Croatian", "hrv"), "hu": ("Hungarian", "hun"),
+    "bn": ("Bengali", "ben"), "bo": ("Tibetan", "bod"), "bs": ("Bosnian", "bos"),
+    "ca": ("Catalan", "cat"), "cs": ("Czech", "ces"), "cy": ("Welsh", "cym"), "da": ("Danish", "dan"),
+    "de": ("German", "deu"), "el": ("Greek", "ell"), "en": ("English", "eng"), "eo": ("Esperanto", "epo"),
+    "es": ("Spanish", "spa"), "et": ("Estonian", "est"), "eu": ("Basque", "eus"),
+    "fa": ("Persian", "fas"), "fi": ("Finnish", "fin"), "fr": ("French", "fra"), "ga": ("Irish", "gle"),
+    "gl": ("Galician", "glg"), "gu": ("Gujarati", "guj"), "ha": ("Hausa", "hau"), "he": ("Hebrew", "heb"),
+    "hi": ("Hindi", "hin"), "hr": ("Croatian", "hrv"), "hu": ("Hungarian", "hun"),
     "hy": ("Armenian", "hye"), "id": ("Indonesian", "ind"), "ig": ("Igbo", "ibo"),
     "is": ("Icelandic", "isl"), "it": ("Italian", "ita"), "ja": ("Japanese", "jpn"),
     "jv": ("Javanese", "jav"), "ka": ("Georgian", "kat"), "kk": ("Kazakh", "kaz"), "km": ("Khmer", "khm"),
     "kn": ("Kannada", "kan"), "ko": ("Korean", "kor"), "ku": ("Kurdish", "kur"), "ky": ("Kyrgyz", "kir"),
-    "lo": ("Lao", "lao"), "lt": ("Lithuanian", "lit"), "lv": ("Latvian", "lav"), "mg": ("Malagasy", "mlg"),
-    "mk": ("Macedonian", "mkd"), "ml": ("Malayalam", "mal"), "mn": ("Mongolian", "mon"),
-    "mr": ("Marathi", "mar"), "ms": ("Malay", "msa"), "mt": ("Maltese", "mlt"), "my": ("Burmese", "mya"),
-    "ne": ("Nepali", "nep"), "nl": ("Dutch", "nld"), "no": ("Norwegian", "nor"), "or": ("Odia", "ori"),
-    "pa": ("Punjabi", "pan"), "pl": ("Polish", "pol"), "ps": ("Pashto", "pus"), "pt": ("Portuguese", "por"),
-    "ro": ("Romanian", "ron"), "ru": ("Russian", "rus"), "sd": ("Sindhi", "snd"), "si": ("Sinhala", "sin"),
-    "sk": ("Slovak", "slk"), "sl": ("Slovenian", "slv"), "so": ("Somali", "som"), "sq": ("Albanian", "sqi"),
-    "sr": ("Serbian", "srp"), "su": ("Sundanese", "sun"), "sv": ("Swedish", "swe"), "sw": ("Swahili", "swa"),
+    "lo": ("Lao", "lao"), "lt": ("Lithuanian", "lit"), "lv": ("Latvian", "lav"),
+    "mg": ("Malagasy", "mlg"), "mi": ("Maori", "mri"), "mk": ("Macedonian", "mkd"),
+    "ml": ("Malayalam", "mal"), "mn": ("Mongolian", "mon"), "mr": ("Marathi", "mar"),
+    "ms": ("Malay", "msa"), "mt": ("Maltese", "mlt"), "my": ("Burmese", "mya"), "ne": ("Nepali", "nep"),
+    "nl": ("Dutch", "nld"), "no": ("Norwegian", "nor"), "or": ("Odia", "ori"), "pa": ("Punjabi", "pan"),
+    "pl": ("Polish", "pol"), "ps": ("Pashto", "pus"), "pt": ("Portuguese", "por"),
+    "ro": ("Romanian", "ron"), "ru": ("Russian", "rus"), "sd": ("Sindhi", "snd"),
+    "si": ("Sinhala", "sin"), "sk": ("Slovak", "slk"), "sl": ("Slovenian", "slv"),
+    "so": ("Somali", "som"), "sq": ("Albanian", "sqi"), "sr": ("Serbian", "srp"),
+    "su": ("Sundanese", "sun"), "sv": ("Swedish", "swe"), "sw": ("Swahili", "swa"),
     "ta": ("Tamil", "tam"), "te": ("Telugu", "tel"), "tg": ("Tajik", "tgk"), "th": ("Thai", "tha"),
     "tl": ("Tagalog", "tgl"), "tr": ("Turkish", "tur"), "uk": ("Ukrainian", "ukr"), "ur": ("Urdu", "urd"),
     "uz": ("Uzbek", "uzb"), "vi": ("Vietnamese", "vie"), "xh": ("Xhosa", "xho"), "yi": ("Yiddish", "yid"),
@@ -37,9 +40,16 @@ LANGUAGES: dict[str, tuple[str, str]] = {
 _ALIASES = {three: code for code, (_, three) in LANGUAGES.items()}
 _ALIASES |= {name.lower(): code for code, (name, _) in LANGUAGES.items()}
 _ALIASES |= {"cmn": "zh", "mandarin": "zh", "farsi": "fa", "castilian": "es"}
-_ALIASES |= {"chi": "zh", "ger": "de", "fre": "fr", "dut": "nl", "cze": "cs"}
+# The other three-letter codes of the twenty languages that have two (ISO 639-2/B), as libraries write them.
+_ALIASES |= {
+    "alb": "sq", "arm": "hy", "baq": "eu", "bur": "my", "chi": "zh", "cze": "cs", "dut": "nl", "fre": "fr",
+    "geo": "ka", "ger": "de", "gre": "el", "ice": "is", "mac": "mk", "mao": "mi", "may": "ms", "per": "fa",
+    "rum": "ro", "slo": "sk", "tib": "bo", "wel": "cy",
+}  # fmt: skip
+# Codes that ISO 639 gave up for others.
+_ALIASES |= {"in": "id", "iw": "he", "ji": "yi", "jw": "jv", "mo": "ro"}
 # Countries that often stand where their language should, and are no codes of other languages.
-_ALIASES |= {"cn": "zh", "jp": "ja", "dk": "da", "gr": "el", "cz": "cs"}
+_ALIASES |= {"cn": "zh", "jp": "ja", "dk": "da", "gr": "el", "cz": "cs", "ua": "uk"}
 
 
 @cache
