@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import os
 import random
 import shutil
 import threading
@@ -187,6 +188,27 @@ def test_a_second_folder_adds_and_prunes_nothing_of_the_first(videos, tmp_path):
     summary = run(tmp_path / "more", tmp_path / "mine", prune=True)
     assert (summary.videos, summary.extracted, summary.gone) == (6, 1, [])
     assert {record.video for record in read_videos(tmp_path / "mine")} > {"a", "a.mp4"}
+
+
+def test_one_file_of_a_folder_prunes_nothing_beside_it(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    make_video(videos / "new.mp4")
+    summary = run(videos / "new.mp4", tmp_path / "mine", prune=True)
+    assert (summary.videos, summary.extracted, summary.gone) == (6, 1, [])
+    assert "gone" not in str(summary)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_an_error(videos, monkeypatch):
+    scandir = os.scandir
+
+    def refuses(path):
+        if Path(path).name == "deep er":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)  # root may look into everything
+    with pytest.raises(UserError, match="deep er: cannot be looked into: Permission denied"):
+        find_files(videos, leave_out=videos / "none")
 
 
 def test_another_encoder_is_another_feature_and_other_sampling_is_refused(videos, tmp_path, tiny_clip):

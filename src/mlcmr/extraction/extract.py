@@ -120,7 +120,8 @@ def extract(
     )
     settings = Settings(encoder, sampling, float(segment) if isinstance(segment, int) else segment)
     with open_store(folder, feature or encoder.feature, _about(settings)) as store:
-        missing = gone(store.records.values(), root, files)
+        # One file says nothing of those beside it.
+        missing = gone(store.records.values(), root, files) if source.is_dir() else set()
         if not files and not (missing and prune):
             raise UserError(f"{source}: no videos or images there, by the endings of their names")
         display.say(_introduction(encoder, sampling))

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from mlcmr.errors import UserError
 from mlcmr.files import replacing
@@ -130,19 +130,24 @@ def find_files(videos: Path, leave_out: Path) -> list[Path]:
         leave_out: A folder that is not looked into (where thumbnails are written).
 
     Raises:
-        UserError: there is no such folder or file.
+        UserError: there is no such folder or file, or a folder cannot be looked into.
     """
     if videos.is_file():
         return [videos]
     if not videos.is_dir():
         raise UserError(f"{videos}: no such folder or file")
     found = []
-    for folder, folders, names in os.walk(videos):
+    for folder, folders, names in os.walk(videos, onerror=_refuse):
         folders[:] = [
             name for name in folders if not name.startswith(".") and Path(folder, name) != leave_out
         ]
         found += [Path(folder, name) for name in names if not name.startswith(".") and _is_media(name)]
     return sorted(path for path in found if path.is_file())
+
+
+def _refuse(error: OSError) -> NoReturn:
+    # Taken as empty, its videos would count as gone.
+    raise UserError(f"{error.filename}: cannot be looked into: {error.strerror}") from error
 
 
 def assign_ids(files: Iterable[Path], root: Path, taken: Mapping[str, str]) -> dict[Path, str]:
