@@ -181,6 +181,14 @@ def test_gone_files_are_kept_until_pruned(videos, tmp_path):
     assert run(videos, tmp_path / "mine", prune=True).gone == []
 
 
+def test_a_folder_is_the_same_however_it_is_named(videos, tmp_path, monkeypatch):
+    run(videos, videos / "mine")
+    monkeypatch.chdir(videos / "deep er")
+    summary = run(Path(".."), Path("../mine"))
+    assert (summary.videos, summary.extracted, summary.gone) == (5, 0, [])
+    assert run(Path(".."), videos / "deep er/../mine").extracted == 0
+
+
 def test_a_second_folder_adds_and_prunes_nothing_of_the_first(videos, tmp_path):
     run(videos, tmp_path / "mine")
     (tmp_path / "more").mkdir()

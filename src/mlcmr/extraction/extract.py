@@ -109,8 +109,7 @@ def extract(
     """
     started = time.monotonic()
     display = display or Display(quiet=True)
-    source = Path(videos).expanduser().absolute()
-    folder = Path(collection).expanduser().absolute()
+    source, folder = _absolute(videos), _absolute(collection)
     root = source.parent if source.is_file() else source
     files = find_files(source, leave_out=folder)
     if isinstance(encoder, (str, Path)):
@@ -178,6 +177,11 @@ def sample_file(
     file = extract_file(absolute, Settings(encoder, sampling, segment, most_frames))
     assert status is not None
     return _record(file, "", status, ""), file.features
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    """The path without `..`, so that a file has one name from wherever it is named; links stay."""
+    return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
 def _about(settings: Settings) -> dict[str, Any]:
