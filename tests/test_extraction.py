@@ -216,7 +216,7 @@ def test_a_folder_that_cannot_be_looked_into_is_an_error(videos, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuses)  # root may look into everything
     with pytest.raises(UserError, match="deep er: cannot be looked into: Permission denied"):
-        find_files(videos, leave_out=videos / "none")
+        find_files(videos, collection=videos / "none")
 
 
 def test_another_encoder_is_another_feature_and_other_sampling_is_refused(videos, tmp_path, tiny_clip):
@@ -251,6 +251,12 @@ def test_a_feature_that_was_not_extracted_is_left_alone(sample, tmp_path):
 def test_the_collection_may_lie_among_the_videos(videos):
     for _ in range(2):
         assert run(videos, videos / "mine").videos == 5
+
+
+def test_the_collection_may_be_the_folder_of_videos(videos):
+    for extracted in (5, 0):
+        summary = run(videos, videos)
+        assert (summary.videos, summary.extracted) == (5, extracted)
 
 
 # ─── files that cannot be read ───────────────────────────────────────────────────────────────────────────
@@ -440,9 +446,9 @@ def test_records_survive_a_round_trip(videos, tmp_path):
 
 
 def test_files_are_found_in_order(videos):
-    found = find_files(videos, leave_out=videos / "none")
+    found = find_files(videos, collection=videos / "none")
     assert [path.name for path in found] == ["a.mp4", "b.avi", "b.mkv", "狗.webm", "photo.jpg"]
-    assert find_files(videos / "notes.txt", leave_out=videos) == [videos / "notes.txt"]
+    assert find_files(videos / "notes.txt", collection=videos) == [videos / "notes.txt"]
 
 
 # ─── segments ────────────────────────────────────────────────────────────────────────────────────────────

@@ -111,7 +111,7 @@ def extract(
     display = display or Display(quiet=True)
     source, folder = _absolute(videos), _absolute(collection)
     root = source.parent if source.is_file() else source
-    files = find_files(source, leave_out=folder)
+    files = find_files(source, folder)
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder, device=device)
     sampling = (

@@ -122,12 +122,13 @@ def videos_file(collection: Path, feature: str | None = None) -> Path:
     return (collection if feature is None else collection / "FeatureData" / feature) / VIDEOS
 
 
-def find_files(videos: Path, leave_out: Path) -> list[Path]:
+def find_files(videos: Path, collection: Path) -> list[Path]:
     """The files of a folder that may be videos or images, by their endings, in order.
 
     Args:
         videos: A folder, searched with all folders in it; or a file, which is taken whatever its ending.
-        leave_out: A folder that is not looked into (where thumbnails are written).
+        collection: The collection's folder, which is not looked into; where it is `videos` itself, what is
+            extracted there is not, as thumbnails.
 
     Raises:
         UserError: there is no such folder or file, or a folder cannot be looked into.
@@ -136,10 +137,11 @@ def find_files(videos: Path, leave_out: Path) -> list[Path]:
         return [videos]
     if not videos.is_dir():
         raise UserError(f"{videos}: no such folder or file")
+    left_out = {collection, collection / "thumbnails", collection / "FeatureData"}
     found = []
     for folder, folders, names in os.walk(videos, onerror=_refuse):
         folders[:] = [
-            name for name in folders if not name.startswith(".") and Path(folder, name) != leave_out
+            name for name in folders if not name.startswith(".") and Path(folder, name) not in left_out
         ]
         found += [Path(folder, name) for name in names if not name.startswith(".") and _is_media(name)]
     return sorted(path for path in found if path.is_file())
