@@ -304,13 +304,26 @@ def test_what_cannot_be_read_says_why(tmp_path, monkeypatch):
     Image.new("1", (40, 40)).save(tmp_path / "bomb.png")
     whole = make_video(tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])  # the head stands at the end
+    (tmp_path / "unknown.mp4").write_bytes(whole.replace(b"avc1", b"zzzz"))
     assert reason(tmp_path / "empty.mp4").endswith("empty")
+    assert "no decoder" in reason(tmp_path / "unknown.mp4")
     assert reason(make_sound(tmp_path / "sound.mp4")).endswith("audio only")
     assert "not a video" in reason(tmp_path / "text.mp4")
     assert "not an image" in reason(tmp_path / "text.jpg")
     assert "too large an image" in reason(tmp_path / "bomb.png")
     assert "not a video" in reason(tmp_path / "cut.mp4")
     assert "No such file" in reason(tmp_path / "absent.mp4")
+
+
+@pytest.mark.parametrize("error", [av.error.EOFError(1, "end"), MemoryError(), ValueError("negative")])
+def test_a_file_that_fails_in_an_odd_place_says_so(tmp_path, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    path = make_video(tmp_path / "a.mp4", frames=200, g="10")
+    monkeypatch.setattr(decode._Video, "_jump", fails)
+    with open_media(path) as media, pytest.raises(UnreadableFileError, match=r"a\.mp4: \w+"):
+        list(media.sample(Sampling(rate=0.1)))
 
 
 def test_a_damaged_stream_is_read_as_far_as_it_goes(tmp_path):

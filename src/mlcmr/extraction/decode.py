@@ -156,9 +156,10 @@ class _Video:
         if not streams:
             what = "audio only" if container.streams.audio else "no pictures"
             raise UnreadableFileError(f"{path}: {what}")
-        self._stream = max(streams, key=lambda one: one.width * one.height)
-        if self._stream.codec_context is None:
+        decodable = [one for one in streams if one.codec_context is not None]
+        if not decodable:
             raise UnreadableFileError(f"{path}: no decoder for its pictures")
+        self._stream = max(decodable, key=lambda one: one.width * one.height)
         self._stream.thread_type = "SLICE"
         self._base: Fraction = self._stream.time_base
         # Times count from the first picture or sound, as players and ffmpeg have it.
@@ -173,6 +174,12 @@ class _Video:
         self._quarter_turns: int | None = None
 
     def sample(self, sampling: Sampling) -> Iterator[SampledFrame]:
+        try:
+            yield from self._sampled(sampling)
+        except (av.FFmpegError, MemoryError, ValueError) as error:  # damaged files cause nearly any
+            raise UnreadableFileError(f"{self.path}: {first_line(error)}") from error
+
+    def _sampled(self, sampling: Sampling) -> Iterator[SampledFrame]:
         bounds = (
             self._rate_bounds(sampling.rate) if sampling.rate else self._count_bounds(sampling.count or 1)
         )
@@ -303,8 +310,6 @@ class _Video:
                     self.damaged += 1
         except av.error.InvalidDataError:
             self.damaged += 1
-        except av.FFmpegError as error:
-            raise UnreadableFileError(f"{self.path}: {first_line(error)}") from error
 
     def _usual_duration(self) -> Fraction:
         rate = self._stream.average_rate
