@@ -432,6 +432,11 @@ BAD = {
         "t.csv: no column for the video; there is 'a', .*--video_column",
     ),
     "no text column": ("t.csv", "video,b\n1,2\n", "t.csv: no column for captions; there is 'video', 'b'"),
+    "one column twice": (
+        "t.csv",
+        "video,text,text,lang\nv,a,b,en\n",
+        "t.csv:1: column 'text' twice; rename one",
+    ),
     "no language": ("t.csv", "video,text\n1,2\n", "t.csv: no column for the language; .*--language"),
     "empty video": ("t.csv", GOOD + "v,a,en,train\n,b,en,train\n", "t.csv:3: column 'video' is empty"),
     "empty split": ("t.csv", GOOD + "v,a,en,\n", "t.csv:2: column 'split' is empty"),
@@ -523,6 +528,23 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"pip install 'mlcmr\[tables\]'"):
         prepare([write(tmp_path / "t.parquet", "PAR1")], tmp_path / "mine")
+
+
+def test_other_columns_may_be_there_twice(tmp_path):
+    table = write(tmp_path / "t.csv", "video,text,note,note,,\nv,a dog,1,2,,\n")
+    prepare([table], tmp_path / "mine", languages=["en"], splits=["train"])
+    (captions,) = (tmp_path / "mine" / "TextData").iterdir()
+    assert captions.read_text() == "v#enc#0 a dog\n"
+
+
+def test_one_column_twice_in_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="needs mlcmr[tables]")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = [pyarrow.array([word]) for word in ("v", "a", "b")]
+    table = pyarrow.Table.from_arrays(columns, names=["video", "text", "text"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"t.parquet: column 'text' twice; rename one"):
+        prepare([tmp_path / "t.parquet"], tmp_path / "mine", languages=["en"])
 
 
 def test_captions_are_never_overwritten(tmp_path):

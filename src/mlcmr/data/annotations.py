@@ -73,6 +73,7 @@ class _Table:
     path: Path
     names: list[str]
     rows: Iterable[tuple[str, Row]]
+    heading: str  # where its columns are named
     column_of: dict[str, str | None] = field(default_factory=dict)
 
     def find(self, columns: Columns) -> None:
@@ -84,6 +85,8 @@ class _Table:
                 name = next((plain[guess] for guess in _GUESSES[kind].split() if guess in plain), None)
             elif name not in self.names:
                 raise UserError(f"{self.path}: no column '{name}'; there is {self._listed()}")
+            if name is not None and self.names.count(name) > 1:  # a row would keep only the last
+                raise UserError(f"{self.heading}: column '{name}' twice; rename one")
             self.column_of[kind] = name
 
     def require(self, kind: str, instead: str = "") -> str:
@@ -236,7 +239,8 @@ def _table_of(path: Path, rows: Iterator[tuple[str, Row]]) -> _Table:
     everything = list(rows)
     if not everything:
         raise UserError(f"{path}: no captions in it")
-    return _Table(path, list(dict.fromkeys(name for _, row in everything for name in row)), everything)
+    names = list(dict.fromkeys(name for _, row in everything for name in row))
+    return _Table(path, names, everything, str(path))
 
 
 def _open_csv(path: Path) -> _Table:
@@ -258,7 +262,7 @@ def _open_csv(path: Path) -> _Table:
             if values:
                 yield where, dict(zip(names, values, strict=True))
 
-    return _Table(path, names, rows())
+    return _Table(path, names, rows(), f"{path}:1")
 
 
 def _next(path: Path, reader: Any) -> list[str] | None:
@@ -290,7 +294,7 @@ def _open_parquet(path: Path) -> _Table:
             f"{path}: not Parquet that can be read: {str(error).partition(chr(10))[0]}"
         ) from error
 
-    table = _Table(path, names, ())
+    table = _Table(path, names, (), str(path))
 
     def rows() -> Iterator[tuple[str, Row]]:
         wanted = list(dict.fromkeys(name for name in table.column_of.values() if name))
