@@ -26,6 +26,7 @@ from mlcmr.data.collection import Collection
 from mlcmr.data.features import open_features
 from mlcmr.data.sample import make_sample
 from mlcmr.errors import UserError
+from mlcmr.extraction import extract as extraction
 from mlcmr.extraction import store
 from mlcmr.extraction.decode import Sampling, open_media
 from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
@@ -298,6 +299,26 @@ def test_rows_of_a_file_that_fails_midway_go_nowhere(tmp_path):
         assert rows == (times if read else 0)
 
 
+def test_files_that_vanish_meanwhile_are_left_out(videos, tmp_path, monkeypatch):
+    (videos / "nowhere.mp4").symlink_to(videos / "absent.mp4")
+    walk, find = os.walk, extraction.find_files
+
+    def vanishes_when_listed(top, **options):
+        yield from walk(top, **options)
+        (videos / "a.mp4").unlink()
+
+    def vanishes_when_found(*arguments):
+        files = find(*arguments)
+        (videos / "b.mkv").unlink()
+        return files
+
+    monkeypatch.setattr(os, "walk", vanishes_when_listed)
+    monkeypatch.setattr(extraction, "find_files", vanishes_when_found)
+    summary = run(videos, tmp_path / "mine")
+    assert summary.videos == 3
+    assert [path.name for path, _ in summary.skipped] == ["b.mkv"]
+
+
 def test_nothing_to_read_is_an_error(tmp_path, capfd):
     (tmp_path / "in").mkdir()
     command = ["extract", str(tmp_path / "in"), "--collection", str(tmp_path / "mine")]
@@ -448,7 +469,7 @@ def test_records_survive_a_round_trip(videos, tmp_path):
 def test_files_are_found_in_order(videos):
     found = find_files(videos, collection=videos / "none")
     assert [path.name for path in found] == ["a.mp4", "b.avi", "b.mkv", "狗.webm", "photo.jpg"]
-    assert find_files(videos / "notes.txt", collection=videos) == [videos / "notes.txt"]
+    assert list(find_files(videos / "notes.txt", collection=videos)) == [videos / "notes.txt"]
 
 
 # ─── segments ────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +125,12 @@ def extract(
             raise UserError(f"{source}: no videos or images there, by the endings of their names")
         display.say(_introduction(encoder, sampling))
         ids = assign_ids(files, root, {record.path: record.video for record in store.records.values()})
-        new = {path: ids[path] for path in files if _has_changed(path, store.records.get(str(path)))}
-        done = _extract_new(new, settings, store, workers=workers or default_workers(), display=display)
+        new = {
+            path: status
+            for path, status in files.items()
+            if _has_changed(status, store.records.get(str(path)))
+        }
+        done = _extract_new(new, ids, settings, store, workers=workers or default_workers(), display=display)
         if not store.records:
             raise UserError(
                 f"{source}: none of its {_many(len(files), 'file')} can be read: {done.skipped[0][1]}"
@@ -219,14 +223,19 @@ class _Done:
 
 
 def _extract_new(
-    ids: dict[Path, str], settings: Settings, store: FeatureStore, *, workers: int, display: Display
+    before: Mapping[Path, os.stat_result],
+    ids: Mapping[Path, str],
+    settings: Settings,
+    store: FeatureStore,
+    *,
+    workers: int,
+    display: Display,
 ) -> _Done:
+    """Extracts files as they were `before`: what changes meanwhile is extracted anew the next time."""
     done = _Done(0, 0, [], [])
-    # What a file was before it was read: if it changes meanwhile, it is extracted anew the next time.
-    before = {path: path.stat() for path in ids}
-    task = display.begin("extracting", len(ids))
+    task = display.begin("extracting", len(before))
     began = time.monotonic()
-    with closing(extract_files(ids, settings, workers)) as files:
+    with closing(extract_files(before, settings, workers)) as files:
         for file in files:
             if file.error is not None:
                 done.skipped.append((file.path, str(file.error)))
@@ -268,11 +277,8 @@ def _record(file: Extracted, video: str, status: os.stat_result, thumbnails: str
     )
 
 
-def _has_changed(path: Path, record: VideoRecord | None) -> bool:
-    if record is None:
-        return True
-    status = path.stat()
-    return (record.bytes, record.modified_ns) != (status.st_size, status.st_mtime_ns)
+def _has_changed(status: os.stat_result, record: VideoRecord | None) -> bool:
+    return record is None or (record.bytes, record.modified_ns) != (status.st_size, status.st_mtime_ns)
 
 
 def _many(count: int, what: str) -> str:

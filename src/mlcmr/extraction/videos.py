@@ -1,15 +1,17 @@
 """The videos of a collection: `videos.jsonl`, the ids of files, and which files of a folder are videos."""
 
+import errno
 import hashlib
 import json
 import mimetypes
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from mlcmr.errors import UserError
 from mlcmr.files import replacing
@@ -122,8 +124,8 @@ def videos_file(collection: Path, feature: str | None = None) -> Path:
     return (collection if feature is None else collection / "FeatureData" / feature) / VIDEOS
 
 
-def find_files(videos: Path, collection: Path) -> list[Path]:
-    """The files of a folder that may be videos or images, by their endings, in order.
+def find_files(videos: Path, collection: Path) -> dict[Path, os.stat_result]:
+    """The files of a folder that may be videos or images, by their endings, in order, as they are now.
 
     Args:
         videos: A folder, searched with all folders in it; or a file, which is taken whatever its ending.
@@ -134,22 +136,29 @@ def find_files(videos: Path, collection: Path) -> list[Path]:
         UserError: there is no such folder or file, or a folder cannot be looked into.
     """
     if videos.is_file():
-        return [videos]
+        return {videos: videos.stat()}
     if not videos.is_dir():
         raise UserError(f"{videos}: no such folder or file")
     left_out = {collection, collection / "thumbnails", collection / "FeatureData"}
     found = []
-    for folder, folders, names in os.walk(videos, onerror=_refuse):
+    for folder, folders, names in os.walk(videos, onerror=_refuse_unless_absent):
         folders[:] = [
             name for name in folders if not name.startswith(".") and Path(folder, name) not in left_out
         ]
         found += [Path(folder, name) for name in names if not name.startswith(".") and _is_media(name)]
-    return sorted(path for path in found if path.is_file())
+    files = {}
+    for path in sorted(found):
+        try:
+            files[path] = path.stat()
+        except OSError as error:
+            _refuse_unless_absent(error)
+    return {path: status for path, status in files.items() if stat.S_ISREG(status.st_mode)}
 
 
-def _refuse(error: OSError) -> NoReturn:
-    # Taken as empty, its videos would count as gone.
-    raise UserError(f"{error.filename}: cannot be looked into: {error.strerror}") from error
+def _refuse_unless_absent(error: OSError) -> None:
+    # A link to nothing, or gone since it was listed; what cannot be read would count as gone too.
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        raise UserError(f"{error.filename}: cannot be looked into: {error.strerror}") from error
 
 
 def assign_ids(files: Iterable[Path], root: Path, taken: Mapping[str, str]) -> dict[Path, str]:
