@@ -2,6 +2,7 @@
 
 import json
 import random
+import resource
 import subprocess
 import sys
 
@@ -334,6 +335,41 @@ input()
     with pytest.raises(UserError, match="damaged: remove it"):
         translate(collection, **options)
     journal.unlink()
+    assert translate(collection, **options)[0].made
+
+
+def test_a_journal_that_cannot_be_written(collection, model, monkeypatch):
+    options = {"source": "en", "target": "zh", "model": model("t5"), "longest": 4, "splits": ["val"]}
+    original = Translator.__call__
+
+    def unreadable(self, texts):
+        raise FileNotFoundError(2, "No such file or directory", "model.safetensors")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Translator, "__call__", unreadable)
+        with pytest.raises(FileNotFoundError, match=r"model.safetensors"):  # which is no fault of the journal
+            translate(collection, **options)
+
+    def filled(self, texts):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size + 1, limits[1]))
+        return original(self, texts)
+
+    (journal,) = (collection / "TextData").glob(".*.journal")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = journal.read_bytes()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Translator, "__call__", filled)
+            with pytest.raises(UserError, match=r"\.journal: cannot be written: File too large"):
+                translate(collection, **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert journal.read_bytes().startswith(before)
+    journal.unlink()
+    journal.mkdir()
+    with pytest.raises(UserError, match=r"\.journal: cannot be written: Is a directory"):
+        translate(collection, **options)
+    journal.rmdir()
     assert translate(collection, **options)[0].made
 
 

@@ -186,7 +186,8 @@ def _translate_file(
                 for (video, _, number), text in zip(ids, captions.texts, strict=True)
             ),
         )
-        _journal_file(path).unlink()
+        with _writing(_journal_file(path)):
+            _journal_file(path).unlink()
     return TranslatedFile(path, len(captions), sum(text in blank for text in captions.texts))
 
 
@@ -210,7 +211,8 @@ class _Journal:
         done: The batches that were translated before, in order.
     """
 
-    def __init__(self, file: IO[bytes], header: dict[str, Any]) -> None:
+    def __init__(self, path: Path, file: IO[bytes], header: dict[str, Any]) -> None:
+        self._path = path
         self._file = file
         file.seek(0)
         lines = file.read().split(b"\n")
@@ -218,8 +220,7 @@ class _Journal:
         file.truncate(sum(len(line) + 1 for line in lines[:-1]))
         if lines[:-1] and (different := _different(json.loads(lines[0]), header)):
             raise UserError(
-                f"{file.name}: was begun with other settings ({different}): use those, "
-                "or remove it to begin anew"
+                f"{path}: was begun with other settings ({different}): use those, or remove it to begin anew"
             )
         self.done: list[list[str]] = [json.loads(line) for line in lines[1:-1]]
         if not lines[:-1]:
@@ -227,25 +228,37 @@ class _Journal:
 
     def add(self, content: Any) -> None:
         """Adds a line that outlives whatever happens next."""
-        self._file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with _writing(self._path):
+            self._file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 @contextmanager
 def _open_journal(path: Path, header: dict[str, Any]) -> Iterator[_Journal]:
     """Opens a journal, and keeps other processes out of it meanwhile."""
+    with _writing(path):
+        file = path.open("a+b")
     try:
-        with path.open("a+b") as file:
+        with _writing(path):
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise UserError(f"{path}: another process translates this; wait until it is done") from error
             try:
-                journal = _Journal(file, header)
+                journal = _Journal(path, file, header)
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path}: damaged: remove it to begin anew") from error
-            yield journal
+        yield journal
+    finally:
+        with _writing(path):
+            file.close()  # which writes what could not be written before
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
