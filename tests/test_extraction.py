@@ -243,6 +243,13 @@ def test_another_encoder_is_another_feature_and_other_sampling_is_refused(videos
     assert len(open_features(tmp_path / "mine/FeatureData/sparse")) == 5
 
 
+@pytest.mark.parametrize("name", ["x/y", "../x", ".", "..", ".parts", "a b", "a\n"])
+def test_a_feature_is_named_as_a_folder_can_be(videos, tmp_path, name):
+    with pytest.raises(UserError, match="--feature"):
+        run(videos, tmp_path / "mine", feature=name)
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_feature_that_was_not_extracted_is_left_alone(sample, tmp_path):
     shutil.copytree(sample, tmp_path / "sample")
     with pytest.raises(UserError, match=r"encoder\.json.*--feature"):

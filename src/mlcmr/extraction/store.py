@@ -7,6 +7,7 @@ is there are joined to a new feature folder, which takes its place. Nothing that
 
 import fcntl
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -151,8 +152,11 @@ def open_store(collection: Path, feature: str, settings: Mapping[str, Any]) -> I
         settings: What must be the same for all its videos: encoder, sampling, segments.
 
     Raises:
-        UserError: another process extracts into the collection, or the feature is there with other settings.
+        UserError: the name cannot be a folder's, another process extracts into the collection, or the feature
+            is there with other settings.
     """
+    if not re.fullmatch(r"[\w-][\w.-]*", feature):
+        raise UserError(f"--feature {feature!r}: expected letters, digits, '_', '-' and '.', not '.' first")
     try:
         collection.mkdir(parents=True, exist_ok=True)
         lock = (collection / ".extract.lock").open("w")
