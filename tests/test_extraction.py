@@ -340,6 +340,16 @@ def test_nothing_to_read_is_an_error(tmp_path, capfd):
     assert all(what in line for what, line in zip(told, lines, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [("workers", 0), ("workers", -1), ("rate", 0), ("count", 0), ("segment", 0), ("segment", "scenes")],
+)
+def test_what_is_out_of_range_is_an_error(videos, tmp_path, option, wrong):
+    with pytest.raises(UserError, match=f"--{option} {wrong}: expected "):
+        run(videos, tmp_path / "mine", **{option: wrong})
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_broken_file_keeps_what_it_was(videos, tmp_path):
     run(videos, tmp_path / "mine")
     (videos / "a.mp4").write_text("half copied")
@@ -498,6 +508,13 @@ def test_segments_of_one_length():
     assert len(cuts(10.0, seconds, 100.0)) == 10
     assert cuts(None, seconds, 100.0) == [(0, 100, (0, 100))]
     assert cuts(10.0, [0.0, 35.0], 60.0) == [(0, 30, (0, 1)), (30, 60, (1, 2))]  # none without a row
+
+
+def test_a_length_may_be_whole():
+    assert cuts(10, range(24), 24.0) == cuts(10.0, range(24), 24.0)
+    assert cuts(10, range(14), 14.0) == [(0, 14, (0, 14))]
+    with pytest.raises(UserError, match="--segment 0: "):
+        Cutter(0)
 
 
 def test_segments_by_shots():

@@ -14,7 +14,7 @@ from mlcmr.display import Display
 from mlcmr.errors import UserError
 from mlcmr.extraction.decode import Sampling
 from mlcmr.extraction.encoders import LIGHT, FrameEncoder, load_encoder
-from mlcmr.extraction.segments import Rule, write_rule
+from mlcmr.extraction.segments import Rule, checked_rule, write_rule
 from mlcmr.extraction.store import FeatureStore, open_store
 from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone
 from mlcmr.extraction.work import Extracted, Settings, default_workers, extract_file, extract_files
@@ -104,20 +104,23 @@ def extract(
         display: Shows progress, and files that cannot be read.
 
     Raises:
-        UserError: there are no videos, none can be read, another process extracts into the collection, or the
-            feature is there with other settings.
+        UserError: an option is out of range, there are no videos, none can be read, another process extracts
+            into the collection, or the feature is there with other settings.
     """
     started = time.monotonic()
     display = display or Display(quiet=True)
+    workers = default_workers() if workers is None else workers
+    if workers < 1:
+        raise UserError(f"--workers {workers}: expected 1 or more")
     source, folder = _absolute(videos), _absolute(collection)
     root = source.parent if source.is_file() else source
     files = find_files(source, folder)
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder, device=device)
-    sampling = (
-        Sampling(None, count) if count is not None and rate is None else Sampling(rate or encoder.rate, count)
-    )
-    settings = Settings(encoder, sampling, float(segment) if isinstance(segment, int) else segment)
+    if rate is None and count is None:
+        rate = encoder.rate
+    sampling = Sampling(rate, count)
+    settings = Settings(encoder, sampling, checked_rule(segment))
     with open_store(folder, feature or encoder.feature, _about(settings)) as store:
         # One file says nothing of those beside it.
         missing = gone(store.records.values(), root, files) if source.is_dir() else set()
@@ -130,7 +133,7 @@ def extract(
             for path, status in files.items()
             if _has_changed(status, store.records.get(str(path)))
         }
-        done = _extract_new(new, ids, settings, store, workers=workers or default_workers(), display=display)
+        done = _extract_new(new, ids, settings, store, workers=workers, display=display)
         if not store.records:
             raise UserError(
                 f"{source}: none of its {_many(len(files), 'file')} can be read: {done.skipped[0][1]}"
@@ -174,7 +177,7 @@ def sample_file(
         Its record, without id and thumbnails, and its features, (rows, dimension).
 
     Raises:
-        UserError: it cannot be read, or has too many frames.
+        UserError: it cannot be read, or has too many frames, or there is no such rule for segments.
     """
     absolute = Path(path).expanduser().absolute()
     status = absolute.stat() if absolute.exists() else None

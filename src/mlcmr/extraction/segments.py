@@ -32,12 +32,26 @@ def parse_rule(text: str) -> Rule:
     if text == "shots":
         return "shots"
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0.1 <= seconds <= 1e6:
-        raise UserError(f"--segment {text}: expected a number of seconds, 'shots' or 'none'")
-    return seconds
+        return checked_rule(float(text))
+    except ValueError as error:
+        raise _wrong(text) from error
+
+
+def checked_rule(rule: Rule) -> Rule:
+    """The rule, a number of seconds as a float.
+
+    Raises:
+        UserError: there is no such rule.
+    """
+    if rule is None or rule == "shots":
+        return rule
+    if not isinstance(rule, (int, float)) or not 0.1 <= rule <= 1e6:
+        raise _wrong(rule)
+    return float(rule)
+
+
+def _wrong(rule: object) -> UserError:
+    return UserError(f"--segment {rule}: expected seconds, 0.1 to 1,000,000, 'shots' or 'none'")
 
 
 def write_rule(rule: Rule) -> str:
@@ -89,7 +103,7 @@ class Cutter:
     """
 
     def __init__(self, rule: Rule) -> None:
-        self._rule = rule
+        self._rule = checked_rule(rule)
         self._rows = 0
         self._done: list[Cut] = []
         self._before: _Open | None = None  # may yet take in what follows it
