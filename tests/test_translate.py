@@ -136,6 +136,23 @@ def test_models_that_do_not_translate(tmp_path, model):
         Translator(model("t5"), "en", "zh", beams=0)
 
 
+def test_a_model_of_the_hub_without_a_connection(collection, monkeypatch, capsys):
+    asked = []
+
+    def model_info(_, name):
+        asked.append(name)
+        raise ConnectionError
+
+    monkeypatch.setattr("mlcmr.model.text.HfApi.model_info", model_info)
+    command = ["translate", str(collection), "--from", "en", "--to", "zh", "--model", "nobody/no-such-model"]
+    assert main(command) == 2
+    message = "model 'nobody/no-such-model' cannot be downloaded: no connection to the hub; "
+    assert message + "name a folder that holds it with --model\n" in capsys.readouterr().err
+    assert asked == ["nobody/no-such-model"]
+    with pytest.raises(UserError, match=r"model '\./none': no such folder; name another with --model"):
+        Translator("./none", "en", "zh")
+
+
 def test_without_sentencepiece(model):
     code = f"""
 import sys

@@ -143,14 +143,15 @@ def group_bounds(lengths: Sequence[int], group_cost: int) -> list[int]:
     return [places[place] for place in reversed(bounds)]
 
 
-def find_encoder(name: str, option: str) -> str:
-    """The folder `name`, or the hub id where the hub, or its cache on this machine, has such an encoder.
+def find_encoder(name: str, option: str, what: str = "encoder") -> str:
+    """The folder `name`, or the hub id where the hub, or its cache on this machine, has such a model.
 
     Asking once is quick. Left to itself, the download tries again and again where there is no connection.
 
     Args:
         name: Hub id or folder.
         option: What names another one, to say so.
+        what: What people call it.
 
     Raises:
         UserError: there is none under this name, or the hub cannot be reached.
@@ -159,19 +160,19 @@ def find_encoder(name: str, option: str) -> str:
     if folder.is_dir():
         return str(folder)
     if name.startswith((".", "~", "/")) or name.count("/") > 1:
-        raise UserError(f"encoder '{name}': no such folder; name another with {option}")
+        raise UserError(f"{what} '{name}': no such folder; name another with {option}")
     try:
         if not isinstance(try_to_load_from_cache(name, "config.json"), str):
             HfApi().model_info(name)
     except (HFValidationError, RepositoryNotFoundError) as error:
         raise UserError(
-            f"encoder '{name}': no such folder, and no such model on the hub; name another with {option}"
+            f"{what} '{name}': no such folder, and no such model on the hub; name another with {option}"
         ) from error
     except HfHubHTTPError:
         pass  # the hub is there; what it lacks, the download will say
     except Exception as error:  # each version of the hub's client has another library's
         raise UserError(
-            f"encoder '{name}' cannot be downloaded: no connection to the hub; name a folder that holds it "
+            f"{what} '{name}' cannot be downloaded: no connection to the hub; name a folder that holds it "
             f"with {option}"
         ) from error
     return name

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from mlcmr.errors import UserError
+from mlcmr.model.text import find_encoder
 from mlcmr.translation.direction import FAMILIES, Direction, find_direction
 
 _UNLIMITED = 1_000_000  # tokenizers without a limit say a very large number
@@ -34,8 +35,8 @@ class Translator:
         direction: What the model is told.
 
     Raises:
-        UserError: there is no such model, it is of another family or has no code for a language, or the
-            device is not there.
+        UserError: there is no such model, the hub cannot be reached, the model is of another family or has no
+            code for a language, or the device is not there.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Translator:
     ) -> None:
         if beams < 1 or longest < 1:
             raise UserError(f"--beams {beams}, --longest {longest}: expected 1 or more")
+        model = find_encoder(model, "--model", "model")
         with _opening(model):
             self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
             self._model: Any = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=torch.float32).eval()
