@@ -347,6 +347,15 @@ def test_a_cut_stream_is_read_as_far_as_it_goes(tmp_path):
     assert media.duration == pytest.approx(times[-1] + 0.1, abs=0.05)  # not what the head says
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_a_grey_image_of_16_bits_keeps_its_greys(tmp_path, ending):
+    greys = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(greys << 8 | 77).save(tmp_path / f"a.{ending}")
+    with open_media(tmp_path / f"a.{ending}") as media:
+        (frame,) = media.sample(Sampling(count=1))
+    np.testing.assert_array_equal(frame.picture, np.stack([greys] * 3, axis=-1))
+
+
 def test_a_photograph_is_turned_as_it_is_to_be_seen(tmp_path):
     picture = np.zeros((20, 40, 3), np.uint8)
     picture[:, :5] = 255

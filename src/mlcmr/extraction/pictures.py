@@ -38,11 +38,18 @@ def read_image(path: Path) -> Picture:
         with Image.open(path) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels")
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.asarray(_in_8_bits(ImageOps.exif_transpose(image)).convert("RGB"))
     except Image.DecompressionBombError as error:
         raise UnreadableFileError(f"{path}: too large an image: {error}") from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise UnreadableFileError(f"{path}: not an image that can be read: {first_line(error)}") from error
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """The image; of 16 bits a pixel, their upper 8: Pillow would make white of all above 255."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def resize(picture: Picture, width: int, height: int) -> Picture:
