@@ -180,6 +180,11 @@ def test_gone_files_are_kept_until_pruned(videos, tmp_path):
     assert "a" not in open_features(tmp_path / "mine/FeatureData/hues228")
     assert not (tmp_path / "mine/thumbnails/hues228/a").exists()
     assert run(videos, tmp_path / "mine", prune=True).gone == []
+    shutil.rmtree(videos)
+    videos.mkdir()
+    with pytest.raises(UserError, match=r"FeatureData/hues228: no video would be left; remove this folder"):
+        run(videos, tmp_path / "mine", prune=True)
+    assert len(read_videos(tmp_path / "mine")) == 4
 
 
 def test_a_folder_is_the_same_however_it_is_named(videos, tmp_path, monkeypatch):
@@ -515,6 +520,14 @@ def test_a_length_may_be_whole():
     assert cuts(10, range(14), 14.0) == [(0, 14, (0, 14))]
     with pytest.raises(UserError, match="--segment 0: "):
         Cutter(0)
+
+
+@pytest.mark.parametrize("length", [0.1, 0.2, 0.7, 1.1])
+def test_each_row_at_a_multiple_of_a_short_length_opens_a_segment(length):
+    times = [row * length for row in range(500)]
+    found = cuts(length, times, 500 * length)
+    assert [rows for _, _, rows in found] == [(row, row + 1) for row in range(500)]
+    assert [start for start, _, _ in found] == pytest.approx(times)
 
 
 def test_segments_by_shots():

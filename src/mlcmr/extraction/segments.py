@@ -143,7 +143,9 @@ class Cutter:
             return 0.0
         if self._rule is None:
             return None
-        start = time // self._rule * self._rule
+        # In microseconds: 0.3 // 0.1 is 2.
+        step = round(self._rule * 1e6)
+        start = round(time * 1e6) // step * step / 1e6
         return start if start > self._open.start else None
 
     def _begin(self, start: float) -> None:

@@ -85,9 +85,7 @@ class FeatureStore:
             key=lambda record: record.path,
         )
         if not records:
-            raise UserError(
-                f"{self.folder}: no video would be left; remove the folder {self.collection} itself"
-            )
+            raise UserError(f"{self.folder}: no video would be left; remove this folder itself")
         new, old = self._beside("new"), self._beside("old")
         write_features(new, self._blocks(records))
         write_text(new / ENCODER, json.dumps(self._settings, indent=1) + "\n")
