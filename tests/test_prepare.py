@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from mlcmr.cli import main
 from mlcmr.data.annotations import Columns, split_by_name
-from mlcmr.data.captions import read_captions
+from mlcmr.data.captions import parse_caption_id, read_captions
 from mlcmr.data.check import check_collection
 from mlcmr.data.collection import open_collection
 from mlcmr.data.features import write_features
+from mlcmr.data.ids import split_ending, video_id
 from mlcmr.data.languages import LANGUAGES, language_code
 from mlcmr.data.prepare import parse_lists, prepare
 from mlcmr.data.scenario import Scenario, ScenarioKind, read_training_pairs
@@ -343,6 +344,25 @@ def test_a_video_with_and_without_its_ending_is_one(tmp_path):
     table = write(tmp_path / "t.csv", "video,text\nv,first\nv.mp4,second\n./v.mp4,third\n")
     prepare([table], tmp_path / "mine", languages=["en"], splits=["train"])
     assert contents(tmp_path / "mine")["minetrain.caption.txt"].count("v#enc#") == 3
+
+
+parts = st.sampled_from([".mp4", ".JPG", ".png", ".ts", ".", "a", "#", " ", "\n", "e\u0301", "b" * 99])
+
+
+@settings(max_examples=300)
+@given(st.one_of(st.lists(parts, min_size=1).map("".join), st.text(min_size=1)))
+def test_ids_have_no_ending_and_are_what_caption_ids_name(name):
+    video = video_id(split_ending(name)[0])
+    assert split_ending(video) == (video, "")
+    assert parse_caption_id(f"{video}#en#0").video == video
+    assert video_id(video) == video or len(video.encode()) > 200
+
+
+def test_a_second_ending_is_mended(tmp_path):
+    rows = [{"video": name, "text": "x"} for name in ("c.mp4.png", "d.MP4.jpg", ".mp4", "e.jpg.avi.mkv")]
+    prepare([write_table(tmp_path / "t.csv", rows)], tmp_path / "mine", languages=["en"], splits=["train"])
+    assert by_split(tmp_path / "mine")["train"] == {"c_mp4", "d_MP4", "_mp4", "e.jpg_avi"}
+    assert problems(tmp_path / "mine") == []
 
 
 # ─── splits ──────────────────────────────────────────────────────────────────────────────────────────────

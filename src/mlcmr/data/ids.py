@@ -22,10 +22,11 @@ def split_ending(name: str) -> tuple[str, str]:
 def video_id(name: str) -> str:
     """`name`, without its ending, as an id: one word of letters, digits, `_`, `.` and `-`.
 
-    Whatever cannot stand in caption ids, frame ids or names of folders becomes `_`.
+    Whatever cannot stand in caption ids, frame ids or names of folders becomes `_`; so does the dot of an
+    ending that is left (`c.mp4` of `c.mp4.png`), as caption ids do without endings.
     """
     safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", name))
     if len(encoded := safe.encode()) <= _LONGEST:
-        return safe
+        return _ENDING.sub(r"_\1", safe)
     digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
     return f"{encoded[:_LONGEST].decode(errors='ignore')}-{digest}"

@@ -20,7 +20,7 @@ from mlcmr.data.annotations import (
     split_by_name,
     split_code,
 )
-from mlcmr.data.captions import parse_caption_id, write_captions
+from mlcmr.data.captions import write_captions
 from mlcmr.data.collection import SPLITS, Collection
 from mlcmr.data.features import Progress
 from mlcmr.data.ids import split_ending, video_id
@@ -220,8 +220,6 @@ class _Ids:
         if name not in self._ids:
             stem, ending = split_ending(PurePosixPath(name.replace("\\", "/")).as_posix())
             video = video_id(stem)
-            if parse_caption_id(f"{video}#en#0").video != video:
-                raise UserError(f"{where}: video '{name}' ends twice; rename it")
             taken = self._taken.get(video, (stem, ending, name))
             if taken[0] != stem or (ending and taken[1] and taken[1].lower() != ending.lower()):
                 raise UserError(
