@@ -326,6 +326,16 @@ def test_a_file_that_fails_in_an_odd_place_says_so(tmp_path, monkeypatch, error)
         list(media.sample(Sampling(rate=0.1)))
 
 
+def test_a_file_without_frames_after_a_seek_says_so(tmp_path, monkeypatch):
+    path = make_video(tmp_path / "a.mp4", frames=200, g="10")
+    timed = decode._Video._timed
+    with open_media(path) as media:
+        passes = iter([timed(media)])
+        monkeypatch.setattr(decode._Video, "_timed", lambda _: next(passes, iter(())))
+        with pytest.raises(UnreadableFileError, match="after a seek"):
+            list(media.sample(Sampling(rate=0.1)))
+
+
 def test_a_damaged_stream_is_read_as_far_as_it_goes(tmp_path):
     whole = make_video(tmp_path / "a.mkv", frames=200, g="10")
     content = bytearray(whole.read_bytes())

@@ -268,7 +268,9 @@ class _Video:
         self._keyframes = []
         self._container.seek(0)
         frames = self._timed()
-        return frames, next(frames)
+        if (first := next(frames, None)) is None:
+            raise UnreadableFileError(f"{self.path}: no frame can be decoded after a seek")
+        return frames, first
 
     @cached_property
     def _keyframes(self) -> list[Fraction]:
