@@ -25,9 +25,10 @@ TARGET_SHARE = 0.55  # of the published time
 
 
 def rows(options: Options) -> list[Row]:
-    """A step as it is by default, and one that pads each view to its longest, as published."""
-    ours, padded = (
-        fresh("benchmarks.step", **vars(options), padding=padding) for padding in ("masked", "published")
+    """A step by default, one that pads each view to its longest, as published, and one in bfloat16."""
+    ours, padded, mixed = (
+        fresh("benchmarks.step", **vars(options), padding=padding, mixed=mixed)
+        for padding, mixed in (("masked", False), ("published", False), ("masked", True))
     )
     scaled = published.STEP_S * published.GFLOPS / ours["gflops"]
     return [
@@ -48,6 +49,9 @@ def rows(options: Options) -> list[Row]:
             target=TARGET_SHARE * padded["time"]["clock"],
         ),
         Row(
+            work="  with --precision bf16-mixed", unit="s", **mixed["time"], published=padded["time"]["clock"]
+        ),
+        Row(
             work="  peak memory",
             unit="GB",
             clock=ours["peak_gb"],
@@ -64,6 +68,7 @@ def main(
     padding: Literal["masked", "published"],
     device: str,
     repeats: int,
+    mixed: bool,
     **_: Any,
 ) -> dict[str, Any]:
     """Seconds of a step, each time with another batch; its operations, without padding; the peak memory."""
@@ -80,8 +85,9 @@ def main(
 
     def step() -> None:
         optimizer.zero_grad()
-        terms = loss(model(next(left).to(device)))
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        with torch.autocast(device, torch.bfloat16, enabled=mixed):
+            total = torch.stack(list(loss(model(next(left).to(device))).values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
         if device == "cuda":
