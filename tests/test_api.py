@@ -289,6 +289,10 @@ def test_other_sites_are_kept_out(client):
     assert client.options("/api/search").status_code == 405
     assert client.get("/api/index", headers={"Host": "evil.example:8000"}).status_code == 421
     assert client.get("/api/index", headers={"Host": "[::1]:8000"}).status_code == 200
+    for site in ("cross-site", "same-site"):  # a form needs no permission to send a file here
+        sent = {"Sec-Fetch-Site": site, "Origin": "http://evil.example"}
+        assert client.post("/api/search", files={"file": ("a.png", PNG)}, headers=sent).status_code == 403
+        assert client.get("/", headers=sent).status_code == 200  # but links may lead here
     page = client.get("/")
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert page.headers["X-Content-Type-Options"] == "nosniff"

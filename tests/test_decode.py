@@ -376,3 +376,10 @@ def test_a_photograph_is_turned_as_it_is_to_be_seen(tmp_path):
         (frame,) = media.sample(Sampling(count=7))
     assert (media.kind, media.duration, media.width, media.height) == ("image", 0, 20, 40)
     np.testing.assert_array_equal(frame.picture, np.rot90(picture, -1))
+
+
+def test_pictures_of_a_video_may_be_too_large(tmp_path, monkeypatch):
+    path = make_video(tmp_path / "a.mp4")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UnreadableFileError, match="pixels are too many"), open_media(path):
+        pass

@@ -75,7 +75,7 @@ def run(videos: Path, collection: Path, **options) -> ExtractSummary:
 def test_what_is_written_is_consistent(videos, tmp_path):
     summary = run(videos, tmp_path / "mine", segment=2.0)
     records = read_videos(tmp_path / "mine")
-    assert [record.video for record in records] == ["a", "b", "b.mkv", "deep_er_狗", "photo"]
+    assert [record.video for record in records] == ["a", "b", "b_mkv", "deep_er_狗", "photo"]
     assert (summary.videos, summary.extracted, summary.skipped) == (5, 5, [])
     features = Collection(tmp_path / "mine", "mine").open_features("hues228")
     assert features.videos == [record.video for record in records]
@@ -99,7 +99,7 @@ def test_what_is_written_is_consistent(videos, tmp_path):
         record.video: (record.kind, record.width, record.height, len(record.segments)) for record in records
     }
     assert kinds["photo"] == ("image", 50, 40, 1)
-    assert kinds["b.mkv"] == ("video", 64, 48, 2)
+    assert kinds["b_mkv"] == ("video", 64, 48, 2)
     assert read_videos(tmp_path / "mine", "hues228") == records
     assert check_collection(tmp_path / "mine").problems == ["TextData: no such folder"]
     left = {path.name for path in (tmp_path / "mine").rglob("*") if path.name.startswith(".")}
@@ -201,7 +201,7 @@ def test_a_second_folder_adds_and_prunes_nothing_of_the_first(videos, tmp_path):
     make_video(tmp_path / "more/a.mp4", frames=4)
     summary = run(tmp_path / "more", tmp_path / "mine", prune=True)
     assert (summary.videos, summary.extracted, summary.gone) == (6, 1, [])
-    assert {record.video for record in read_videos(tmp_path / "mine")} > {"a", "a.mp4"}
+    assert {record.video for record in read_videos(tmp_path / "mine")} > {"a", "a_mp4"}
 
 
 def test_one_file_of_a_folder_prunes_nothing_beside_it(videos, tmp_path):
@@ -643,7 +643,7 @@ def test_video_models(kind, videos, tmp_path):
     assert rows == {
         "a": 6,
         "b": 1,
-        "b.mkv": 9,
+        "b_mkv": 9,
         "deep_er_狗": 2,
         "photo": 1,
     }  # windows of 4 of 24, 4, 36, 6, 1 frames

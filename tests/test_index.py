@@ -314,6 +314,14 @@ def indexed(trained) -> Path:
     return trained.parent / "index"
 
 
+def test_an_index_that_is_not_all_there_says_so(indexed, tmp_path):
+    shutil.copytree(indexed, tmp_path / "copy")
+    (vectors,) = (tmp_path / "copy").glob("vectors-*")
+    shutil.rmtree(vectors)
+    with pytest.raises(UserError, match="missing or not whole"):
+        Searcher(tmp_path / "copy")
+
+
 @pytest.fixture
 def place(trained, tmp_path) -> Path:
     """A copy of the collection that a test may change."""

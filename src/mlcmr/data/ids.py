@@ -6,11 +6,15 @@ import unicodedata
 
 _UNSAFE = re.compile(r"[^\w.-]")
 _LONGEST = 200  # bytes of an id, which may name a folder; file systems allow 255
-_ENDING = re.compile(
-    r"\.(3g[2p]|asf|avi|divx|f4v|flv|gif|m2ts|m[24]v|mkv|mod|mov|mp4|mpe?g|mpe|mts|mxf|og[mv]|qt|rm|rmvb|ts|vob|webm"
-    r"|wmv|y4m|avif|bmp|jpe?g|jpe|png|tiff?|webp)$",
-    re.IGNORECASE,
-)
+# fmt: off
+IMAGE_ENDINGS = frozenset([".avif", ".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"])
+VIDEO_ENDINGS = frozenset([
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".m1v", ".m2ts", ".m2v", ".m4v",
+    ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".ogm", ".ogv", ".qt",
+    ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+])
+# fmt: on
+_ENDING = re.compile(rf"\.({'|'.join(e[1:] for e in sorted(IMAGE_ENDINGS | VIDEO_ENDINGS))})$", re.IGNORECASE)
 
 
 def split_ending(name: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from PIL import Image
 
 from mlcmr.errors import UserError
 from mlcmr.extraction.pictures import Picture, UnreadableFileError, first_line, read_image
@@ -160,6 +161,9 @@ class _Video:
         if not decodable:
             raise UnreadableFileError(f"{path}: no decoder for its pictures")
         self._stream = max(decodable, key=lambda one: one.width * one.height)
+        width, height = self._stream.width, self._stream.height
+        if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
+            raise UnreadableFileError(f"{path}: {width:,} × {height:,} pixels are too many")
         self._stream.thread_type = "SLICE"
         self._base: Fraction = self._stream.time_base
         # Times count from the first picture or sound, as players and ffmpeg have it.

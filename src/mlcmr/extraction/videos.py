@@ -1,34 +1,21 @@
 """The videos of a collection: `videos.jsonl`, the ids of files, and which files of a folder are videos."""
 
 import errno
-import hashlib
 import json
-import mimetypes
 import os
-import re
 import stat
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mlcmr.data.ids import IMAGE_ENDINGS, split_ending, video_id
 from mlcmr.errors import UserError
 from mlcmr.files import replacing
 
 Kind = Literal["video", "image"]
 
 VIDEOS = "videos.jsonl"
-IMAGE_ENDINGS = frozenset([".avif", ".bmp", ".jpeg", ".jpg", ".jpe", ".png", ".tif", ".tiff", ".webp"])
-# fmt: off
-_VIDEO_ENDINGS = frozenset([  # beside those that the system knows as such
-    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov",
-    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm",
-    ".wmv", ".y4m",
-])
-# fmt: on
-_UNSAFE = re.compile(r"[^\w.-]")
-_LONGEST = 200  # bytes of an id, which names a folder; file systems allow 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +132,7 @@ def find_files(videos: Path, collection: Path) -> dict[Path, os.stat_result]:
         folders[:] = [
             name for name in folders if not name.startswith(".") and Path(folder, name) not in left_out
         ]
-        found += [Path(folder, name) for name in names if not name.startswith(".") and _is_media(name)]
+        found += [Path(folder, name) for name in names if not name.startswith(".") and split_ending(name)[1]]
     files = {}
     for path in sorted(found):
         try:
@@ -187,30 +174,14 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_ENDINGS
 
 
-def _is_media(name: str) -> bool:
-    ending = Path(name).suffix.lower()
-    kind = mimetypes.guess_type(f"name{ending}")[0] or ""
-    return ending in IMAGE_ENDINGS or ending in _VIDEO_ENDINGS or kind.startswith("video/")
-
-
 def _candidates(path: Path) -> Iterator[str]:
-    short = _safe(path.with_suffix("").as_posix())
-    long = _safe(path.as_posix())
-    yield short
+    yield video_id(split_ending(path.as_posix())[0])
+    long = video_id(path.as_posix())
     yield long
     number = 2
     while True:
         yield f"{long}-{number}"
         number += 1
-
-
-def _safe(name: str) -> str:
-    """`name` as an id: one word of letters, digits, `_`, `.` and `-`, not too long for a folder."""
-    safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", name))
-    if len(encoded := safe.encode()) <= _LONGEST:
-        return safe
-    digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()
-    return f"{encoded[:_LONGEST].decode(errors='ignore')}-{digest}"
 
 
 def gone(records: Iterable[VideoRecord], root: Path, files: Collection[Path]) -> set[str]:

@@ -60,7 +60,7 @@ class EdgeStore:
                 self._log_aside.rename(folder / "wal")
             if writing and not (folder / "segments").is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
-                self._shard = edge.EdgeShard.create(str(folder), self._config(_NEVER))
+                self._shard = edge.EdgeShard.create(str(folder), self._config())
             else:
                 self._shard = edge.EdgeShard.load(str(folder), self._config())
             if writing:
@@ -158,11 +158,11 @@ class EdgeStore:
             if name not in there:
                 self._shard.update(edge.UpdateOperation.create_field_index(name, kinds[kind]))
 
-    def _config(self, graph_from: int | None = None) -> edge.EdgeConfig:
+    def _config(self, graph_from: int = _NEVER) -> edge.EdgeConfig:
         return edge.EdgeConfig(
             vectors=edge.EdgeVectorParams(size=self.size, distance=edge.Distance.Cosine),
             wal_enabled=self._writing,
-            optimizers=edge.EdgeOptimizersConfig(indexing_threshold=graph_from) if graph_from else None,
+            optimizers=edge.EdgeOptimizersConfig(indexing_threshold=graph_from),
         )
 
 

@@ -145,8 +145,12 @@ def open_published(folder: Path) -> tuple[IndexInfo, Stores]:
             return info, _on_server(info)
         if not info.generation:
             raise UserError(f"{folder}: nothing in this index yet; wait for `mlcmr index`, or run it (again)")
-        with suppress(_GoneError):
-            return info, _open_for_reading(_vectors(folder, info.generation), info)
+        vectors = _vectors(folder, info.generation)
+        try:
+            return info, _open_for_reading(vectors, info)
+        except _GoneError:  # replaced meanwhile, or not all there
+            if read_info(folder).generation == info.generation:
+                raise UserError(f"{vectors}: is missing or not whole; index again (--to)") from None
 
 
 class IndexWriter:

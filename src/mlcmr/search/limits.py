@@ -143,6 +143,8 @@ class Gate:
             return _error(
                 421, "without a token the server answers to its loopback name only, such as localhost"
             )
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path != "/":
+            return _error(403, "pages of other sites get no answer; links to the page itself work")
         if path.startswith("/api/") and (seconds := self._rate.wait(_client(scope))):
             return _error(429, f"too many requests; try again in {seconds} s", {"Retry-After": str(seconds)})
         is_open = path in _OPEN or path.startswith("/page/")
