@@ -318,6 +318,7 @@ def test_the_keyboard_is_enough(site, open_page):
     expect(page.locator("#player")).not_to_be_visible()
     expect(opens.nth(1 + columns)).to_be_focused()
     page.keyboard.press("ArrowUp")
+    expect(opens.nth(1)).to_be_focused()
     page.keyboard.press("ArrowUp")
     expect(page.locator("#q")).to_be_focused()
 

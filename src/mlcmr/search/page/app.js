@@ -508,7 +508,8 @@ function closePlayer() {
   stage.querySelector("video")?.load();
   stage.replaceChildren();
   if (player.open) player.close();
-  if (opener?.isConnected) opener.focus({ preventScroll: true });
+  // The dialog gives the focus back itself, and by now the keys may have moved it on.
+  if (opener?.isConnected && document.activeElement === document.body) opener.focus({ preventScroll: true });
   opener = null;
 }
 
