@@ -96,7 +96,7 @@ class _Table:
             wanted = "captions" if kind == "text" else f"the {kind}"
             raise UserError(
                 f"{self.path}: no column for {wanted}; there is {self._listed()}; name it with "
-                f"--{kind}_column{instead}"
+                f"--{kind}_column{instead} (the first line of a CSV or TSV names its columns)"
             )
         return name
 
