@@ -3,7 +3,7 @@
     python -m benchmarks.real.clips CLIPS SCRATCH --text FOLDER --image FOLDER [--run RUN]
 
 CLIPS has videos, and `captions.tsv` with lines of video, language and caption for some of them. A model is
-trained on all captioned clips but four, from pretrained encoders of texts and of pictures: two of the four choose
+trained on all captioned clips but four, from pretrained encoders of texts and of pictures: two of them choose
 its checkpoint, two are looked for, among all clips; again and again until all were.
 """
 
