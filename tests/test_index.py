@@ -22,12 +22,13 @@ from mlcmr.data.captions import write_captions
 from mlcmr.data.features import write_features
 from mlcmr.data.sample import make_sample
 from mlcmr.errors import UserError
-from mlcmr.search import Searcher, edge, index, server
+from mlcmr.search import Searcher, edge, server, update
 from mlcmr.search.edge import EdgeStore
 from mlcmr.search.filters import Condition, Filters
-from mlcmr.search.folder import CAPTION_FIELDS, SEGMENT_FIELDS, IndexWriter, open_published
+from mlcmr.search.folder import IndexWriter, open_published
 from mlcmr.search.index import index_videos
 from mlcmr.search.language import guess_language
+from mlcmr.search.points import CAPTION_FIELDS, SEGMENT_FIELDS, segment_id
 from mlcmr.search.searcher import UnknownVideo
 from mlcmr.search.server import ServerStore
 from mlcmr.search.show import time_range
@@ -505,7 +506,7 @@ def test_changed_features_are_embedded_anew(place, trained):
     model = MLCMR.from_pretrained(trained / "model")
     expected = model.encode_videos([-frames("dog", "runs")]).numpy()[0]
     _, stores = open_published(place / "index")
-    (point,) = stores.segments.get([index.segment_id("dog_runs-1", 0)])
+    (point,) = stores.segments.get([segment_id("dog_runs-1", 0)])
     np.testing.assert_allclose(point.vector, expected, atol=1e-5)
     stores.close()
 
@@ -642,7 +643,7 @@ def test_reading_goes_on_while_another_writes(place, trained):
     before = searcher.search("A dog runs.", k=5)
     with IndexWriter(place / "index") as writer:
         stores = writer.begin()
-        stores.segments.delete([index.segment_id(before[0].video, 0)])
+        stores.segments.delete([segment_id(before[0].video, 0)])
         assert searcher.search("A dog runs.", k=5) == before
         second = Searcher(place / "index", device="cpu")
         assert second.search("A dog runs.", k=5) == before
@@ -704,13 +705,13 @@ def test_what_a_killed_writer_acknowledged_is_found(place, trained):
 
 def _take_out_and_hang(path: str, done: str) -> None:
     with IndexWriter(Path(path)) as writer:
-        writer.begin().segments.delete([index.segment_id("dog_runs-1", 0)])
+        writer.begin().segments.delete([segment_id("dog_runs-1", 0)])
         Path(done).touch()
         time.sleep(600)
 
 
 def _index_in_small_steps(source: str, to: str, run: str, log: str) -> None:
-    index.BATCH = 4
+    update.BATCH = 4
     upsert = EdgeStore.upsert
 
     def logged(self: EdgeStore, points: list[Point]) -> None:

@@ -22,21 +22,13 @@ from typing import IO, NamedTuple, Self
 from mlcmr.errors import UserError
 from mlcmr.files import write_text
 from mlcmr.search.models import ModelInfo
-from mlcmr.search.store import PayloadType, VectorStore
+from mlcmr.search.points import CAPTION_FIELDS, SEGMENT_FIELDS
+from mlcmr.search.store import VectorStore
 
 INFO, LOCK, COLLECTION = "index.json", "lock", "collection"
 _FORMAT = 1
 _UNFINISHED = ".vectors.unfinished"
 _READERS = "readers"  # locked, shared, by whoever has the vectors open
-
-SEGMENT_FIELDS: dict[str, PayloadType] = {
-    "video": "keyword",
-    "kind": "keyword",
-    "path": "keyword",
-    "duration": "float",
-}
-"""What filters are mostly put on, and what the engine therefore indexes; the other fields take it longer."""
-CAPTION_FIELDS: dict[str, PayloadType] = {"video": "keyword", "language": "keyword"}
 
 
 @dataclass(frozen=True, slots=True)

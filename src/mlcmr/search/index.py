@@ -1,25 +1,18 @@
 """`mlcmr index`: from videos or a collection to an index."""
 
-import uuid
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlcmr.data.collection import Collection
 from mlcmr.display import Display
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import VIDEOS, VideoRecord
-from mlcmr.search.folder import COLLECTION, IndexInfo, IndexWriter, Stores, read_info, write_info
+from mlcmr.extraction.videos import VIDEOS
+from mlcmr.search.folder import COLLECTION, IndexInfo, IndexWriter, open_published, read_info, write_info
 from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run
-from mlcmr.search.source import Caption, Source, open_source, with_properties
-from mlcmr.search.store import Point
-
-BATCH = 256
-"""Segments, or captions, that are embedded and stored together; then they are safe."""
-
-_NAMES = uuid.UUID("6f1d3f0e-54a1-4c0b-9d57-9f3d3f2a7c11")  # ours alone, so that ids are those of nobody else
+from mlcmr.search.source import Source, open_source
+from mlcmr.search.update import Changes, remove_videos, update_index
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ def index_videos(
         if not remove:
             raise UserError("nothing to do: give a folder of videos, or a collection")
         with IndexWriter(folder) as writer:
-            changes = _remove(writer, remove)
+            changes = remove_videos(writer, remove)
         return _summary(folder, changes)
     opened = _open_model(before, run, model, device)
     with IndexWriter(folder) as writer:
@@ -138,28 +131,10 @@ def index_videos(
         info = IndexInfo(opened.info, there.features.folder.name, **about, **server)
         _require_fit(there, opened)
         _settle(folder, before, info)
-        removed = _remove(writer, remove) if remove else _Changes()
-        changes = _update(writer, there, opened, display, prune=prune, captions=captions)
+        removed = remove_videos(writer, remove) if remove else Changes()
+        changes = update_index(writer, there, opened, display, prune=prune)
     changes.removed += removed.removed
     return _summary(folder, changes, extraction)
-
-
-def segment_id(video: str, segment: int) -> str:
-    """The id of a segment's vector."""
-    return str(uuid.uuid5(_NAMES, f"segment {segment} {video}"))
-
-
-def caption_point_id(caption_id: str) -> str:
-    """The id of a caption's vector."""
-    return str(uuid.uuid5(_NAMES, f"caption {caption_id}"))
-
-
-@dataclass
-class _Changes:
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
 
 
 # ─── model and source ────────────────────────────────────────────────────────────────────────────────────
@@ -278,186 +253,7 @@ def _settle(folder: Path, before: IndexInfo | None, now: IndexInfo) -> None:
     )
 
 
-class _Stored(NamedTuple):
-    """What the index holds of one video."""
-
-    segments: dict[int, str]  # stamps
-    source: str
-
-
-def _stored(stores: Stores) -> dict[str, _Stored]:
-    found: dict[str, _Stored] = {}
-    for _, payload in stores.segments.scan(["video", "segment", "stamp", "source"]):
-        one = found.setdefault(payload["video"], _Stored({}, payload["source"]))
-        one.segments[payload["segment"]] = payload["stamp"]
-    return found
-
-
-def _remove(writer: IndexWriter, videos: Sequence[str]) -> _Changes:
-    stored = _stored(writer.stores)
-    unknown = [video for video in videos if video not in stored]
-    if unknown:
-        raise UserError(f"--remove {unknown[0]}: no such video in the index; `mlcmr search` shows ids")
-    _take_out(writer, {video: stored[video] for video in dict.fromkeys(videos)})
-    return _Changes(removed=len(set(videos)))
-
-
-def _take_out(writer: IndexWriter, videos: Mapping[str, _Stored]) -> None:
-    if not videos:
-        return
-    stores = writer.begin()
-    of_captions = [point for point, payload in stores.captions.scan(["video"]) if payload["video"] in videos]
-    stores.captions.delete(of_captions)
-    of_segments = [segment_id(video, number) for video, one in videos.items() for number in one.segments]
-    stores.segments.delete(of_segments)
-
-
-def _update(
-    writer: IndexWriter, source: Source, opened: OpenModel, display: Display, *, prune: bool, captions: bool
-) -> _Changes:
-    stored = _stored(writer.stores)
-    key = _key(writer.folder, source)
-    foreign = next((v for v in source.videos if v in stored and stored[v].source != key), None)
-    if foreign is not None:
-        raise UserError(
-            f"{writer.folder}: video '{foreign}' is in this index already, from {stored[foreign].source}; "
-            f"index {source.collection.folder} into another folder (--to)"
-        )
-    stamps = source.stamps()
-    new = [
-        video
-        for video, record in source.videos.items()
-        if video not in stored
-        or stored[video].segments != dict.fromkeys(range(len(record.segments)), stamps[video])
-    ]
-    gone = {
-        video: one
-        for video, one in stored.items()
-        if prune and one.source == key and video not in source.videos
-    }
-    _take_out(writer, gone)
-    first = source.first_captions
-    with display.work("segments", sum(len(source.videos[video].segments) for video in new)) as advance:
-        for batch in _batches(source, new):
-            points = _embedded(batch, source, opened, stamps=stamps, captions=first, key=key)
-            surplus = [
-                segment_id(record.video, number)
-                for record in batch
-                if record.video in stored
-                for number in stored[record.video].segments
-                if number >= len(record.segments)
-            ]
-            stores = writer.begin()
-            stores.segments.upsert(points)
-            stores.segments.delete(surplus)
-            advance(len(points))
-    if captions:
-        _update_captions(writer, source, opened, key, display)
-    changed = sum(video in stored for video in new)
-    return _Changes(len(new) - changed, changed, len(gone), len(source.videos) - len(new))
-
-
-def _batches(source: Source, videos: Sequence[str]) -> Iterator[list[VideoRecord]]:
-    """Whole videos, about `BATCH` segments at a time."""
-    batch: list[VideoRecord] = []
-    for video in videos:
-        batch.append(with_properties(source.videos[video]))
-        if sum(len(record.segments) for record in batch) >= BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _embedded(
-    batch: Sequence[VideoRecord],
-    source: Source,
-    opened: OpenModel,
-    *,
-    stamps: Mapping[str, str],
-    captions: Mapping[str, str],
-    key: str,
-) -> list[Point]:
-    frames = (
-        source.features[record.video][slice(*segment.frames)]
-        for record in batch
-        for segment in record.segments
-    )
-    vectors = opened.model.encode_videos(frames).numpy()
-    places = [(record, number) for record in batch for number in range(len(record.segments))]
-    points = []
-    for (record, number), vector in zip(places, vectors, strict=True):
-        segment = record.segments[number]
-        payload = {
-            "video": record.video,
-            "segment": number,
-            "segments": len(record.segments),
-            "start": float(segment.start),
-            "end": float(segment.end),
-            "kind": record.kind,
-            "duration": float(record.duration),
-            "width": float(record.width),
-            "height": float(record.height),
-            "path": record.path,
-            "thumbnail": segment.thumbnail,
-            "caption": captions.get(record.video, ""),
-            "source": key,
-            "stamp": stamps[record.video],
-        }
-        points.append(Point(segment_id(record.video, number), vector, payload))
-    return points
-
-
-def _key(folder: Path, source: Source) -> str:
-    """The collection, as the index notes it: its own by name, so that the index can be moved."""
-    own = source.collection.folder == folder / COLLECTION
-    return COLLECTION if own else str(source.collection.folder)
-
-
-def _update_captions(
-    writer: IndexWriter, source: Source, opened: OpenModel, key: str, display: Display
-) -> None:
-    there: dict[str, Caption] = {}
-    for _, payload in writer.stores.captions.scan(["caption_id", "video", "language", "text", "source"]):
-        if payload.pop("source") == key:
-            there[payload["caption_id"]] = Caption(**payload)
-    gone = [caption_point_id(one) for one in there if one not in source.captions]
-    if gone:
-        writer.begin().captions.delete(gone)
-    by_language: defaultdict[str, list[Caption]] = defaultdict(list)
-    for one, caption in source.captions.items():
-        if there.get(one) != caption:
-            by_language[caption.language].append(caption)
-    for language, captions in by_language.items():
-        with display.work(f"captions ({language})", len(captions)) as advance:
-            for start in range(0, len(captions), BATCH):
-                batch = captions[start : start + BATCH]
-                vectors = opened.model.encode_texts([one.text for one in batch], language).numpy()
-                points = [
-                    Point(
-                        caption_point_id(one.caption_id),
-                        vector,
-                        {
-                            "caption_id": one.caption_id,
-                            "video": one.video,
-                            "language": one.language,
-                            "text": one.text,
-                            "source": key,
-                        },
-                    )
-                    for one, vector in zip(batch, vectors, strict=True)
-                ]
-                writer.begin().captions.upsert(points)
-                advance(len(batch))
-    info = read_info(writer.folder)
-    languages = tuple(dict.fromkeys([*info.languages, *source.languages]))
-    if languages != info.languages:
-        write_info(writer.folder, replace(info, languages=languages))
-
-
-def _summary(folder: Path, changes: _Changes, extraction: str = "") -> IndexSummary:
-    from mlcmr.search.folder import open_published  # noqa: PLC0415
-
+def _summary(folder: Path, changes: Changes, extraction: str = "") -> IndexSummary:
     _, stores = open_published(folder)
     try:
         return IndexSummary(
