@@ -66,7 +66,7 @@ class EdgeStore:
             if writing:
                 self._index_fields(fields)
         except Exception as error:  # the bindings raise nothing more special
-            raise UserError(f"{folder}: cannot be opened: {_reason(error)}; index again (--to)") from error
+            raise UserError(f"{folder}: cannot be opened: {_reason(error)}") from error
         self._count = self._shard.count(edge.CountRequest())
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -84,7 +84,7 @@ class EdgeStore:
         params = edge.SearchParams(exact=True) if self.exact else edge.SearchParams(hnsw_ef=_EF)
         requests = [
             edge.QueryRequest(
-                limit=query.limit,
+                limit=min(query.limit, self.count()),  # the engine's numbers end
                 query=edge.Query.Nearest(query.vector.tolist()),
                 filter=_filter(query.filters),
                 with_payload=True,

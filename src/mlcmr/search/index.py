@@ -1,5 +1,6 @@
 """`mlcmr index`: from videos or a collection to an index."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,8 +9,18 @@ from typing import Any
 from mlcmr.data.collection import Collection
 from mlcmr.display import Display
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import VIDEOS
-from mlcmr.search.folder import COLLECTION, IndexInfo, IndexWriter, open_published, read_info, write_info
+from mlcmr.extraction.videos import VIDEOS, is_utf8
+from mlcmr.search.folder import (
+    COLLECTION,
+    INFO,
+    LOCK,
+    IndexInfo,
+    IndexWriter,
+    open_published,
+    read_info,
+    require_free,
+    write_info,
+)
 from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run
 from mlcmr.search.source import Source, open_source
 from mlcmr.search.update import Changes, remove_videos, update_index
@@ -83,7 +94,8 @@ def index_videos(
         name: What its collections there are called; by default as the folder.
         remove: Ids of videos to take out.
         prune: Whether to take out videos that are gone from the source.
-        captions: Whether to index the collection's captions too.
+        captions: Whether the index is to hold the collection's captions too; otherwise, those of an earlier
+            run are taken out.
         device: `cpu`, `cuda` or `auto`.
         display: Shows progress.
 
@@ -93,12 +105,15 @@ def index_videos(
     """
     folder = Path(to).expanduser()
     place = Path(source).expanduser() if source is not None else None
+    _require_names(folder, place, run, model, encoder)
     if place is not None and not place.exists():
         raise UserError(f"{place}: no such folder; name a folder of videos, or a collection")
     if run is not None and model is not None:
         raise UserError("--run and --model both name the model; give one")
+    if name is not None and url is None:
+        raise UserError("--name is for the collections on a server: give its --url too")
     _require_index_or_nothing(folder)
-    before = read_info(folder) if (folder / "index.json").exists() else None
+    before = _info(folder)
     if before is None and (place is None or (run is None and model is None)):
         raise UserError(
             f"{folder}: no index there yet; give videos or a collection, and a model (--run, or --model)"
@@ -112,27 +127,25 @@ def index_videos(
         return _summary(folder, changes)
     opened = _open_model(before, run, model, device)
     with IndexWriter(folder) as writer:
-        extraction = ""
-        feature = feature or (before.feature if before else opened.feature)
-        collection = _as_collection(place)
+        before = _info(folder)  # again: another process may have made the index, or changed it, until now
+        if before is not None:
+            _require_same(folder, before, opened, url, name)
+        elif url is not None:
+            name = name or folder.resolve().name
+            require_free(url, name)
+        collection, extraction = _as_collection(place), ""
         if collection is None:
-            encoder = encoder or (before.encoder if before else opened.encoder)
-            feature, encoder, extraction = _extract(
-                place, folder, opened, encoder, prune=prune, device=device, display=display
+            encoder, feature, extraction = _extract(
+                place, folder, before, opened, encoder, prune=prune, device=device, display=display
             )
             collection = Collection(folder / COLLECTION, COLLECTION)
-        if feature is None:
-            raise UserError(f"{opened.info.name}: does not say which feature it takes; give --feature")
+        feature = _feature(folder, before, opened, feature)
         there = open_source(collection, feature, captions=captions)
-        about: dict[str, Any] = {"encoder": str(encoder) if encoder else opened.encoder} | _extracted_by(
-            there
-        )
-        server: dict[str, Any] = {"url": url, "name": name or folder.absolute().name} if url else {}
-        info = IndexInfo(opened.info, there.features.folder.name, **about, **server)
         _require_fit(there, opened)
-        _settle(folder, before, info)
+        info = before or IndexInfo(str(uuid.uuid4()), opened.info, feature, url=url, name=name)
+        write_info(folder, _noted(info, opened, there, encoder))
         removed = remove_videos(writer, remove) if remove else Changes()
-        changes = update_index(writer, there, opened, display, prune=prune)
+        changes = update_index(writer, there, opened, prune=prune, captions=captions, display=display)
     changes.removed += removed.removed
     return _summary(folder, changes, extraction)
 
@@ -154,13 +167,15 @@ def _open_model(
 def _as_collection(place: Path) -> Collection | None:
     """`place` as a collection; None if it is videos."""
     if any((place / name).exists() for name in ("FeatureData", "TextData", VIDEOS)):
-        return Collection(place.absolute(), place.absolute().name)
+        folder = place.resolve()  # one collection is one source, by whatever way it is named
+        return Collection(folder, folder.name)
     return None
 
 
 def _extract(
     videos: Path,
     folder: Path,
+    before: IndexInfo | None,
     opened: OpenModel,
     encoder: str | Path | None,
     *,
@@ -168,10 +183,11 @@ def _extract(
     device: str,
     display: Display,
 ) -> tuple[str, str, str]:
-    """Extracts into the index's own collection; returns the feature, the encoder, and what to say."""
+    """Extracts into the index's own collection; returns the encoder, the feature, and what to say."""
     from mlcmr.extraction.encoders import LIGHT, load_encoder  # noqa: PLC0415
     from mlcmr.extraction.extract import extract  # noqa: PLC0415
 
+    encoder = encoder or (before.encoder if before else None) or opened.encoder
     if encoder is None:
         if opened.feature != LIGHT:
             raise UserError(
@@ -185,72 +201,43 @@ def _extract(
             f"--encoder {encoder}: makes features of {made.dimension:,} numbers, but the model takes "
             f"{opened.info.feature_size:,}; name the encoder whose features it was trained on"
         )
+    _require_feature(folder, before, made.feature)
     summary = extract(videos, folder / COLLECTION, encoder=made, prune=prune, device=device, display=display)
-    return summary.feature, made.name, str(summary)
+    return made.name, summary.feature, str(summary)
 
 
-def _extracted_by(source: Source) -> dict[str, Any]:
-    """The encoder and the sampling that made a source's features, where that is known."""
+def _feature(folder: Path, before: IndexInfo | None, opened: OpenModel, feature: str | None) -> str:
+    feature = feature or (before.feature if before else opened.feature)
+    if feature is None:
+        raise UserError(f"{opened.info.name}: does not say which feature it takes; give --feature")
+    _require_feature(folder, before, feature)
+    return feature
+
+
+def _noted(info: IndexInfo, opened: OpenModel, source: Source, encoder: str | Path | None) -> IndexInfo:
+    """What an index knows of itself, with where its model is now, and what makes its features.
+
+    The encoder is the one named now; else the one named before; else the one that the source names; else the
+    one that the model names.
+    """
     from mlcmr.extraction.store import ENCODER, read_encoder  # noqa: PLC0415
 
-    folder = source.features.folder
-    if not (folder / ENCODER).is_file():
-        return {}
-    content = read_encoder(folder)
-    return {name: content[name] for name in ("encoder", "rate", "count") if name in content}
-
-
-def _require_fit(source: Source, opened: OpenModel) -> None:
-    if source.features.dimension != opened.info.feature_size:
-        raise UserError(
-            f"{source.features.folder}: features of {source.features.dimension:,} numbers, but the model "
-            f"takes {opened.info.feature_size:,}: name the feature that it was trained on (--feature)"
-        )
+    info = replace(info, model=opened.info)
+    made: dict[str, Any] = {}
+    if (source.features.folder / ENCODER).is_file():
+        made = read_encoder(source.features.folder)
+        info = replace(info, rate=made.get("rate"), count=made.get("count"))
+    if encoder is not None:
+        named = Path(encoder).expanduser()
+        return replace(info, encoder=str(named.resolve() if named.is_dir() else encoder))
+    return replace(info, encoder=info.encoder or made.get("encoder") or opened.encoder)
 
 
 # ─── the index ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _require_index_or_nothing(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder (--to)")
-    own = ("index.json", "lock", COLLECTION)
-    if (
-        folder.is_dir()
-        and not (folder / "index.json").exists()
-        and any(path.name not in own and not path.name.startswith(".") for path in folder.iterdir())
-    ):
-        raise UserError(f"{folder}: is there already and is no index; name another folder (--to)")
-
-
-def _settle(folder: Path, before: IndexInfo | None, now: IndexInfo) -> None:
-    """Writes `index.json` where it is new or its model has moved.
-
-    Raises:
-        UserError: the index was made with another model, of other features, or elsewhere.
-    """
-    if before is None:
-        write_info(folder, now)
-        return
-    elsewhere = "index into another folder (--to)"
-    if before.model.fingerprint != now.model.fingerprint:
-        raise UserError(
-            f"{folder}: this index was made with another model, {before.model.name}; its vectors and those "
-            f"of {now.model.name} do not compare; {elsewhere}"
-        )
-    if before.feature != now.feature:
-        raise UserError(
-            f"{folder}: this index was made from the feature '{before.feature}', not '{now.feature}'; "
-            f"{elsewhere}"
-        )
-    if now.url is not None and (before.url, before.name) != (now.url, now.name):
-        there = f"server {before.url}, --name {before.name}" if before.url else "folder itself"
-        raise UserError(f"{folder}: the vectors of this index are in the {there}; {elsewhere}")
-    # Read again: a killed writer's work may have been published meanwhile.
-    write_info(
-        folder,
-        replace(read_info(folder), model=now.model, encoder=now.encoder, rate=now.rate, count=now.count),
-    )
+def _info(folder: Path) -> IndexInfo | None:
+    return read_info(folder) if (folder / INFO).exists() else None
 
 
 def _summary(folder: Path, changes: Changes, extraction: str = "") -> IndexSummary:
@@ -269,3 +256,55 @@ def _summary(folder: Path, changes: Changes, extraction: str = "") -> IndexSumma
         )
     finally:
         stores.close()
+
+
+# ─── what must be so ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _require_names(*paths: str | Path | None) -> None:
+    for path in paths:
+        if path is not None and not is_utf8(Path(path).expanduser().absolute()):
+            raise UserError(f"{path}: its name, or that of a folder it lies in, is not UTF-8; rename that")
+
+
+def _require_index_or_nothing(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder (--to)")
+    own = (LOCK, COLLECTION)
+    if (
+        folder.is_dir()
+        and not (folder / INFO).exists()
+        and any(path.name not in own and not path.name.startswith(".") for path in folder.iterdir())
+    ):
+        raise UserError(f"{folder}: is there already and is no index; name another folder (--to)")
+
+
+def _require_same(
+    folder: Path, before: IndexInfo, opened: OpenModel, url: str | None, name: str | None
+) -> None:
+    if before.model.fingerprint != opened.info.fingerprint:
+        raise UserError(
+            f"{folder}: this index was made with another model, {before.model.name}; its vectors and those "
+            f"of {opened.info.name} do not compare; index into another folder (--to)"
+        )
+    if url is not None and (before.url, before.name) != (url, name or before.name):
+        there = f"server {before.url}, --name {before.name}" if before.url else "folder itself"
+        raise UserError(
+            f"{folder}: the vectors of this index are in the {there}; index into another folder (--to)"
+        )
+
+
+def _require_feature(folder: Path, before: IndexInfo | None, feature: str) -> None:
+    if before is not None and before.feature != feature:
+        raise UserError(
+            f"{folder}: this index was made from the feature '{before.feature}', not '{feature}'; "
+            "index into another folder (--to)"
+        )
+
+
+def _require_fit(source: Source, opened: OpenModel) -> None:
+    if source.features.dimension != opened.info.feature_size:
+        raise UserError(
+            f"{source.features.folder}: features of {source.features.dimension:,} numbers, but the model "
+            f"takes {opened.info.feature_size:,}: name the feature that it was trained on (--feature)"
+        )

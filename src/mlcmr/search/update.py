@@ -42,16 +42,17 @@ def remove_videos(writer: IndexWriter, videos: Sequence[str]) -> Changes:
 
 
 def update_index(
-    writer: IndexWriter, source: Source, opened: OpenModel, display: Display, *, prune: bool
+    writer: IndexWriter, source: Source, opened: OpenModel, *, prune: bool, captions: bool, display: Display
 ) -> Changes:
     """Embeds what is new or has changed in a source; takes out what is gone from it.
 
     Args:
         writer: The index.
-        source: Its videos, and those of their captions that the index is to hold.
+        source: Its videos and captions.
         opened: The model.
+        prune: Whether videos that have left the source are taken out; else they stay, with their captions.
+        captions: Whether captions are wanted; else all those of this source are taken out.
         display: Shows progress.
-        prune: Whether videos that have left the source are taken out.
 
     Raises:
         UserError: the index holds one of the videos from another source.
@@ -68,7 +69,7 @@ def update_index(
     if prune:
         _take_out(writer, left)
     added, changed = _update_segments(writer, source, opened, stored, key, display=display)
-    _update_captions(writer, source, opened, key, display)
+    _update_captions(writer, source, opened, key, captions=captions, display=display)
     return Changes(
         added=added,
         changed=changed,
@@ -94,7 +95,7 @@ def _stored(stores: Stores) -> dict[str, _Stored]:
 
 def _key(writer: IndexWriter, source: Source) -> str:
     """The collection, as the index notes it: its own by name, so that the index can be moved."""
-    own = source.collection.folder == writer.folder / COLLECTION
+    own = source.collection.folder.resolve() == (writer.folder / COLLECTION).resolve()
     return COLLECTION if own else str(source.collection.folder)
 
 
@@ -169,30 +170,38 @@ def _batches(source: Source, videos: Sequence[str]) -> Iterator[list[VideoRecord
 
 
 def _update_captions(
-    writer: IndexWriter, source: Source, opened: OpenModel, key: str, display: Display
+    writer: IndexWriter, source: Source, opened: OpenModel, key: str, *, captions: bool, display: Display
 ) -> None:
     there: dict[str, Caption] = {}
+    languages = set(source.languages)
     for _, payload in writer.stores.captions.scan(["caption_id", "video", "language", "text", "source"]):
         if payload.pop("source") == key:
             there[payload["caption_id"]] = Caption(**payload)
-    gone = [caption_point_id(one) for one in there if one not in source.captions]
+        else:
+            languages.add(payload["language"])
+    gone = {
+        one
+        for one, caption in there.items()
+        if one not in source.captions and (not captions or caption.video in source.videos)
+    }
     if gone:
-        writer.begin().captions.delete(gone)
+        writer.begin().captions.delete(list(map(caption_point_id, gone)))
     by_language: defaultdict[str, list[Caption]] = defaultdict(list)
     for one, caption in source.captions.items():
         if there.get(one) != caption:
             by_language[caption.language].append(caption)
-    for language, captions in by_language.items():
-        with display.work(f"captions ({language})", len(captions)) as advance:
-            for start in range(0, len(captions), BATCH):
-                batch = captions[start : start + BATCH]
+    for language, new in by_language.items():
+        with display.work(f"captions ({language})", len(new)) as advance:
+            for start in range(0, len(new), BATCH):
+                batch = new[start : start + BATCH]
                 vectors = opened.model.encode_texts([one.text for one in batch], language).numpy()
                 points = [
                     caption_point(one, vector, source=key) for one, vector in zip(batch, vectors, strict=True)
                 ]
                 writer.begin().captions.upsert(points)
                 advance(len(batch))
+    languages |= {caption.language for one, caption in there.items() if one not in gone}
     info = read_info(writer.folder)
-    languages = tuple(dict.fromkeys([*info.languages, *source.languages]))
-    if languages != info.languages:
-        write_info(writer.folder, replace(info, languages=languages))
+    ordered = tuple(one for one in dict.fromkeys([*info.languages, *source.languages]) if one in languages)
+    if ordered != info.languages:
+        write_info(writer.folder, replace(info, languages=ordered))
