@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 import threading
 import time
 import uuid
@@ -840,6 +841,49 @@ def test_a_damaged_leftover_is_named_and_stays(place, trained):
     assert index_videos(None, place / "index", remove=["dog_runs-1"]).segments == 35
 
 
+def test_a_disk_that_gets_full(place, trained, monkeypatch):
+    """The engine's process would be killed: so there is room, or it is not begun."""
+    room = shutil.disk_usage(place)
+    free = iter([2**30, 2**30, 2**20])  # bytes: when it begins, at the first batch, at the second
+
+    def usage(_):
+        return room._replace(free=next(free, 2**20))
+
+    monkeypatch.setattr(update, "BATCH", 10)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(UserError, match=r"the disk is nearly full: 1 MB are free, .* needed: make room"):
+        index_videos(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
+    monkeypatch.undo()
+    assert Searcher(place / "index", device="cpu").size == 10
+    summary = index_videos(place / "tiny", place / "index", captions=False, device="cpu")
+    assert (summary.added, summary.unchanged) == (26, 10)
+
+
+def test_an_index_that_is_only_read(indexed, tmp_path, monkeypatch):
+    """A superuser may write all the same: so it is told that it may not."""
+    folder = Path(shutil.copytree(indexed, tmp_path / "index"))
+    (vectors,) = folder.glob("vectors-*")
+    before = sorted(vectors.rglob("*"))
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    try:
+        reader, expected = Searcher(folder, device="cpu"), Searcher(indexed, device="cpu")
+        assert reader.search("A dog runs.", k=5) == expected.search("A dog runs.", k=5)
+        assert len(reader.captions("dog_runs-1", k=200)) == 144
+        assert sorted(vectors.rglob("*")) == before
+        _, stores = open_published(folder)
+        assert not stores.segments.folder.is_relative_to(
+            folder
+        )  # the engine writes there, or would be refused
+        stores.close()
+        assert {path.name for path in tmp_path.iterdir()} == {"index"}
+    finally:
+        for path in [folder, *folder.rglob("*/")]:
+            path.chmod(0o755)
+
+
 def test_vectors_that_are_gone_are_missed_by_a_writer_too(place, trained):
     index_videos(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
     shutil.rmtree(place / "index" / "vectors-1")
@@ -948,6 +992,16 @@ def test_names_that_are_not_text(drawn, films, tmp_path, capfd, monkeypatch):
     # To search by, a file needs no name.
     assert main(["search", "--video", os.fsdecode(b"films/caf\xe9.mp4"), "-k", "1", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)[0]["video"] == "1"
+    for words, status, said in (
+        (["--filter", f"path~{bad}"], 0, "nothing found"),
+        (["--filter", f"video!={bad}", "-k", "1"], 0, "search in 6 segments"),
+        (["--similar", bad], 2, "not in the index"),
+        (["--similar", "1", "--captions", "--language", bad], 0, "nothing found"),
+    ):
+        text = [] if "--similar" in words else ["a"]
+        assert main(["search", *text, *words]) == status
+        shown = capfd.readouterr()
+        assert said in shown.out + shown.err
     films.rename(bad)
     for words in (
         ["index", bad],

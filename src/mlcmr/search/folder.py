@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -189,6 +190,8 @@ class IndexWriter:
             elif self._stores is not None:
                 self._stores.close()
                 write_info(self.folder, read_info(self.folder))  # searchers look at a server's vectors anew
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written: {error}") from error
         finally:
             assert self._lock is not None
             self._lock.close()
@@ -218,6 +221,9 @@ class IndexWriter:
         if self._stores is not None:
             self._stores.close()
             self._stores = None
+        from mlcmr.search.edge import require_room  # noqa: PLC0415
+
+        require_room(self.folder)
         new = _vectors(self.folder, info.generation + 1)
         if new.exists():
             # Not for us to take away if it is damaged: what it holds was acknowledged.
@@ -239,7 +245,7 @@ class IndexWriter:
             store.seal()
         info = read_info(self.folder)
         new = _vectors(self.folder, info.generation + 1)
-        _sync([*new.rglob("*"), new])
+        _sync(_all_in(new))
         write_info(self.folder, replace(info, generation=info.generation + 1))
         _sync([self.folder])  # before the old ones go
         remove_unread(self.folder, info.generation + 1)
@@ -272,10 +278,10 @@ def _copy_vectors(folder: Path, info: IndexInfo, new: Path) -> None:
         else:
             unfinished.mkdir()
             (unfinished / _READERS).touch()
-            for store in _edge_stores(unfinished, info, "", writing=True):
+            for store in _edge_stores(unfinished, info, _MAKE_ANEW, writing=True):
                 store.close()
         # Whoever finds it under its name, also after a power cut, finds whole stores in it.
-        _sync([*unfinished.rglob("*"), unfinished])
+        _sync(_all_in(unfinished))
         unfinished.rename(new)
         _sync([folder])
     except (OSError, shutil.Error) as error:
@@ -297,7 +303,19 @@ def _open_for_reading(vectors: Path, info: IndexInfo) -> Stores:
         hold = Hold(vectors)
     except FileNotFoundError as error:
         raise _GoneError(f"{vectors}: is missing or not whole; {_MAKE_ANEW}") from error
-    return Stores(*_edge_stores(vectors, info, _MAKE_ANEW, writing=False), hold)
+    if all(os.access(path, os.W_OK) for path in _all_in(vectors)):
+        return Stores(*_edge_stores(vectors, info, _MAKE_ANEW, writing=False), hold)
+    # The engine opens its files for writing, also to read them; what is open needs no name any more.
+    try:
+        with tempfile.TemporaryDirectory(prefix="mlcmr-", ignore_cleanup_errors=True) as copy:
+            shutil.copytree(vectors, copy, copy_function=_copy, dirs_exist_ok=True)
+            for path in _all_in(Path(copy)):
+                path.chmod(0o700)
+            return Stores(*_edge_stores(Path(copy), info, _MAKE_ANEW, writing=False), hold)
+    except (OSError, shutil.Error) as error:
+        raise UserError(
+            f"{vectors}: is read-only, and cannot be copied to where it is not: {error}"
+        ) from error
 
 
 def _edge_stores(
@@ -357,6 +375,10 @@ def _copy(source: str, target: str) -> None:
             while at < stop:
                 copy.seek(at)
                 at += os.sendfile(copy.fileno(), file.fileno(), at, stop - at)
+
+
+def _all_in(folder: Path) -> list[Path]:
+    return [*folder.rglob("*"), folder]
 
 
 def _sync(paths: Iterable[Path]) -> None:

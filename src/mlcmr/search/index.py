@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcmr.data.collection import Collection
-from mlcmr.display import Display
+from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VIDEOS, is_utf8
 from mlcmr.search.folder import (
@@ -58,7 +58,7 @@ class IndexSummary:
         lines = [
             str(self.folder),
             f"  videos:   {changes}, {self.unchanged:,} as before",
-            f"  holds:    {self.segments:,} segments, {self.captions:,} captions",
+            f"  holds:    {many(self.segments, 'segment')}, {many(self.captions, 'caption')}",
             f"  search:   {how}",
         ]
         return "\n".join([self.extraction, *lines] if self.extraction else lines)

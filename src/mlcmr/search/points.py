@@ -21,7 +21,9 @@ _NAMES = uuid.UUID("6f1d3f0e-54a1-4c0b-9d57-9f3d3f2a7c11")  # ours alone, so tha
 
 def segment_id(video: str, segment: int) -> str:
     """The id of a segment's vector."""
-    return str(uuid.uuid5(_NAMES, f"segment {segment} {video}"))
+    # Whatever is asked for: bytes of an argument that are not UTF-8 name no video.
+    known = video.encode(errors="backslashreplace").decode()
+    return str(uuid.uuid5(_NAMES, f"segment {segment} {known}"))
 
 
 def caption_point_id(caption_id: str) -> str:
