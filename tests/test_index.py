@@ -27,8 +27,9 @@ from mlcmr.errors import UserError
 from mlcmr.search import Searcher, edge, index, server, update
 from mlcmr.search.edge import EdgeStore
 from mlcmr.search.filters import Condition, Filters
-from mlcmr.search.folder import IndexWriter, open_published, read_info
+from mlcmr.search.folder import IndexWriter, open_published
 from mlcmr.search.index import index_videos
+from mlcmr.search.info import read_info
 from mlcmr.search.language import guess_language
 from mlcmr.search.points import CAPTION_FIELDS, SEGMENT_FIELDS, segment_id
 from mlcmr.search.searcher import UnknownVideo

@@ -10,17 +10,8 @@ from mlcmr.data.collection import Collection
 from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VIDEOS, is_utf8
-from mlcmr.search.folder import (
-    COLLECTION,
-    INFO,
-    LOCK,
-    IndexInfo,
-    IndexWriter,
-    open_published,
-    read_info,
-    require_free,
-    write_info,
-)
+from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
+from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run
 from mlcmr.search.source import Source, open_source
 from mlcmr.search.update import Changes, remove_videos, update_index

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from mlcmr.display import Display
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VideoRecord
-from mlcmr.search.folder import COLLECTION, IndexWriter, Stores, read_info, write_info
+from mlcmr.search.folder import COLLECTION, IndexWriter, Stores
+from mlcmr.search.info import read_info, write_info
 from mlcmr.search.models import OpenModel
 from mlcmr.search.points import caption_point, caption_point_id, segment_id, segment_point
 from mlcmr.search.source import Caption, Source, with_properties
