@@ -1,9 +1,11 @@
 """Indexes: stores, what is embedded and when, killed writers, readers meanwhile, and searching."""
 
 import json
+import os
 import random
 import shutil
 import signal
+import tempfile
 import threading
 import time
 import uuid
@@ -22,12 +24,14 @@ from mlcmr.data.captions import write_captions
 from mlcmr.data.features import write_features
 from mlcmr.data.sample import make_sample
 from mlcmr.errors import UserError
-from mlcmr.search import Searcher, edge, index, server
+from mlcmr.search import Searcher, edge, index, server, update
 from mlcmr.search.edge import EdgeStore
 from mlcmr.search.filters import Condition, Filters
-from mlcmr.search.folder import CAPTION_FIELDS, SEGMENT_FIELDS, IndexWriter, open_published
+from mlcmr.search.folder import IndexWriter, open_published
 from mlcmr.search.index import index_videos
+from mlcmr.search.info import read_info
 from mlcmr.search.language import guess_language
+from mlcmr.search.points import CAPTION_FIELDS, SEGMENT_FIELDS, segment_id
 from mlcmr.search.searcher import UnknownVideo
 from mlcmr.search.server import ServerStore
 from mlcmr.search.show import time_range
@@ -71,7 +75,7 @@ def points(rows: np.ndarray, start: int = 0) -> list[Point]:
 def make_store(kind: str, folder: Path) -> VectorStore:
     if kind == "edge":
         return EdgeStore(folder / "store", SIZE, SEGMENT_FIELDS, writing=True)
-    return ServerStore(server.QdrantClient(":memory:"), "store", SIZE, SEGMENT_FIELDS, "abc")
+    return ServerStore(server.QdrantClient(":memory:"), "store", SIZE, SEGMENT_FIELDS, "abc", writing=True)
 
 
 @pytest.fixture(params=["edge", "server"])
@@ -107,6 +111,14 @@ def test_a_store_finds_what_numpy_finds(made):
         assert [one.payload["video"] for one in found] == [f"v{n}" for n in best]
     assert made.exact
     assert made.count() == 200
+
+
+@pytest.mark.parametrize("k", [21, 2**31, 2**63, 2**64, 10**30])
+def test_more_hits_wanted_than_there_are(made, k):
+    assert made.search([Query(vectors(1)[0], k)]) == [[]]
+    made.upsert(points(vectors(20)))
+    (found,) = made.search([Query(vectors(1)[0], k)])
+    assert len(found) == 20
 
 
 def test_a_store_replaces_and_removes(made):
@@ -505,7 +517,7 @@ def test_changed_features_are_embedded_anew(place, trained):
     model = MLCMR.from_pretrained(trained / "model")
     expected = model.encode_videos([-frames("dog", "runs")]).numpy()[0]
     _, stores = open_published(place / "index")
-    (point,) = stores.segments.get([index.segment_id("dog_runs-1", 0)])
+    (point,) = stores.segments.get([segment_id("dog_runs-1", 0)])
     np.testing.assert_allclose(point.vector, expected, atol=1e-5)
     stores.close()
 
@@ -523,15 +535,60 @@ def test_videos_are_taken_out(place, trained):
     assert content(place / "index") == whole
 
 
-def test_prune_takes_out_what_is_gone_from_the_source(place, trained):
-    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
-    kept = [scene for scene in SCENES if scene[0] != "dog"]
+def keep_features(place: Path, kept: list[tuple[str, str]]) -> None:
+    """Leaves the collection with the features of these scenes only."""
     shutil.rmtree(place / "tiny" / "FeatureData" / FEATURE)
     blocks = [([f"{video_name(*one)}_{i}" for i in range(len(frames(*one)))], frames(*one)) for one in kept]
     write_features(place / "tiny" / "FeatureData" / FEATURE, blocks)
+
+
+def test_prune_takes_out_what_is_gone_from_the_source(place, trained):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    keep_features(place, [scene for scene in SCENES if scene[0] != "dog"])
     assert index_videos(place / "tiny", place / "index", device="cpu").segments == 36
     summary = index_videos(place / "tiny", place / "index", prune=True, device="cpu")
     assert (summary.removed, summary.segments, summary.captions) == (6, 30, 120)
+
+
+def test_videos_that_stay_keep_their_captions(place, trained):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    whole = content(place / "index")
+    keep_features(place, [scene for scene in SCENES if scene[0] != "dog"])
+    # Of a video that is in the source still, a caption that is not goes.
+    path = place / "tiny" / "TextData" / "tinytrain.caption.txt"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("cat_eats-1#enc#1 ")]
+    path.write_text("\n".join(lines) + "\n")
+    (place / "tiny" / "TextData" / "tinytrain_half.caption.txt").unlink()
+    summary = index_videos(place / "tiny", place / "index", device="cpu")
+    assert (summary.segments, summary.captions) == (36, 143)
+    held = content(place / "index")
+    for name, ids in (("segments", [segment_id("dog_runs-1", 0)]), ("captions", list(held["captions"]))):
+        assert {one: held[name][one] for one in ids} == {one: whole[name][one] for one in ids}
+    searcher = Searcher(place / "index", device="cpu")
+    assert len([hit for hit in searcher.captions("dog_runs-1", k=200) if hit.video == "dog_runs-1"]) == 4
+
+
+def test_captions_false_takes_out_those_of_before(place, trained):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    keep_features(place, [scene for scene in SCENES if scene[0] != "dog"])
+    summary = index_videos(place / "tiny", place / "index", captions=False, device="cpu")
+    assert (summary.segments, summary.captions) == (36, 0)
+    searcher = Searcher(place / "index", device="cpu")
+    assert searcher.captions("cat_eats-1") == []
+    assert searcher.languages == ()
+    assert searcher.video("cat_eats-1")[0].caption == ""
+
+
+def test_captions_of_another_source_stay(place, trained):
+    for name in ("dogs", "others"):
+        keep_features(place, [scene for scene in SCENES if (scene[0] == "dog") == (name == "dogs")])
+        shutil.copytree(place / "tiny", place / name)
+        index_videos(place / name, place / "index", run=trained, device="cpu")
+    summary = index_videos(place / "others", place / "index", captions=False, device="cpu")
+    assert (summary.segments, summary.captions) == (36, 24)
+    searcher = Searcher(place / "index", device="cpu")
+    assert searcher.languages == ("en", "zh")
+    assert {hit.video.split("_")[0] for hit in searcher.captions("cat_eats-1", k=200)} == {"dog"}
 
 
 def test_without_captions(place, trained):
@@ -552,6 +609,22 @@ def test_another_model_is_refused(place, trained):
     with pytest.raises(UserError, match=r"made with another model.*do not compare.*\(--to\)"):
         index_videos(place / "tiny", place / "index", run=other, device="cpu")
     assert content(place / "index") == before
+
+
+def test_two_that_begin_an_index_with_different_models(place, trained, monkeypatch):
+    other = train(tiny_config(place, place / "other", epochs=1, seed=5)).folder
+    open_run = index.open_run
+
+    def overtaken(run, **options):
+        monkeypatch.undo()
+        index_videos(place / "tiny", place / "index", run=other, device="cpu")
+        return open_run(run, **options)
+
+    monkeypatch.setattr(index, "open_run", overtaken)
+    with pytest.raises(UserError, match=r"made with another model, .*other"):
+        index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    assert Path(read_info(place / "index").model.name) == other
+    assert Searcher(place / "index", device="cpu").size == 36
 
 
 def test_a_model_that_has_changed_since_is_refused(place, trained):
@@ -594,6 +667,28 @@ def test_two_collections_with_the_same_videos_are_refused(place, trained):
     shutil.copytree(place / "tiny", place / "twin")
     with pytest.raises(UserError, match=r"is in this index already, from .*tiny"):
         index_videos(place / "twin", place / "index", device="cpu")
+
+
+def test_a_collection_is_one_source_however_it_is_named(place, trained, monkeypatch):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    (place / "link").symlink_to("tiny")
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    for name in ("../tiny", place / "link", "../elsewhere/../tiny/"):
+        assert index_videos(name, "../index", device="cpu").unchanged == 36
+    assert index_videos("../tiny", "again", run=trained, device="cpu").added == 36
+    assert index_videos(place / "tiny", "again", device="cpu").unchanged == 36
+
+
+def test_the_encoder_that_was_named_is_remembered(place, trained, monkeypatch):
+    (place / "encoder").mkdir()
+    monkeypatch.chdir(place)
+    index_videos("tiny", "index", run=trained, encoder="encoder", device="cpu")
+    index_videos("tiny", "index", device="cpu")
+    index_videos("tiny", "index", run=trained, device="cpu")
+    assert read_info(place / "index").encoder == str(place / "encoder")
+    index_videos("tiny", "index", encoder="a/nother", device="cpu")
+    assert read_info(place / "index").encoder == "a/nother"
 
 
 def test_one_writes_at_a_time(place, trained):
@@ -642,7 +737,7 @@ def test_reading_goes_on_while_another_writes(place, trained):
     before = searcher.search("A dog runs.", k=5)
     with IndexWriter(place / "index") as writer:
         stores = writer.begin()
-        stores.segments.delete([index.segment_id(before[0].video, 0)])
+        stores.segments.delete([segment_id(before[0].video, 0)])
         assert searcher.search("A dog runs.", k=5) == before
         second = Searcher(place / "index", device="cpu")
         assert second.search("A dog runs.", k=5) == before
@@ -704,13 +799,101 @@ def test_what_a_killed_writer_acknowledged_is_found(place, trained):
 
 def _take_out_and_hang(path: str, done: str) -> None:
     with IndexWriter(Path(path)) as writer:
-        writer.begin().segments.delete([index.segment_id("dog_runs-1", 0)])
+        writer.begin().segments.delete([segment_id("dog_runs-1", 0)])
         Path(done).touch()
         time.sleep(600)
 
 
+def test_what_a_power_cut_may_leave_is_whole(place, trained, monkeypatch):
+    """All of a copy is on the disk before it has the name that the next writer goes by."""
+    index_videos(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
+    synced: set[Path] = set()
+    fsync, rename = os.fsync, Path.rename
+
+    def noted(handle):
+        fsync(handle)
+        synced.add(Path(f"/proc/self/fd/{handle}").readlink())
+
+    def checked(self, target):
+        if Path(target).name == "vectors-2":
+            assert {self, *self.rglob("*")} <= synced
+            synced.clear()
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "rename", checked)
+    with IndexWriter(place / "index") as writer:
+        writer.begin()
+        assert synced == {place / "index"}
+        writer.begin().segments.delete([segment_id("dog_runs-1", 0)])
+
+
+def test_a_damaged_leftover_is_named_and_stays(place, trained):
+    index_videos(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
+    left = place / "index" / "vectors-2"
+    shutil.copytree(place / "index" / "vectors-1", left)
+    for file in left.rglob("segment.json"):
+        file.write_text("{")
+    with pytest.raises(UserError, match=f"cannot be opened: .*; remove {left}, which an interrupted writer"):
+        index_videos(None, place / "index", remove=["dog_runs-1"])
+    assert left.is_dir()
+    assert Searcher(place / "index", device="cpu").size == 36
+    shutil.rmtree(left)
+    assert index_videos(None, place / "index", remove=["dog_runs-1"]).segments == 35
+
+
+def test_a_disk_that_gets_full(place, trained, monkeypatch):
+    """The engine's process would be killed: so there is room, or it is not begun."""
+    room = shutil.disk_usage(place)
+    free = iter([2**30, 2**30, 2**20])  # bytes: when it begins, at the first batch, at the second
+
+    def usage(_):
+        return room._replace(free=next(free, 2**20))
+
+    monkeypatch.setattr(update, "BATCH", 10)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(UserError, match=r"the disk is nearly full: 1 MB are free, .* needed: make room"):
+        index_videos(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
+    monkeypatch.undo()
+    assert Searcher(place / "index", device="cpu").size == 10
+    summary = index_videos(place / "tiny", place / "index", captions=False, device="cpu")
+    assert (summary.added, summary.unchanged) == (26, 10)
+
+
+def test_an_index_that_is_only_read(indexed, tmp_path, monkeypatch):
+    """A superuser may write all the same: so it is told that it may not."""
+    folder = Path(shutil.copytree(indexed, tmp_path / "index"))
+    (vectors,) = folder.glob("vectors-*")
+    before = sorted(vectors.rglob("*"))
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    try:
+        reader, expected = Searcher(folder, device="cpu"), Searcher(indexed, device="cpu")
+        assert reader.search("A dog runs.", k=5) == expected.search("A dog runs.", k=5)
+        assert len(reader.captions("dog_runs-1", k=200)) == 144
+        assert sorted(vectors.rglob("*")) == before
+        _, stores = open_published(folder)
+        assert not stores.segments.folder.is_relative_to(
+            folder
+        )  # the engine writes there, or would be refused
+        stores.close()
+        assert {path.name for path in tmp_path.iterdir()} == {"index"}
+    finally:
+        for path in [folder, *folder.rglob("*/")]:
+            path.chmod(0o755)
+
+
+def test_vectors_that_are_gone_are_missed_by_a_writer_too(place, trained):
+    index_videos(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
+    shutil.rmtree(place / "index" / "vectors-1")
+    with pytest.raises(UserError, match="vectors-1: is missing or not whole; index again"):
+        index_videos(place / "tiny", place / "index", device="cpu")
+
+
 def _index_in_small_steps(source: str, to: str, run: str, log: str) -> None:
-    index.BATCH = 4
+    update.BATCH = 4
     upsert = EdgeStore.upsert
 
     def logged(self: EdgeStore, points: list[Point]) -> None:
@@ -792,6 +975,46 @@ def test_a_folder_of_videos(drawn, films, tmp_path):
     (tmp_path / "index").rename(tmp_path / "moved")
     (hit,) = Searcher(tmp_path / "moved", device="cpu").search("a", filters=filters)
     assert Path(hit.thumbnail).is_file()
+
+
+def test_names_that_are_not_text(drawn, films, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bad = os.fsdecode(b"caf\xe9.mp4")
+    shutil.copy(films / "1.mp4", films / bad)
+    (films / "holiday").rename(films / os.fsdecode(b"\xff"))
+    words = ["index", "films", "--run", str(drawn / "run"), "--device", "cpu"]
+    assert main(words) == 0
+    shown = capfd.readouterr()
+    skipped = [line for line in shown.err.splitlines() if line.startswith("skipped: ")]
+    assert len(skipped) == 2
+    assert all("its name is not UTF-8; rename it" in line for line in skipped)
+    assert "2 files that cannot be read" in shown.out
+    assert "6 added" in shown.out
+    # To search by, a file needs no name.
+    assert main(["search", "--video", os.fsdecode(b"films/caf\xe9.mp4"), "-k", "1", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)[0]["video"] == "1"
+    for words, status, said in (
+        (["--filter", f"path~{bad}"], 0, "nothing found"),
+        (["--filter", f"video!={bad}", "-k", "1"], 0, "search in 6 segments"),
+        (["--similar", bad], 2, "not in the index"),
+        (["--similar", "1", "--captions", "--language", bad], 0, "nothing found"),
+    ):
+        text = [] if "--similar" in words else ["a"]
+        assert main(["search", *text, *words]) == status
+        shown = capfd.readouterr()
+        assert said in shown.out + shown.err
+    films.rename(bad)
+    for words in (
+        ["index", bad],
+        ["index", str(drawn / "sample"), "--run", str(drawn / "run"), "--to", bad + "i"],
+        ["index", str(drawn / "sample"), "--run", bad],
+        ["index", str(drawn / "sample"), "--encoder", bad],
+    ):
+        assert main(words) == 2
+        error = capfd.readouterr().err
+        assert error.count("\n") == 1
+        assert "is not UTF-8; rename that" in error
+    assert not Path(bad + "i").exists()
 
 
 def test_by_a_file(drawn, films, tmp_path):
@@ -902,17 +1125,67 @@ def test_a_server_keeps_the_vectors(indexed, place, trained, client):
     assert there.size == 35
 
 
-def test_another_model_on_the_server_is_refused(place, trained, client):
-    index_videos(place / "tiny", place / "index", run=trained, url="http://q", name="films", device="cpu")
-    other = train(tiny_config(place, place / "other", epochs=1, seed=5)).folder
-    with pytest.raises(UserError, match="another model's vectors; choose another --name"):
-        index_videos(place / "tiny", place / "second", run=other, url="http://q", name="films", device="cpu")
+def test_two_indexes_do_not_share_what_is_on_a_server(place, trained, client):
+    on_server = {"run": trained, "url": "http://q", "device": "cpu"}
+    index_videos(place / "tiny", place / "first", name="films", **on_server)
+    keep_features(place, SCENES[:3])
+    with pytest.raises(UserError, match=r"'films-segments' .* is another index's; choose another --name"):
+        index_videos(place / "tiny", place / "second", prune=True, name="films", **on_server)
+    assert not (place / "second" / "index.json").exists()
+    assert Searcher(place / "first", device="cpu").size == 36
+    assert index_videos(place / "tiny", place / "second", name="more", **on_server).segments == 3
+    # Also where the other one came later, under the name that this one had.
+    for name in ("films-segments", "films-captions"):
+        client.delete_collection(name)
+    with pytest.raises(
+        UserError, match=r"'films-segments' is not on the server; run `mlcmr index` \(again\)"
+    ):
+        Searcher(place / "first", device="cpu")
+    index_videos(place / "tiny", place / "third", name="films", **on_server)
+    for ask in (
+        lambda: index_videos(place / "tiny", place / "first", device="cpu"),
+        lambda: Searcher(place / "first", device="cpu"),
+    ):
+        with pytest.raises(UserError, match="is another index's; index into another folder"):
+            ask()
+
+
+def test_what_makes_filters_fast_is_made_though_the_first_run_was_killed(place, trained, client, monkeypatch):
+    """The server in memory keeps no payload indexes: here it is noted which it was asked for."""
+    made: dict[str, set[str]] = {"films-segments": set(), "films-captions": set()}
+    create, about = client.create_payload_index, client.get_collection
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    def noted(name, field, *rest, **options):
+        assert field not in made[name]
+        made[name].add(field)
+        return create(name, field, *rest, **options)
+
+    def with_indexes(name):
+        kind = server.models.PayloadIndexInfo(data_type="keyword", points=0)
+        return about(name).model_copy(update={"payload_schema": dict.fromkeys(made[name], kind)})
+
+    def again(**options):
+        index_videos(place / "tiny", place / "index", url="http://q", name="films", device="cpu", **options)
+
+    monkeypatch.setattr(client, "get_collection", with_indexes)
+    monkeypatch.setattr(client, "create_payload_index", killed)
+    with pytest.raises(KeyboardInterrupt):
+        again(run=trained)
+    monkeypatch.setattr(client, "create_payload_index", noted)
+    again()
+    assert made == {"films-segments": set(SEGMENT_FIELDS), "films-captions": set(CAPTION_FIELDS)}
+    again()  # and not once more
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense://", "http://["])
 def test_no_server(place, trained, url):
     with pytest.raises(UserError):
         index_videos(place / "tiny", place / "index", run=trained, url=url, device="cpu")
+    # Whoever has mistyped it says it anew.
+    assert index_videos(place / "tiny", place / "index", run=trained, device="cpu").segments == 36
 
 
 # ─── commands ────────────────────────────────────────────────────────────────────────────────────────────

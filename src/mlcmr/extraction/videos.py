@@ -92,6 +92,7 @@ def read_videos(collection: str | os.PathLike[str], feature: str | None = None) 
     for number, line in enumerate(lines, start=1):
         try:
             records.append(VideoRecord.from_dict(json.loads(line)))
+            records[-1].path.encode()  # JSON can say what is no text
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise UserError(f"{path}:{number}: not the record of a video: {error!r}") from error
     return records
@@ -172,6 +173,15 @@ def assign_ids(files: Iterable[Path], root: Path, taken: Mapping[str, str]) -> d
 def is_image(path: Path) -> bool:
     """Whether a file is a still image, by its ending."""
     return path.suffix.lower() in IMAGE_ENDINGS
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path can be written down: file names are bytes, and need not be text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _candidates(path: Path) -> Iterator[str]:

@@ -11,9 +11,12 @@ What was tried with it, and what follows from that:
   its segments; so `seal` takes the configuration away, and the log aside, once all is flushed. The log cannot
   go for good: operations are numbered in it, and numbers begun anew would be older than what is stored.
 - A store that is open can be read on after its folder has been removed.
+- It writes to files that are mapped into memory. Where the disk is full, the process is not told but killed
+  (SIGBUS): so there must be room before anything is written. Files begin with 32 MB, which may be holes.
 - Conditions on fields without an index of their own take 100 ms per 100,000 points; with one, 0 to 20 ms.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,9 +33,28 @@ except ImportError as error:
     raise UserError("an index needs Qdrant Edge: pip install 'mlcmr[search]'") from error
 
 _BLOCK = 10_000
+_ROOM = 128 * 2**20  # bytes, for the next points in each of a store's files
 _EF = 128  # candidates that the search of a graph keeps
 _NEVER = 10**9  # KB: no graph is built below this
 _ALWAYS = 1000
+
+
+def require_room(place: Path, more: int = 0) -> None:
+    """Sees to it that a store can be written.
+
+    Args:
+        place: A folder on the disk in question.
+        more: Bytes that are needed besides those for a few more points.
+
+    Raises:
+        UserError: the disk is nearly full.
+    """
+    free, wanted = shutil.disk_usage(place).free, _ROOM + more
+    if free < wanted:
+        raise UserError(
+            f"{place}: the disk is nearly full: {free >> 20:,} MB are free, {wanted >> 20:,} MB needed: "
+            "make room, then run the same command again"
+        )
 
 
 class EdgeStore:
@@ -66,7 +88,7 @@ class EdgeStore:
             if writing:
                 self._index_fields(fields)
         except Exception as error:  # the bindings raise nothing more special
-            raise UserError(f"{folder}: cannot be opened: {_reason(error)}; index again (--to)") from error
+            raise UserError(f"{folder}: cannot be opened: {_reason(error)}") from error
         self._count = self._shard.count(edge.CountRequest())
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -84,7 +106,7 @@ class EdgeStore:
         params = edge.SearchParams(exact=True) if self.exact else edge.SearchParams(hnsw_ef=_EF)
         requests = [
             edge.QueryRequest(
-                limit=query.limit,
+                limit=min(query.limit, self.count()),  # the engine's numbers end
                 query=edge.Query.Nearest(query.vector.tolist()),
                 filter=_filter(query.filters),
                 with_payload=True,
@@ -122,6 +144,7 @@ class EdgeStore:
 
     def optimize(self) -> None:
         """Merges segments; builds the HNSW graph where it will be searched."""
+        require_room(self.folder, sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*")))
         if not self.exact:
             # The engine decides by segment, we by store: so it is told when, and by that alone.
             self._shard.close()
@@ -145,6 +168,7 @@ class EdgeStore:
         return self.folder.with_name(f"{self.folder.name}.log")
 
     def _update(self, operation: edge.UpdateOperation) -> None:
+        require_room(self.folder)
         try:
             self._shard.update(operation)
             self._shard.flush()
@@ -178,6 +202,7 @@ def _filter(filters: Filters) -> edge.Filter | None:
 def _condition(condition: Condition) -> edge.FieldCondition:
     value = condition.value
     if isinstance(value, str):
+        value = value.encode(errors="backslashreplace").decode()  # what is not UTF-8 is nowhere stored
         match = edge.MatchSubstring(value) if condition.operator == "~" else edge.MatchValue(value)
         return edge.FieldCondition(condition.field, match=match)
     limits = {"<": {"lt": value}, "<=": {"lte": value}, ">": {"gt": value}, ">=": {"gte": value}}

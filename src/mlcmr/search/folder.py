@@ -11,59 +11,24 @@ has left, the next writer goes on with, and the next reader publishes: it was ac
 """
 
 import fcntl
-import json
 import os
 import shutil
+import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
 from mlcmr.errors import UserError
-from mlcmr.files import write_text
-from mlcmr.search.models import ModelInfo
-from mlcmr.search.store import PayloadType, VectorStore
+from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
+from mlcmr.search.points import CAPTION_FIELDS, SEGMENT_FIELDS
+from mlcmr.search.store import VectorStore
 
-INFO, LOCK, COLLECTION = "index.json", "lock", "collection"
-_FORMAT = 1
+LOCK, COLLECTION = "lock", "collection"
 _UNFINISHED = ".vectors.unfinished"
+_MAKE_ANEW = "index again into another folder (--to)"
 _READERS = "readers"  # locked, shared, by whoever has the vectors open
-
-SEGMENT_FIELDS: dict[str, PayloadType] = {
-    "video": "keyword",
-    "kind": "keyword",
-    "path": "keyword",
-    "duration": "float",
-}
-"""What filters are mostly put on, and what the engine therefore indexes; the other fields take it longer."""
-CAPTION_FIELDS: dict[str, PayloadType] = {"video": "keyword", "language": "keyword"}
-
-
-@dataclass(frozen=True, slots=True)
-class IndexInfo:
-    """What an index knows of itself.
-
-    Attributes:
-        model: The model that made its vectors.
-        feature: The name of the frame features.
-        encoder: What makes these from videos; None where that is not known.
-        rate: How many frames a second it is given,
-        count: or how many of each video; None and None for what suits the encoder.
-        languages: The languages of its captions.
-        generation: Which `vectors-<n>` is valid; 0 before there is one.
-        url: The Qdrant server that keeps the vectors, if one does.
-        name: What its collections there are called: `<name>-segments`, `<name>-captions`.
-    """
-
-    model: ModelInfo
-    feature: str
-    encoder: str | None = None
-    rate: float | None = None
-    count: int | None = None
-    languages: tuple[str, ...] = ()
-    generation: int = 0
-    url: str | None = None
-    name: str | None = None
 
 
 class Hold:
@@ -107,31 +72,6 @@ class Stores(NamedTuple):
             self.hold.close()
 
 
-def read_info(folder: Path) -> IndexInfo:
-    """What an index knows of itself.
-
-    Raises:
-        UserError: there is no index, or it is damaged or of another version.
-    """
-    path = folder / INFO
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") != _FORMAT:
-            raise UserError(f"{path}: written by another version of mlcmr; index again into another folder")
-        model = ModelInfo(**content.pop("model"))
-        return IndexInfo(model, **{**content, "languages": tuple(content["languages"])})
-    except OSError as error:
-        raise UserError(f"{folder}: no index there (mlcmr index … --to {folder} makes one)") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged: {error!r}; remove the index and make it again") from error
-
-
-def write_info(folder: Path, info: IndexInfo) -> None:
-    """Writes `index.json`, whole or not at all."""
-    text = json.dumps({"format": _FORMAT, **asdict(info)}, indent=2, ensure_ascii=False)
-    write_text(folder / INFO, text + "\n")
-
-
 def open_published(folder: Path) -> tuple[IndexInfo, Stores]:
     """Opens an index for reading; any number of processes may, also while another writes.
 
@@ -142,15 +82,15 @@ def open_published(folder: Path) -> tuple[IndexInfo, Stores]:
     while True:
         info = read_info(folder)
         if info.url is not None:
-            return info, _on_server(info)
+            return info, _on_server(info, writing=False)
         if not info.generation:
             raise UserError(f"{folder}: nothing in this index yet; wait for `mlcmr index`, or run it (again)")
         vectors = _vectors(folder, info.generation)
         try:
             return info, _open_for_reading(vectors, info)
-        except _GoneError:  # replaced meanwhile, or not all there
+        except _GoneError:
             if read_info(folder).generation == info.generation:
-                raise UserError(f"{vectors}: is missing or not whole; index again (--to)") from None
+                raise
 
 
 class IndexWriter:
@@ -193,6 +133,8 @@ class IndexWriter:
             elif self._stores is not None:
                 self._stores.close()
                 write_info(self.folder, read_info(self.folder))  # searchers look at a server's vectors anew
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written: {error}") from error
         finally:
             assert self._lock is not None
             self._lock.close()
@@ -203,7 +145,7 @@ class IndexWriter:
         info = read_info(self.folder)
         if self._stores is None:
             if info.url is not None:
-                self._stores = _on_server(info)
+                self._stores = _on_server(info, writing=True)
             elif info.generation == 0 or _vectors(self.folder, info.generation + 1).exists():
                 self.begin()
             else:
@@ -221,7 +163,18 @@ class IndexWriter:
             return self.stores
         if self._stores is not None:
             self._stores.close()
-        self._stores = _open_for_writing(_next_vectors(self.folder, info), info)
+            self._stores = None
+        from mlcmr.search.edge import require_room  # noqa: PLC0415
+
+        require_room(self.folder)
+        new = _vectors(self.folder, info.generation + 1)
+        if new.exists():
+            # Not for us to take away if it is damaged: what it holds was acknowledged.
+            advice = f"remove {new}, which an interrupted writer left, to go on with what was before it"
+        else:
+            advice = _MAKE_ANEW
+            _copy_vectors(self.folder, info, new)
+        self._stores = Stores(*_edge_stores(new, info, advice, writing=True))
         self._begun = True
         return self._stores
 
@@ -235,8 +188,9 @@ class IndexWriter:
             store.seal()
         info = read_info(self.folder)
         new = _vectors(self.folder, info.generation + 1)
-        _sync(new)
+        _sync(_all_in(new))
         write_info(self.folder, replace(info, generation=info.generation + 1))
+        _sync([self.folder])  # before the old ones go
         remove_unread(self.folder, info.generation + 1)
 
 
@@ -250,34 +204,32 @@ def remove_unread(folder: Path, current: int) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-class _GoneError(Exception):
-    """The vectors were removed while they were being opened: newer ones are there."""
+class _GoneError(UserError):
+    """The vectors are not there: newer ones are, or they were lost."""
 
 
 def _vectors(folder: Path, generation: int) -> Path:
     return folder / f"vectors-{generation}"
 
 
-def _next_vectors(folder: Path, info: IndexInfo) -> Path:
-    """The next generation's folder: what a killed writer left, or a copy of the current one."""
-    generation = info.generation
-    new = _vectors(folder, generation + 1)
-    if new.exists():
-        return new
+def _copy_vectors(folder: Path, info: IndexInfo, new: Path) -> None:
+    """Makes the next generation's folder: a copy of the current one, or empty stores."""
     unfinished = folder / _UNFINISHED
     try:
-        if generation:
-            shutil.copytree(_vectors(folder, generation), unfinished, copy_function=_copy)
+        if info.generation:
+            shutil.copytree(_vectors(folder, info.generation), unfinished, copy_function=_copy)
         else:
             unfinished.mkdir()
             (unfinished / _READERS).touch()
-            # Whoever finds the folder under its name finds whole stores in it.
-            _open_for_writing(unfinished, info).close()
+            for store in _edge_stores(unfinished, info, _MAKE_ANEW, writing=True):
+                store.close()
+        # Whoever finds it under its name, also after a power cut, finds whole stores in it.
+        _sync(_all_in(unfinished))
         unfinished.rename(new)
+        _sync([folder])
     except (OSError, shutil.Error) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise UserError(f"{folder}: cannot be written: {error}") from error
-    return new
 
 
 def _publish_leftover(folder: Path) -> None:
@@ -293,39 +245,60 @@ def _open_for_reading(vectors: Path, info: IndexInfo) -> Stores:
     try:
         hold = Hold(vectors)
     except FileNotFoundError as error:
-        raise _GoneError from error
-    segments, captions = _edge_stores(vectors, info, writing=False)
-    return Stores(segments, captions, hold)
+        raise _GoneError(f"{vectors}: is missing or not whole; {_MAKE_ANEW}") from error
+    if all(os.access(path, os.W_OK) for path in _all_in(vectors)):
+        return Stores(*_edge_stores(vectors, info, _MAKE_ANEW, writing=False), hold)
+    # The engine opens its files for writing, also to read them; what is open needs no name any more.
+    try:
+        with tempfile.TemporaryDirectory(prefix="mlcmr-", ignore_cleanup_errors=True) as copy:
+            shutil.copytree(vectors, copy, copy_function=_copy, dirs_exist_ok=True)
+            for path in _all_in(Path(copy)):
+                path.chmod(0o700)
+            return Stores(*_edge_stores(Path(copy), info, _MAKE_ANEW, writing=False), hold)
+    except (OSError, shutil.Error) as error:
+        raise UserError(
+            f"{vectors}: is read-only, and cannot be copied to where it is not: {error}"
+        ) from error
 
 
-def _open_for_writing(vectors: Path, info: IndexInfo) -> Stores:
-    segments, captions = _edge_stores(vectors, info, writing=True)
-    return Stores(segments, captions)
-
-
-def _edge_stores(vectors: Path, info: IndexInfo, *, writing: bool) -> tuple[VectorStore, VectorStore]:
+def _edge_stores(
+    vectors: Path, info: IndexInfo, advice: str, *, writing: bool
+) -> tuple[VectorStore, VectorStore]:
     from mlcmr.search.edge import EdgeStore  # noqa: PLC0415 – whoever uses a server need not have it
 
     size = info.model.embedding_size
-    return (
-        EdgeStore(vectors / "segments", size, SEGMENT_FIELDS, writing=writing),
-        EdgeStore(vectors / "captions", size, CAPTION_FIELDS, writing=writing),
-    )
+    try:
+        return (
+            EdgeStore(vectors / "segments", size, SEGMENT_FIELDS, writing=writing),
+            EdgeStore(vectors / "captions", size, CAPTION_FIELDS, writing=writing),
+        )
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from error
 
 
-def _on_server(info: IndexInfo) -> Stores:
+def require_free(url: str, name: str) -> None:
+    """Sees to it that a new index takes no other's collections on a server.
+
+    Raises:
+        UserError: the name is taken, or the server cannot be reached.
+    """
+    from mlcmr.search import server  # noqa: PLC0415
+
+    server.require_free(url, _collections(name))
+
+
+def _collections(name: str) -> tuple[str, str]:
+    return f"{name}-segments", f"{name}-captions"
+
+
+def _on_server(info: IndexInfo, *, writing: bool) -> Stores:
     from mlcmr.search.server import ServerStore, connect  # noqa: PLC0415
 
     assert info.url is not None
+    assert info.name is not None
     stores = [
-        ServerStore(
-            connect(info.url),
-            f"{info.name}-{name}",
-            info.model.embedding_size,
-            fields,
-            info.model.fingerprint,
-        )
-        for name, fields in (("segments", SEGMENT_FIELDS), ("captions", CAPTION_FIELDS))
+        ServerStore(connect(info.url), name, info.model.embedding_size, fields, info.id, writing=writing)
+        for name, fields in zip(_collections(info.name), (SEGMENT_FIELDS, CAPTION_FIELDS), strict=True)
     ]
     return Stores(stores[0], stores[1])
 
@@ -347,9 +320,13 @@ def _copy(source: str, target: str) -> None:
                 at += os.sendfile(copy.fileno(), file.fileno(), at, stop - at)
 
 
-def _sync(folder: Path) -> None:
-    """Sees to it that a power cut leaves all files of a folder whole."""
-    for path in [*folder.rglob("*"), folder]:
+def _all_in(folder: Path) -> list[Path]:
+    return [*folder.rglob("*"), folder]
+
+
+def _sync(paths: Iterable[Path]) -> None:
+    """Sees to it that a power cut leaves files, and the names in folders, as they are now."""
+    for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,25 +1,20 @@
 """`mlcmr index`: from videos or a collection to an index."""
 
 import uuid
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlcmr.data.collection import Collection
-from mlcmr.display import Display
+from mlcmr.display import Display, many
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import VIDEOS, VideoRecord
-from mlcmr.search.folder import COLLECTION, IndexInfo, IndexWriter, Stores, read_info, write_info
+from mlcmr.extraction.videos import VIDEOS, is_utf8
+from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
+from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run
-from mlcmr.search.source import Caption, Source, open_source, with_properties
-from mlcmr.search.store import Point
-
-BATCH = 256
-"""Segments, or captions, that are embedded and stored together; then they are safe."""
-
-_NAMES = uuid.UUID("6f1d3f0e-54a1-4c0b-9d57-9f3d3f2a7c11")  # ours alone, so that ids are those of nobody else
+from mlcmr.search.source import Source, open_source
+from mlcmr.search.update import Changes, remove_videos, update_index
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class IndexSummary:
         lines = [
             str(self.folder),
             f"  videos:   {changes}, {self.unchanged:,} as before",
-            f"  holds:    {self.segments:,} segments, {self.captions:,} captions",
+            f"  holds:    {many(self.segments, 'segment')}, {many(self.captions, 'caption')}",
             f"  search:   {how}",
         ]
         return "\n".join([self.extraction, *lines] if self.extraction else lines)
@@ -90,7 +85,8 @@ def index_videos(
         name: What its collections there are called; by default as the folder.
         remove: Ids of videos to take out.
         prune: Whether to take out videos that are gone from the source.
-        captions: Whether to index the collection's captions too.
+        captions: Whether the index is to hold the collection's captions too; otherwise, those of an earlier
+            run are taken out.
         device: `cpu`, `cuda` or `auto`.
         display: Shows progress.
 
@@ -100,12 +96,15 @@ def index_videos(
     """
     folder = Path(to).expanduser()
     place = Path(source).expanduser() if source is not None else None
+    _require_names(folder, place, run, model, encoder)
     if place is not None and not place.exists():
         raise UserError(f"{place}: no such folder; name a folder of videos, or a collection")
     if run is not None and model is not None:
         raise UserError("--run and --model both name the model; give one")
+    if name is not None and url is None:
+        raise UserError("--name is for the collections on a server: give its --url too")
     _require_index_or_nothing(folder)
-    before = read_info(folder) if (folder / "index.json").exists() else None
+    before = _info(folder)
     if before is None and (place is None or (run is None and model is None)):
         raise UserError(
             f"{folder}: no index there yet; give videos or a collection, and a model (--run, or --model)"
@@ -115,51 +114,31 @@ def index_videos(
         if not remove:
             raise UserError("nothing to do: give a folder of videos, or a collection")
         with IndexWriter(folder) as writer:
-            changes = _remove(writer, remove)
+            changes = remove_videos(writer, remove)
         return _summary(folder, changes)
     opened = _open_model(before, run, model, device)
     with IndexWriter(folder) as writer:
-        extraction = ""
-        feature = feature or (before.feature if before else opened.feature)
-        collection = _as_collection(place)
+        before = _info(folder)  # again: another process may have made the index, or changed it, until now
+        if before is not None:
+            _require_same(folder, before, opened, url, name)
+        elif url is not None:
+            name = name or folder.resolve().name
+            require_free(url, name)
+        collection, extraction = _as_collection(place), ""
         if collection is None:
-            encoder = encoder or (before.encoder if before else opened.encoder)
-            feature, encoder, extraction = _extract(
-                place, folder, opened, encoder, prune=prune, device=device, display=display
+            encoder, feature, extraction = _extract(
+                place, folder, before, opened, encoder, prune=prune, device=device, display=display
             )
             collection = Collection(folder / COLLECTION, COLLECTION)
-        if feature is None:
-            raise UserError(f"{opened.info.name}: does not say which feature it takes; give --feature")
+        feature = _feature(folder, before, opened, feature)
         there = open_source(collection, feature, captions=captions)
-        about: dict[str, Any] = {"encoder": str(encoder) if encoder else opened.encoder} | _extracted_by(
-            there
-        )
-        server: dict[str, Any] = {"url": url, "name": name or folder.absolute().name} if url else {}
-        info = IndexInfo(opened.info, there.features.folder.name, **about, **server)
         _require_fit(there, opened)
-        _settle(folder, before, info)
-        removed = _remove(writer, remove) if remove else _Changes()
-        changes = _update(writer, there, opened, display, prune=prune, captions=captions)
+        info = before or IndexInfo(str(uuid.uuid4()), opened.info, feature, url=url, name=name)
+        write_info(folder, _noted(info, opened, there, encoder))
+        removed = remove_videos(writer, remove) if remove else Changes()
+        changes = update_index(writer, there, opened, prune=prune, captions=captions, display=display)
     changes.removed += removed.removed
     return _summary(folder, changes, extraction)
-
-
-def segment_id(video: str, segment: int) -> str:
-    """The id of a segment's vector."""
-    return str(uuid.uuid5(_NAMES, f"segment {segment} {video}"))
-
-
-def caption_point_id(caption_id: str) -> str:
-    """The id of a caption's vector."""
-    return str(uuid.uuid5(_NAMES, f"caption {caption_id}"))
-
-
-@dataclass
-class _Changes:
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
 
 
 # ─── model and source ────────────────────────────────────────────────────────────────────────────────────
@@ -179,13 +158,15 @@ def _open_model(
 def _as_collection(place: Path) -> Collection | None:
     """`place` as a collection; None if it is videos."""
     if any((place / name).exists() for name in ("FeatureData", "TextData", VIDEOS)):
-        return Collection(place.absolute(), place.absolute().name)
+        folder = place.resolve()  # one collection is one source, by whatever way it is named
+        return Collection(folder, folder.name)
     return None
 
 
 def _extract(
     videos: Path,
     folder: Path,
+    before: IndexInfo | None,
     opened: OpenModel,
     encoder: str | Path | None,
     *,
@@ -193,10 +174,11 @@ def _extract(
     device: str,
     display: Display,
 ) -> tuple[str, str, str]:
-    """Extracts into the index's own collection; returns the feature, the encoder, and what to say."""
+    """Extracts into the index's own collection; returns the encoder, the feature, and what to say."""
     from mlcmr.extraction.encoders import LIGHT, load_encoder  # noqa: PLC0415
     from mlcmr.extraction.extract import extract  # noqa: PLC0415
 
+    encoder = encoder or (before.encoder if before else None) or opened.encoder
     if encoder is None:
         if opened.feature != LIGHT:
             raise UserError(
@@ -210,254 +192,46 @@ def _extract(
             f"--encoder {encoder}: makes features of {made.dimension:,} numbers, but the model takes "
             f"{opened.info.feature_size:,}; name the encoder whose features it was trained on"
         )
+    _require_feature(folder, before, made.feature)
     summary = extract(videos, folder / COLLECTION, encoder=made, prune=prune, device=device, display=display)
-    return summary.feature, made.name, str(summary)
+    return made.name, summary.feature, str(summary)
 
 
-def _extracted_by(source: Source) -> dict[str, Any]:
-    """The encoder and the sampling that made a source's features, where that is known."""
+def _feature(folder: Path, before: IndexInfo | None, opened: OpenModel, feature: str | None) -> str:
+    feature = feature or (before.feature if before else opened.feature)
+    if feature is None:
+        raise UserError(f"{opened.info.name}: does not say which feature it takes; give --feature")
+    _require_feature(folder, before, feature)
+    return feature
+
+
+def _noted(info: IndexInfo, opened: OpenModel, source: Source, encoder: str | Path | None) -> IndexInfo:
+    """What an index knows of itself, with where its model is now, and what makes its features.
+
+    The encoder is the one named now; else the one named before; else the one that the source names; else the
+    one that the model names.
+    """
     from mlcmr.extraction.store import ENCODER, read_encoder  # noqa: PLC0415
 
-    folder = source.features.folder
-    if not (folder / ENCODER).is_file():
-        return {}
-    content = read_encoder(folder)
-    return {name: content[name] for name in ("encoder", "rate", "count") if name in content}
-
-
-def _require_fit(source: Source, opened: OpenModel) -> None:
-    if source.features.dimension != opened.info.feature_size:
-        raise UserError(
-            f"{source.features.folder}: features of {source.features.dimension:,} numbers, but the model "
-            f"takes {opened.info.feature_size:,}: name the feature that it was trained on (--feature)"
-        )
+    info = replace(info, model=opened.info)
+    made: dict[str, Any] = {}
+    if (source.features.folder / ENCODER).is_file():
+        made = read_encoder(source.features.folder)
+        info = replace(info, rate=made.get("rate"), count=made.get("count"))
+    if encoder is not None:
+        named = Path(encoder).expanduser()
+        return replace(info, encoder=str(named.resolve() if named.is_dir() else encoder))
+    return replace(info, encoder=info.encoder or made.get("encoder") or opened.encoder)
 
 
 # ─── the index ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _require_index_or_nothing(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder (--to)")
-    own = ("index.json", "lock", COLLECTION)
-    if (
-        folder.is_dir()
-        and not (folder / "index.json").exists()
-        and any(path.name not in own and not path.name.startswith(".") for path in folder.iterdir())
-    ):
-        raise UserError(f"{folder}: is there already and is no index; name another folder (--to)")
+def _info(folder: Path) -> IndexInfo | None:
+    return read_info(folder) if (folder / INFO).exists() else None
 
 
-def _settle(folder: Path, before: IndexInfo | None, now: IndexInfo) -> None:
-    """Writes `index.json` where it is new or its model has moved.
-
-    Raises:
-        UserError: the index was made with another model, of other features, or elsewhere.
-    """
-    if before is None:
-        write_info(folder, now)
-        return
-    elsewhere = "index into another folder (--to)"
-    if before.model.fingerprint != now.model.fingerprint:
-        raise UserError(
-            f"{folder}: this index was made with another model, {before.model.name}; its vectors and those "
-            f"of {now.model.name} do not compare; {elsewhere}"
-        )
-    if before.feature != now.feature:
-        raise UserError(
-            f"{folder}: this index was made from the feature '{before.feature}', not '{now.feature}'; "
-            f"{elsewhere}"
-        )
-    if now.url is not None and (before.url, before.name) != (now.url, now.name):
-        there = f"server {before.url}, --name {before.name}" if before.url else "folder itself"
-        raise UserError(f"{folder}: the vectors of this index are in the {there}; {elsewhere}")
-    # Read again: a killed writer's work may have been published meanwhile.
-    write_info(
-        folder,
-        replace(read_info(folder), model=now.model, encoder=now.encoder, rate=now.rate, count=now.count),
-    )
-
-
-class _Stored(NamedTuple):
-    """What the index holds of one video."""
-
-    segments: dict[int, str]  # stamps
-    source: str
-
-
-def _stored(stores: Stores) -> dict[str, _Stored]:
-    found: dict[str, _Stored] = {}
-    for _, payload in stores.segments.scan(["video", "segment", "stamp", "source"]):
-        one = found.setdefault(payload["video"], _Stored({}, payload["source"]))
-        one.segments[payload["segment"]] = payload["stamp"]
-    return found
-
-
-def _remove(writer: IndexWriter, videos: Sequence[str]) -> _Changes:
-    stored = _stored(writer.stores)
-    unknown = [video for video in videos if video not in stored]
-    if unknown:
-        raise UserError(f"--remove {unknown[0]}: no such video in the index; `mlcmr search` shows ids")
-    _take_out(writer, {video: stored[video] for video in dict.fromkeys(videos)})
-    return _Changes(removed=len(set(videos)))
-
-
-def _take_out(writer: IndexWriter, videos: Mapping[str, _Stored]) -> None:
-    if not videos:
-        return
-    stores = writer.begin()
-    of_captions = [point for point, payload in stores.captions.scan(["video"]) if payload["video"] in videos]
-    stores.captions.delete(of_captions)
-    of_segments = [segment_id(video, number) for video, one in videos.items() for number in one.segments]
-    stores.segments.delete(of_segments)
-
-
-def _update(
-    writer: IndexWriter, source: Source, opened: OpenModel, display: Display, *, prune: bool, captions: bool
-) -> _Changes:
-    stored = _stored(writer.stores)
-    key = _key(writer.folder, source)
-    foreign = next((v for v in source.videos if v in stored and stored[v].source != key), None)
-    if foreign is not None:
-        raise UserError(
-            f"{writer.folder}: video '{foreign}' is in this index already, from {stored[foreign].source}; "
-            f"index {source.collection.folder} into another folder (--to)"
-        )
-    stamps = source.stamps()
-    new = [
-        video
-        for video, record in source.videos.items()
-        if video not in stored
-        or stored[video].segments != dict.fromkeys(range(len(record.segments)), stamps[video])
-    ]
-    gone = {
-        video: one
-        for video, one in stored.items()
-        if prune and one.source == key and video not in source.videos
-    }
-    _take_out(writer, gone)
-    first = source.first_captions
-    with display.work("segments", sum(len(source.videos[video].segments) for video in new)) as advance:
-        for batch in _batches(source, new):
-            points = _embedded(batch, source, opened, stamps=stamps, captions=first, key=key)
-            surplus = [
-                segment_id(record.video, number)
-                for record in batch
-                if record.video in stored
-                for number in stored[record.video].segments
-                if number >= len(record.segments)
-            ]
-            stores = writer.begin()
-            stores.segments.upsert(points)
-            stores.segments.delete(surplus)
-            advance(len(points))
-    if captions:
-        _update_captions(writer, source, opened, key, display)
-    changed = sum(video in stored for video in new)
-    return _Changes(len(new) - changed, changed, len(gone), len(source.videos) - len(new))
-
-
-def _batches(source: Source, videos: Sequence[str]) -> Iterator[list[VideoRecord]]:
-    """Whole videos, about `BATCH` segments at a time."""
-    batch: list[VideoRecord] = []
-    for video in videos:
-        batch.append(with_properties(source.videos[video]))
-        if sum(len(record.segments) for record in batch) >= BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _embedded(
-    batch: Sequence[VideoRecord],
-    source: Source,
-    opened: OpenModel,
-    *,
-    stamps: Mapping[str, str],
-    captions: Mapping[str, str],
-    key: str,
-) -> list[Point]:
-    frames = (
-        source.features[record.video][slice(*segment.frames)]
-        for record in batch
-        for segment in record.segments
-    )
-    vectors = opened.model.encode_videos(frames).numpy()
-    places = [(record, number) for record in batch for number in range(len(record.segments))]
-    points = []
-    for (record, number), vector in zip(places, vectors, strict=True):
-        segment = record.segments[number]
-        payload = {
-            "video": record.video,
-            "segment": number,
-            "segments": len(record.segments),
-            "start": float(segment.start),
-            "end": float(segment.end),
-            "kind": record.kind,
-            "duration": float(record.duration),
-            "width": float(record.width),
-            "height": float(record.height),
-            "path": record.path,
-            "thumbnail": segment.thumbnail,
-            "caption": captions.get(record.video, ""),
-            "source": key,
-            "stamp": stamps[record.video],
-        }
-        points.append(Point(segment_id(record.video, number), vector, payload))
-    return points
-
-
-def _key(folder: Path, source: Source) -> str:
-    """The collection, as the index notes it: its own by name, so that the index can be moved."""
-    own = source.collection.folder == folder / COLLECTION
-    return COLLECTION if own else str(source.collection.folder)
-
-
-def _update_captions(
-    writer: IndexWriter, source: Source, opened: OpenModel, key: str, display: Display
-) -> None:
-    there: dict[str, Caption] = {}
-    for _, payload in writer.stores.captions.scan(["caption_id", "video", "language", "text", "source"]):
-        if payload.pop("source") == key:
-            there[payload["caption_id"]] = Caption(**payload)
-    gone = [caption_point_id(one) for one in there if one not in source.captions]
-    if gone:
-        writer.begin().captions.delete(gone)
-    by_language: defaultdict[str, list[Caption]] = defaultdict(list)
-    for one, caption in source.captions.items():
-        if there.get(one) != caption:
-            by_language[caption.language].append(caption)
-    for language, captions in by_language.items():
-        with display.work(f"captions ({language})", len(captions)) as advance:
-            for start in range(0, len(captions), BATCH):
-                batch = captions[start : start + BATCH]
-                vectors = opened.model.encode_texts([one.text for one in batch], language).numpy()
-                points = [
-                    Point(
-                        caption_point_id(one.caption_id),
-                        vector,
-                        {
-                            "caption_id": one.caption_id,
-                            "video": one.video,
-                            "language": one.language,
-                            "text": one.text,
-                            "source": key,
-                        },
-                    )
-                    for one, vector in zip(batch, vectors, strict=True)
-                ]
-                writer.begin().captions.upsert(points)
-                advance(len(batch))
-    info = read_info(writer.folder)
-    languages = tuple(dict.fromkeys([*info.languages, *source.languages]))
-    if languages != info.languages:
-        write_info(writer.folder, replace(info, languages=languages))
-
-
-def _summary(folder: Path, changes: _Changes, extraction: str = "") -> IndexSummary:
-    from mlcmr.search.folder import open_published  # noqa: PLC0415
-
+def _summary(folder: Path, changes: Changes, extraction: str = "") -> IndexSummary:
     _, stores = open_published(folder)
     try:
         return IndexSummary(
@@ -473,3 +247,55 @@ def _summary(folder: Path, changes: _Changes, extraction: str = "") -> IndexSumm
         )
     finally:
         stores.close()
+
+
+# ─── what must be so ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _require_names(*paths: str | Path | None) -> None:
+    for path in paths:
+        if path is not None and not is_utf8(Path(path).expanduser().absolute()):
+            raise UserError(f"{path}: its name, or that of a folder it lies in, is not UTF-8; rename that")
+
+
+def _require_index_or_nothing(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder (--to)")
+    own = (LOCK, COLLECTION)
+    if (
+        folder.is_dir()
+        and not (folder / INFO).exists()
+        and any(path.name not in own and not path.name.startswith(".") for path in folder.iterdir())
+    ):
+        raise UserError(f"{folder}: is there already and is no index; name another folder (--to)")
+
+
+def _require_same(
+    folder: Path, before: IndexInfo, opened: OpenModel, url: str | None, name: str | None
+) -> None:
+    if before.model.fingerprint != opened.info.fingerprint:
+        raise UserError(
+            f"{folder}: this index was made with another model, {before.model.name}; its vectors and those "
+            f"of {opened.info.name} do not compare; index into another folder (--to)"
+        )
+    if url is not None and (before.url, before.name) != (url, name or before.name):
+        there = f"server {before.url}, --name {before.name}" if before.url else "folder itself"
+        raise UserError(
+            f"{folder}: the vectors of this index are in the {there}; index into another folder (--to)"
+        )
+
+
+def _require_feature(folder: Path, before: IndexInfo | None, feature: str) -> None:
+    if before is not None and before.feature != feature:
+        raise UserError(
+            f"{folder}: this index was made from the feature '{before.feature}', not '{feature}'; "
+            "index into another folder (--to)"
+        )
+
+
+def _require_fit(source: Source, opened: OpenModel) -> None:
+    if source.features.dimension != opened.info.feature_size:
+        raise UserError(
+            f"{source.features.folder}: features of {source.features.dimension:,} numbers, but the model "
+            f"takes {opened.info.feature_size:,}: name the feature that it was trained on (--feature)"
+        )

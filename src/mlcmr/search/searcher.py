@@ -10,10 +10,11 @@ import numpy as np
 
 from mlcmr.errors import UserError
 from mlcmr.search.filters import Condition, Filters
-from mlcmr.search.folder import INFO, IndexInfo, Stores, open_published
-from mlcmr.search.index import segment_id
+from mlcmr.search.folder import Stores, open_published
+from mlcmr.search.info import INFO, IndexInfo
 from mlcmr.search.language import guess_language
 from mlcmr.search.models import open_again
+from mlcmr.search.points import segment_id
 from mlcmr.search.store import Found, Payload, Point, Query, Vector
 
 __all__ = ["CaptionHit", "Filters", "Hit", "Searcher", "UnknownVideo"]

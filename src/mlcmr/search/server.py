@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,18 +38,35 @@ def connect(url: str) -> QdrantClient:
         raise UserError(f"--url {url}: not the address of a Qdrant server: {_reason(error)}") from error
 
 
+def require_free(url: str, names: Sequence[str]) -> None:
+    """Sees to it that a new index takes nobody's collections.
+
+    Raises:
+        UserError: a collection of such a name is there, or the server cannot be reached.
+    """
+    with closing(connect(url)) as client:
+        for name in names:
+            with _talking(name):
+                there = client.collection_exists(name)
+            if there:
+                raise UserError(
+                    f"collection '{name}' on the server is another index's; choose another --name"
+                )
+
+
 class ServerStore:
     """A collection on a server; see `VectorStore`.
 
     Args:
         client: The client.
-        name: The name of the collection, which is made when there is none.
+        name: The name of the collection.
         size: The size of a vector.
         fields: The payload fields that conditions are put on.
-        fingerprint: Of the model that makes the vectors.
+        index: The id of the index that the collection belongs to.
+        writing: Whether the collection is made when there is none.
 
     Raises:
-        UserError: the server cannot be reached, or has a collection of this name that holds other vectors.
+        UserError: the server cannot be reached, or the collection is not there, or belongs to another index.
     """
 
     def __init__(
@@ -58,46 +75,50 @@ class ServerStore:
         name: str,
         size: int,
         fields: Mapping[str, PayloadType],
-        fingerprint: str = "",
+        index: str,
+        *,
+        writing: bool = False,
     ) -> None:
         self.name = name
         self.size = size
         self._client = client
-        with self._talking():
-            if not client.collection_exists(name):
+        with _talking(self.name):
+            there = client.collection_exists(name)
+            if not there and writing:
                 client.create_collection(
                     name,
                     vectors_config=models.VectorParams(size=size, distance=models.Distance.COSINE),
-                    metadata={"fingerprint": fingerprint},
+                    metadata={"index": index},
                 )
-                for field, kind in fields.items():
-                    client.create_payload_index(name, field, models.PayloadSchemaType(kind), wait=True)
-            config = client.get_collection(name).config
+            elif not there:
+                raise UserError(f"collection '{name}' is not on the server; run `mlcmr index` (again)")
+            about = client.get_collection(name)
+            if (about.config.metadata or {}).get("index") != index:
+                raise UserError(
+                    f"collection '{name}' on the server is another index's; index into another folder (--to) "
+                    "under another --name"
+                )
+            if writing:
+                # Also where the collection was there: whoever made it may have been killed before this.
+                for field in fields.keys() - about.payload_schema.keys():
+                    client.create_payload_index(
+                        name, field, models.PayloadSchemaType(fields[field]), wait=True
+                    )
             self._known = client.count(name).count
-        there = config.params.vectors
-        if not isinstance(there, models.VectorParams) or there.size != size:
-            raise UserError(
-                f"collection '{name}' on the server holds vectors of another size; choose another --name"
-            )
-        maker = (config.metadata or {}).get("fingerprint", fingerprint)
-        if maker != fingerprint:
-            raise UserError(
-                f"collection '{name}' on the server holds another model's vectors; choose another --name"
-            )
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Stores points and waits until the server has them."""
         made = [
             models.PointStruct(id=one.id, vector=one.vector.tolist(), payload=one.payload) for one in points
         ]
-        with self._talking():
+        with _talking(self.name):
             self._client.upsert(self.name, made, wait=True)
             self._known = self._client.count(self.name).count
 
     def delete(self, ids: Sequence[str]) -> None:
         """Removes points and waits until they are gone."""
         if ids:
-            with self._talking():
+            with _talking(self.name):
                 self._client.delete(self.name, models.PointIdsList(points=list(ids)), wait=True)
 
     def search(self, queries: Sequence[Query]) -> list[list[Found]]:
@@ -113,7 +134,7 @@ class ServerStore:
             )
             for query in queries
         ]
-        with self._talking():
+        with _talking(self.name):
             answers = self._client.query_batch_points(self.name, requests)
         return [
             [Found(str(one.id), one.score, one.payload or {}) for one in answer.points] for answer in answers
@@ -121,7 +142,7 @@ class ServerStore:
 
     def get(self, ids: Sequence[str]) -> list[Point]:
         """The points with these ids."""
-        with self._talking():
+        with _talking(self.name):
             records = self._client.retrieve(self.name, list(ids), with_payload=True, with_vectors=True)
         return [Point(str(one.id), np.asarray(one.vector, np.float32), one.payload or {}) for one in records]
 
@@ -129,7 +150,7 @@ class ServerStore:
         """Every point, block by block."""
         offset = None
         while True:
-            with self._talking():
+            with _talking(self.name):
                 records, offset = self._client.scroll(
                     self.name, limit=_BLOCK, offset=offset, with_payload=list(fields)
                 )
@@ -140,7 +161,7 @@ class ServerStore:
 
     def count(self) -> int:
         """How many points there are."""
-        with self._talking():
+        with _talking(self.name):
             return self._client.count(self.name, exact=True).count
 
     @property
@@ -155,14 +176,15 @@ class ServerStore:
         """Closes the connection."""
         self._client.close()
 
-    @contextmanager
-    def _talking(self) -> Iterator[None]:
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:  # the client raises those of four libraries
-            raise UserError(f"Qdrant server, collection '{self.name}': {_reason(error)}") from error
+
+@contextmanager
+def _talking(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the client raises those of four libraries
+        raise UserError(f"Qdrant server, collection '{name}': {_reason(error)}") from error
 
 
 def _filter(filters: Filters) -> models.Filter | None:

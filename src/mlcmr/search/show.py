@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlcmr.display import many
 from mlcmr.search.searcher import CaptionHit, Hit, Searcher
 
 
@@ -62,7 +63,7 @@ def print_found(table: Table, searcher: Searcher) -> None:
     else:
         console.print(table)
     how = "exact" if searcher.exact else "approximate (HNSW)"
-    note = f"{how} search in {searcher.size:,} segments, model {searcher.model_name}"
+    note = f"{how} search in {many(searcher.size, 'segment')}, model {searcher.model_name}"
     Console(stderr=True).print(note, style="dim", highlight=False, markup=False)
 
 

@@ -1,0 +1,69 @@
+"""What an index stores of a segment and of a caption."""
+
+import uuid
+from dataclasses import asdict
+
+from mlcmr.extraction.videos import VideoRecord
+from mlcmr.search.source import Caption
+from mlcmr.search.store import PayloadType, Point, Vector
+
+SEGMENT_FIELDS: dict[str, PayloadType] = {
+    "video": "keyword",
+    "kind": "keyword",
+    "path": "keyword",
+    "duration": "float",
+}
+"""What filters are mostly put on, and what the engine therefore indexes; the other fields take it longer."""
+CAPTION_FIELDS: dict[str, PayloadType] = {"video": "keyword", "language": "keyword"}
+
+_NAMES = uuid.UUID("6f1d3f0e-54a1-4c0b-9d57-9f3d3f2a7c11")  # ours alone, so that ids are those of nobody else
+
+
+def segment_id(video: str, segment: int) -> str:
+    """The id of a segment's vector."""
+    # Whatever is asked for: bytes of an argument that are not UTF-8 name no video.
+    known = video.encode(errors="backslashreplace").decode()
+    return str(uuid.uuid5(_NAMES, f"segment {segment} {known}"))
+
+
+def caption_point_id(caption_id: str) -> str:
+    """The id of a caption's vector."""
+    return str(uuid.uuid5(_NAMES, f"caption {caption_id}"))
+
+
+def segment_point(
+    record: VideoRecord, number: int, vector: Vector, *, caption: str, source: str, stamp: str
+) -> Point:
+    """A segment with its vector.
+
+    Args:
+        record: The video.
+        number: Which of its segments.
+        vector: (D,) float32.
+        caption: The video's first caption.
+        source: The collection that the video is from.
+        stamp: What changes when the video must be embedded anew.
+    """
+    segment = record.segments[number]
+    payload = {
+        "video": record.video,
+        "segment": number,
+        "segments": len(record.segments),
+        "start": float(segment.start),
+        "end": float(segment.end),
+        "kind": record.kind,
+        "duration": float(record.duration),
+        "width": float(record.width),
+        "height": float(record.height),
+        "path": record.path,
+        "thumbnail": segment.thumbnail,
+        "caption": caption,
+        "source": source,
+        "stamp": stamp,
+    }
+    return Point(segment_id(record.video, number), vector, payload)
+
+
+def caption_point(caption: Caption, vector: Vector, *, source: str) -> Point:
+    """A caption with its vector (D,) float32, and the collection that it is from."""
+    return Point(caption_point_id(caption.caption_id), vector, {**asdict(caption), "source": source})
