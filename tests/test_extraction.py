@@ -1,6 +1,5 @@
 """From a folder of videos to a collection."""
 
-import fcntl
 import io
 import os
 import random
@@ -34,6 +33,7 @@ from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
 from mlcmr.extraction.segments import Cutter, parse_rule
 from mlcmr.extraction.videos import assign_ids, find_files, read_videos, write_videos
 from mlcmr.extraction.work import Settings, default_workers, extract_files
+from mlcmr.files import locked
 from test_decode import make_sound, make_video
 
 LIGHT = LightEncoder()
@@ -443,9 +443,7 @@ def test_killed_while_joining_it_goes_on(videos, tmp_path, monkeypatch, moment):
 
 
 def test_a_second_process_is_refused(videos, tmp_path, capfd):
-    (tmp_path / "mine").mkdir()
-    with (tmp_path / "mine/.extract.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(tmp_path / "mine/.extract.lock", ""):
         assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 2
     assert "another process" in capfd.readouterr().err
     assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 0

@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return COMMANDS[parsed.command].run(subparsers[parsed.command], parsed[parsed.command])
     except (UserError, ArgumentError) as error:
-        print(f"mlcmr: {_one_line(str(error))}", file=sys.stderr)
+        print(f"mlcmr: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except UnicodeDecodeError as error:  # jsonargparse reads `--config` itself
         print(f"mlcmr: a file given as an option is not UTF-8: {error}", file=sys.stderr)
@@ -119,7 +119,3 @@ def parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         command.add_arguments(sub)
         subparsers[name] = sub
     return parser, subparsers
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcmr.data.features import Features
-from mlcmr.display import Display
+from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.extraction.decode import Sampling
 from mlcmr.extraction.encoders import LIGHT, FrameEncoder, load_encoder
@@ -58,16 +58,16 @@ class ExtractSummary:
     def __str__(self) -> str:
         work = f"{self.extracted:,} extracted now ({self.frames:,} frames, {self.seconds:.1f} s)"
         lines = [
-            f"{self.collection}: {_many(self.videos, 'video')}, {work}",
+            f"{self.collection}: {many(self.videos, 'video')}, {work}",
             f"  feature:  {self.feature}, {self.sampling}",
         ]
         if self.skipped:
-            lines.append(f"  skipped:  {_many(len(self.skipped), 'file')} that cannot be read")
+            lines.append(f"  skipped:  {many(len(self.skipped), 'file')} that cannot be read")
         if self.damaged:
-            lines.append(f"  damaged:  {_many(len(self.damaged), 'file')}, read as far as they go")
+            lines.append(f"  damaged:  {many(len(self.damaged), 'file')}, read as far as they go")
         if self.gone:
             what = "removed" if self.pruned else "kept; --prune removes them"
-            lines.append(f"  gone:     {_many(len(self.gone), 'video')} without their files, {what}")
+            lines.append(f"  gone:     {many(len(self.gone), 'video')} without their files, {what}")
         return "\n".join(lines)
 
 
@@ -136,7 +136,7 @@ def extract(
         done = _extract_new(new, ids, settings, store, workers=workers, display=display)
         if not store.records:
             raise UserError(
-                f"{source}: none of its {_many(len(files), 'file')} can be read: {done.skipped[0][1]}"
+                f"{source}: none of its {many(len(files), 'file')} can be read: {done.skipped[0][1]}"
             )
         if store.unfinished or (prune and missing):
             store.merge(without=missing if prune else ())
@@ -251,7 +251,7 @@ def _extract_new(
                 if file.damaged:
                     done.damaged.append(file.path)
                     display.say(
-                        f"damaged: {file.path}: {_many(file.damaged, 'piece')} cannot be decoded; the rest is"
+                        f"damaged: {file.path}: {many(file.damaged, 'piece')} cannot be decoded; the rest is"
                     )
             speed = done.frames / max(time.monotonic() - began, 1e-9)
             display.bars.update(task, advance=1, note=f"{speed:.0f} frames/s")
@@ -282,7 +282,3 @@ def _record(file: Extracted, video: str, status: os.stat_result, thumbnails: str
 
 def _has_changed(status: os.stat_result, record: VideoRecord | None) -> bool:
     return record is None or (record.bytes, record.modified_ns) != (status.st_size, status.st_mtime_ns)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -12,9 +12,10 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from transformers.utils import logging
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.extraction.encoders import feature_name
 from mlcmr.extraction.pictures import Picture
+from mlcmr.model.device import on_device
 
 IMAGE_RATE, VIDEO_RATE = 2.0, 8.0
 """Frames a second for image models, and for video models, whose windows are to see motion."""
@@ -60,8 +61,8 @@ class PretrainedEncoder:
             raise UserError(
                 f"encoder '{name}': weights are missing, {untrained[0]} and {len(untrained) - 1} more"
             )
-        self.device = _device(device)
-        self._model = model.eval().to(self.device)
+        self._model = on_device(model.eval(), device)
+        self.device: torch.device = model.device
         self._has_class_token = any(
             key.rpartition(".")[2] in {"cls_token", "class_embedding"} for key, _ in model.named_parameters()
         )
@@ -121,15 +122,6 @@ def _model_class(config: Any) -> Any:
     return getattr(transformers, name) if name.endswith("VisionModelWithProjection") else AutoModel
 
 
-def _device(name: str) -> torch.device:
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        return torch.zeros(0, device=chosen).device
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"--device {name}: not on this machine: {reason}") from error
-
-
 @contextmanager
 def _opening(name: str) -> Iterator[None]:
     log: Any = logging
@@ -142,10 +134,9 @@ def _opening(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # the libraries raise nearly anything for what is not there or not supported
-        reason = " ".join(str(error).split())
         raise UserError(
             f"encoder '{name}': no image or video model that can be used, by folder or hub id, with its "
-            f"preprocessor_config.json: {reason[:300]}"
+            f"preprocessor_config.json: {reason(error)}"
         ) from error
     finally:
         log.set_verbosity(verbosity)

@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from mlcmr.data.batches import TokenBatch
 from mlcmr.data.captions import clean_english
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.model.config import TextConfig
 from mlcmr.model.dropout import quicken_dropout
 
@@ -261,9 +261,8 @@ def _opening(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"encoder '{name}': not a Hugging Face encoder, by hub id or folder: {reason[:300]}"
+            f"encoder '{name}': not a Hugging Face encoder, by hub id or folder: {reason(error)}"
         ) from error
     finally:
         if shows_bars:

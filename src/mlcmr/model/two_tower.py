@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.model.protocol import Advance
 
 _BLANK = "a"
@@ -66,8 +66,9 @@ class TwoTower:
         except UserError:
             raise
         except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"model '{name}': cannot be used, by hub id or folder: {reason[:300]}") from error
+            raise UserError(
+                f"model '{name}': cannot be used, by hub id or folder: {reason(error)}"
+            ) from error
 
     def to(self, device: str | torch.device) -> Self:
         """Moves the weights."""
