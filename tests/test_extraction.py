@@ -30,6 +30,7 @@ from mlcmr.extraction import store
 from mlcmr.extraction.decode import Sampling, open_media
 from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
 from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
+from mlcmr.extraction.pretrained import PretrainedEncoder
 from mlcmr.extraction.segments import Cutter, parse_rule
 from mlcmr.extraction.videos import assign_ids, find_files, read_videos, write_videos
 from mlcmr.extraction.work import Settings, default_workers, extract_files
@@ -289,6 +290,29 @@ def test_broken_files_are_reported_skipped_and_counted(videos, tmp_path, capfd):
     assert "3 files that cannot be read" in out
 
 
+def test_names_that_are_not_utf_8_are_reported_skipped_and_counted(videos, tmp_path, capfd):
+    odd = os.fsdecode(b"caf\xe9")
+    try:
+        shutil.copy(videos / "a.mp4", videos / f"{odd}.mp4")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    (videos / odd).mkdir()
+    shutil.copy(videos / "a.mp4", videos / odd / "deep.mp4")
+    for _ in range(2):
+        assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 0
+        out, err = capfd.readouterr()
+        for name in ("caf\\xe9.mp4", "caf\\xe9/deep.mp4"):
+            assert f"skipped: {videos}/{name}: its name is not UTF-8; rename it\n" in err
+        assert "5 videos" in out
+        assert "2 files that cannot be read" in out
+    assert len(read_videos(tmp_path / "mine")) == 5
+    assert main(["extract", str(videos / odd), "--collection", str(tmp_path / "none")]) == 2
+    assert "none can be read" in capfd.readouterr().err
+    # The collection's own name is told, not written down.
+    assert main(["extract", str(videos), "--collection", str(tmp_path / odd)]) == 0
+    assert "caf" in capfd.readouterr().out
+
+
 def test_rows_of_a_file_that_fails_midway_go_nowhere(tmp_path):
     class Batching(LightEncoder):
         batch_size, looks_back = 64, False
@@ -341,17 +365,31 @@ def test_nothing_to_read_is_an_error(tmp_path, capfd):
     assert main([*command, "--segment", "long"]) == 2
     assert main([*command, "--rate", "1", "--count", "2"]) == 2
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("mlcmr: ")]
-    told = ["no videos or images", "none of its 1 file", "no such folder", "--segment long", "one of the two"]
+    told = [
+        "no videos or images",
+        "in: 1 file, none can be read",
+        "no such folder",
+        "--segment long",
+        "one of the two",
+    ]
     assert all(what in line for what, line in zip(told, lines, strict=True))
 
 
 @pytest.mark.parametrize(
     ("option", "wrong"),
-    [("workers", 0), ("workers", -1), ("rate", 0), ("count", 0), ("segment", 0), ("segment", "scenes")],
+    [
+        ("workers", 0),
+        ("workers", -1),
+        ("batch-size", 0),
+        ("rate", 0),
+        ("count", 0),
+        ("segment", 0),
+        ("segment", "scenes"),
+    ],
 )
 def test_what_is_out_of_range_is_an_error(videos, tmp_path, option, wrong):
     with pytest.raises(UserError, match=f"--{option} {wrong}: expected "):
-        run(videos, tmp_path / "mine", **{option: wrong})
+        run(videos, tmp_path / "mine", **{option.replace("-", "_"): wrong})
     assert not (tmp_path / "mine").exists()
 
 
@@ -372,6 +410,42 @@ def test_an_error_in_the_encoder_ends_the_job(videos, tmp_path):
     with pytest.raises(RuntimeError, match="defect"):
         run(videos, tmp_path / "mine", encoder=Broken())
     assert threading.active_count() == threads
+
+
+def test_memory_that_ends_is_one_line_and_less_at_a_time_goes_on(videos, tmp_path, monkeypatch, capfd):
+    model = make_model("vit", tmp_path)
+    command = ["extract", str(videos), "--encoder", str(model), "--workers", "1", "--collection"]
+    assert main([*command, str(tmp_path / "whole"), "--batch-size", "2"]) == 0
+    capfd.readouterr()
+    sizes = []
+
+    def short(encoder, pixels, features=PretrainedEncoder._features):
+        sizes.append(len(pixels))
+        # Some videos are finished by then; this is the last one.
+        if len(pixels) > 2 and any((tmp_path / "mine").rglob("b_mkv.npz")):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return features(encoder, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainedEncoder, "_features", short)
+        assert main([*command, str(tmp_path / "mine"), "--batch-size", "3"]) == 2
+        (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("mlcmr: ")]
+        assert line == "mlcmr: not enough memory on cpu: choose a smaller --batch-size"
+        assert max(sizes) == 3
+        assert not (tmp_path / "mine/FeatureData/vit").exists()
+        assert not (tmp_path / "mine/videos.jsonl").exists()
+        assert main([*command, str(tmp_path / "mine"), "--batch-size", "2"]) == 0
+        assert "5 videos, 5 extracted now" not in capfd.readouterr().out
+    whole, mine = (open_features(tmp_path / name / "FeatureData/vit") for name in ("whole", "mine"))
+    assert mine.videos == whole.videos
+    np.testing.assert_allclose(mine.matrix, whole.matrix, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_the_light_encoder_takes_any_number_at_a_time(videos, tmp_path, size):
+    run(videos, tmp_path / "usual")
+    run(videos, tmp_path / "mine", batch_size=size)
+    assert contents(tmp_path / "mine") == contents(tmp_path / "usual")
 
 
 def test_a_full_disk_ends_the_job(videos, tmp_path, monkeypatch):

@@ -42,6 +42,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int | None, help="Files decoded at a time; by default as many as processors."
     )
+    parser.add_argument(
+        "--batch_size", type=int | None, help="Features made at a time; by default what suits the encoder."
+    )
 
 
 def run(_: ArgumentParser, parsed: Namespace) -> int:
@@ -61,6 +64,7 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
             prune=parsed.prune,
             device=parsed.device,
             workers=parsed.workers,
+            batch_size=parsed.batch_size,
             display=display,
         )
     print(summary)

@@ -15,7 +15,7 @@ from transformers.utils import logging
 from mlcmr.errors import UserError, reason
 from mlcmr.extraction.encoders import feature_name
 from mlcmr.extraction.pictures import Picture
-from mlcmr.model.device import on_device
+from mlcmr.model.device import enough_memory, on_device
 
 IMAGE_RATE, VIDEO_RATE = 2.0, 8.0
 """Frames a second for image models, and for video models, whose windows are to see motion."""
@@ -83,13 +83,18 @@ class PretrainedEncoder:
         return np.asarray(pixels, np.float32).reshape(np.shape(pixels)[-3:])
 
     def encode_prepared(self, prepared: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
-        """Features of prepared pictures, (n, dimension)."""
-        pixels = torch.from_numpy(np.stack(prepared)).to(self.device)
-        if self.frames_per_feature > 1:
-            pixels = pixels.reshape(-1, self.frames_per_feature, *pixels.shape[1:])
-        with torch.inference_mode():
-            features = self._features(pixels)
-        numbers: NDArray[np.float32] = features.flatten(1).float().cpu().numpy()
+        """Features of prepared pictures, (n, dimension).
+
+        Raises:
+            UserError: memory is short.
+        """
+        several = len(prepared) > self.frames_per_feature
+        advice = "choose a smaller --batch-size" if several else "choose another --device, or a smaller model"
+        with enough_memory(self.device, advice), torch.inference_mode():
+            pixels = torch.from_numpy(np.stack(prepared)).to(self.device)
+            if self.frames_per_feature > 1:
+                pixels = pixels.reshape(-1, self.frames_per_feature, *pixels.shape[1:])
+            numbers: NDArray[np.float32] = self._features(pixels).flatten(1).float().cpu().numpy()
         return numbers
 
     def encode(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
