@@ -615,6 +615,47 @@ def test_segments_by_shots():
     assert [one[1] for one in of("r" * 300)] == [60, 120, 150]
 
 
+def test_shots_by_what_is_where():
+    """Rows of 8 a second; a shot takes half a second."""
+    quiet = np.full((24, 32, 3), 100, np.uint8)
+    left, night, lamp = quiet.copy(), quiet // 12, quiet // 3
+    left[:, :16] = 250
+    generator = np.random.default_rng(0)
+    running = [generator.integers(0, 255, (4, 4, 3), np.uint8).repeat(6, 0).repeat(8, 1) for _ in range(16)]
+
+    def starts(*pictures):
+        return [cut[2][0] for cut in cuts("shots", [n / 8 for n in range(len(pictures))], 9.0, pictures)]
+
+    assert starts(*[left] * 8, *[left[:, ::-1]] * 8) == [0, 8]  # the same colours elsewhere
+    assert starts(*[night] * 8, *[lamp] * 8) == [0, 8]  # both are dark
+    assert starts(*running) == [0]  # change is what is usual there
+    assert starts(*[quiet] * 4, *[left] * 8) == [0, 4]
+    assert starts(*[quiet] * 3, *[left] * 8) == [0]  # too short for a shot
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("bikes.mp4", [1.2, 3.0, 5.5, 7.5, 9.7]),
+        ("Megamind_bugy.avi", [3.3, 5.2, 6.8]),  # at night
+        ("rKF0ZW34FRk_41_54.avi", []),  # by a wild camera
+    ],
+)
+def test_shots_of_real_clips(name, seconds):
+    path = Path(__file__).parents[2] / "shared/clips" / name
+    if not path.exists():
+        pytest.skip("the clips are not here")
+    record, _ = sample_file(path, LIGHT, Sampling(rate=8), segment="shots")
+    assert [one.start for one in record.segments[1:]] == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 500, 3), (500, 2, 3)])
+def test_shots_of_slivers(shape):
+    pictures = [np.zeros(shape, np.uint8)] * 8 + [np.full(shape, 255, np.uint8)] * 8
+    found = cuts("shots", [n / 8 for n in range(16)], 2.0, pictures)
+    assert [cut[2] for cut in found][-1][1] == 16
+
+
 def test_the_thumbnail_is_the_middle_frame():
     for rows in (1, 2, 9, 64, 65, 1000):
         cutter = Cutter(None)
