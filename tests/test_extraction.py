@@ -393,6 +393,14 @@ def test_what_is_out_of_range_is_an_error(videos, tmp_path, option, wrong):
     assert not (tmp_path / "mine").exists()
 
 
+def test_a_file_that_is_named_and_cannot_be_read_is_an_error(videos, tmp_path, capfd):
+    run(videos, tmp_path / "mine")
+    (videos / "empty.mkv").touch()
+    assert main(["extract", str(videos / "empty.mkv"), "--collection", str(tmp_path / "mine")]) == 2
+    assert capfd.readouterr().err.endswith(f"mlcmr: {videos / 'empty.mkv'}: empty\n")
+    assert len(read_videos(tmp_path / "mine")) == 5
+
+
 def test_a_broken_file_keeps_what_it_was(videos, tmp_path):
     run(videos, tmp_path / "mine")
     (videos / "a.mp4").write_text("half copied")

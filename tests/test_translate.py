@@ -355,6 +355,15 @@ input()
     assert translate(collection, **options)[0].made
 
 
+def test_nothing_but_the_files_is_told_where_nobody_watches(collection, model, capfd):
+    folder = str(model("nllb"))
+    capfd.readouterr()
+    words = ["translate", str(collection), "--from", "en", "--to", "zh", "--model", folder, "--split", "val"]
+    assert main([*words, "--longest", "4"]) == 0
+    out, err = capfd.readouterr()
+    assert (out.count("\n"), err) == (1, "")
+
+
 def test_a_journal_that_cannot_be_written(collection, model, monkeypatch):
     options = {"source": "en", "target": "zh", "model": model("t5"), "longest": 4, "splits": ["val"]}
     original = Translator.__call__

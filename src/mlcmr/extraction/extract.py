@@ -67,7 +67,7 @@ class ExtractSummary:
             lines.append(f"  damaged:  {many(len(self.damaged), 'file')}, read as far as they go")
         if self.gone:
             what = "removed" if self.pruned else "kept; --prune removes them"
-            lines.append(f"  gone:     {many(len(self.gone), 'video')} without their files, {what}")
+            lines.append(f"  gone:     {many(len(self.gone), 'video')} whose file is gone, {what}")
         return "\n".join(lines)
 
 
@@ -139,6 +139,8 @@ def extract(
             if _has_changed(status, store.records.get(str(path)))
         }
         done = _extract_new(new, ids, settings, store, workers=workers, display=display)
+        if source.is_file() and done.skipped:
+            raise UserError(done.skipped[0][1])
         if not store.records:
             raise UserError(f"{source}: {many(len(files), 'file')}, none can be read: {done.skipped[0][1]}")
         if store.unfinished or (prune and missing):

@@ -1,7 +1,7 @@
 """Hugging Face image and video models as encoders."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,12 @@ import transformers
 from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
-from transformers.utils import logging
 
-from mlcmr.errors import UserError, reason
+from mlcmr.errors import UserError
 from mlcmr.extraction.encoders import feature_name
 from mlcmr.extraction.pictures import Picture
 from mlcmr.model.device import enough_memory, on_device
+from mlcmr.model.opening import opening
 
 IMAGE_RATE, VIDEO_RATE = 2.0, 8.0
 """Frames a second for image models, and for video models, whose windows are to see motion."""
@@ -127,23 +127,9 @@ def _model_class(config: Any) -> Any:
     return getattr(transformers, name) if name.endswith("VisionModelWithProjection") else AutoModel
 
 
-@contextmanager
-def _opening(name: str) -> Iterator[None]:
-    log: Any = logging
-    verbosity, shows_bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    # What it has to say of weights that are left out or missing, we judge ourselves.
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # the libraries raise nearly anything for what is not there or not supported
-        raise UserError(
-            f"encoder '{name}': no image or video model that can be used, by folder or hub id, with its "
-            f"preprocessor_config.json: {reason(error)}"
-        ) from error
-    finally:
-        log.set_verbosity(verbosity)
-        if shows_bars:
-            log.enable_progress_bar()
+def _opening(name: str) -> AbstractContextManager[None]:
+    return opening(
+        f"encoder '{name}': no image or video model that can be used, by folder or hub id, with its "
+        "preprocessor_config.json",
+        quiet=True,
+    )

@@ -18,6 +18,7 @@ from mlcmr.data.captions import Captions, read_captions, write_captions
 from mlcmr.data.collection import SPLITS, Collection, open_collection
 from mlcmr.data.languages import language_code
 from mlcmr.data.scenario import human_suffix, translation_file
+from mlcmr.display import many
 from mlcmr.errors import UserError
 from mlcmr.files import locked, writing
 from mlcmr.translation.translator import Translator
@@ -44,9 +45,9 @@ class TranslatedFile:
 
     def __str__(self) -> str:
         if not self.made:
-            return f"{self.path}: {self.captions:,} captions, translated before; nothing to do"
+            return f"{self.path}: {many(self.captions, 'caption')}, translated before; nothing to do"
         blank = f"; {self.blank:,} came back blank: the original stands instead" if self.blank else ""
-        return f"{self.path}: {self.captions:,} captions{blank}"
+        return f"{self.path}: {many(self.captions, 'caption')}{blank}"
 
 
 def translate(

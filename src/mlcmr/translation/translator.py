@@ -11,6 +11,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from mlcmr.errors import UserError, reason
 from mlcmr.model.device import enough_memory, on_device
+from mlcmr.model.opening import opening
 from mlcmr.model.text import find_encoder
 from mlcmr.translation.direction import FAMILIES, Direction, find_direction
 
@@ -114,15 +115,12 @@ class Translator:
 
 @contextmanager
 def _opening(model: str) -> Iterator[None]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a package that Marian can do without
+    failure = f"model '{model}': no Hugging Face translation model, by hub id or folder"
+    with opening(failure), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a package that Marian can do without
+        try:
             yield
-    except ImportError as error:
-        raise UserError(
-            f"model '{model}' needs more packages: pip install 'mlcmr[translate]' ({reason(error)})"
-        ) from error
-    except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
-        raise UserError(
-            f"model '{model}': no Hugging Face translation model, by hub id or folder: {reason(error)}"
-        ) from error
+        except ImportError as error:
+            raise UserError(
+                f"model '{model}' needs more packages: pip install 'mlcmr[translate]' ({reason(error)})"
+            ) from error
