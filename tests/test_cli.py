@@ -7,7 +7,9 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from mlcmr.cli import _COMMANDS, RECIPES, main
+from mlcmr.cli import main
+from mlcmr.cli.program import COMMANDS
+from mlcmr.cli.words import RECIPES
 from mlcmr.config import from_dict
 from mlcmr.training.config import TrainConfig
 
@@ -17,11 +19,11 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert exit_.value.code == 0
     text = capsys.readouterr().out
-    for command in ("train", "evaluate", "check", "index", "search", *_COMMANDS):
+    for command in ("train", "evaluate", "check", "index", "search", *COMMANDS):
         assert f"    {command} " in text
 
 
-@pytest.mark.parametrize("command", _COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches_by_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])

@@ -1,6 +1,5 @@
 """From a folder of videos to a collection."""
 
-import fcntl
 import io
 import os
 import random
@@ -31,9 +30,11 @@ from mlcmr.extraction import store
 from mlcmr.extraction.decode import Sampling, open_media
 from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
 from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
+from mlcmr.extraction.pretrained import PretrainedEncoder
 from mlcmr.extraction.segments import Cutter, parse_rule
 from mlcmr.extraction.videos import assign_ids, find_files, read_videos, write_videos
 from mlcmr.extraction.work import Settings, default_workers, extract_files
+from mlcmr.files import locked
 from test_decode import make_sound, make_video
 
 LIGHT = LightEncoder()
@@ -289,6 +290,29 @@ def test_broken_files_are_reported_skipped_and_counted(videos, tmp_path, capfd):
     assert "3 files that cannot be read" in out
 
 
+def test_names_that_are_not_utf_8_are_reported_skipped_and_counted(videos, tmp_path, capfd):
+    odd = os.fsdecode(b"caf\xe9")
+    try:
+        shutil.copy(videos / "a.mp4", videos / f"{odd}.mp4")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    (videos / odd).mkdir()
+    shutil.copy(videos / "a.mp4", videos / odd / "deep.mp4")
+    for _ in range(2):
+        assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 0
+        out, err = capfd.readouterr()
+        for name in ("caf\\xe9.mp4", "caf\\xe9/deep.mp4"):
+            assert f"skipped: {videos}/{name}: its name is not UTF-8; rename it\n" in err
+        assert "5 videos" in out
+        assert "2 files that cannot be read" in out
+    assert len(read_videos(tmp_path / "mine")) == 5
+    assert main(["extract", str(videos / odd), "--collection", str(tmp_path / "none")]) == 2
+    assert "none can be read" in capfd.readouterr().err
+    # The collection's own name is told, not written down.
+    assert main(["extract", str(videos), "--collection", str(tmp_path / odd)]) == 0
+    assert "caf" in capfd.readouterr().out
+
+
 def test_rows_of_a_file_that_fails_midway_go_nowhere(tmp_path):
     class Batching(LightEncoder):
         batch_size, looks_back = 64, False
@@ -341,18 +365,40 @@ def test_nothing_to_read_is_an_error(tmp_path, capfd):
     assert main([*command, "--segment", "long"]) == 2
     assert main([*command, "--rate", "1", "--count", "2"]) == 2
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("mlcmr: ")]
-    told = ["no videos or images", "none of its 1 file", "no such folder", "--segment long", "one of the two"]
+    told = [
+        "no videos or images",
+        "in: 1 file, none can be read",
+        "no such folder",
+        "--segment long",
+        "one of the two",
+    ]
     assert all(what in line for what, line in zip(told, lines, strict=True))
 
 
 @pytest.mark.parametrize(
     ("option", "wrong"),
-    [("workers", 0), ("workers", -1), ("rate", 0), ("count", 0), ("segment", 0), ("segment", "scenes")],
+    [
+        ("workers", 0),
+        ("workers", -1),
+        ("batch-size", 0),
+        ("rate", 0),
+        ("count", 0),
+        ("segment", 0),
+        ("segment", "scenes"),
+    ],
 )
 def test_what_is_out_of_range_is_an_error(videos, tmp_path, option, wrong):
     with pytest.raises(UserError, match=f"--{option} {wrong}: expected "):
-        run(videos, tmp_path / "mine", **{option: wrong})
+        run(videos, tmp_path / "mine", **{option.replace("-", "_"): wrong})
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_file_that_is_named_and_cannot_be_read_is_an_error(videos, tmp_path, capfd):
+    run(videos, tmp_path / "mine")
+    (videos / "empty.mkv").touch()
+    assert main(["extract", str(videos / "empty.mkv"), "--collection", str(tmp_path / "mine")]) == 2
+    assert capfd.readouterr().err.endswith(f"mlcmr: {videos / 'empty.mkv'}: empty\n")
+    assert len(read_videos(tmp_path / "mine")) == 5
 
 
 def test_a_broken_file_keeps_what_it_was(videos, tmp_path):
@@ -372,6 +418,42 @@ def test_an_error_in_the_encoder_ends_the_job(videos, tmp_path):
     with pytest.raises(RuntimeError, match="defect"):
         run(videos, tmp_path / "mine", encoder=Broken())
     assert threading.active_count() == threads
+
+
+def test_memory_that_ends_is_one_line_and_less_at_a_time_goes_on(videos, tmp_path, monkeypatch, capfd):
+    model = make_model("vit", tmp_path)
+    command = ["extract", str(videos), "--encoder", str(model), "--workers", "1", "--collection"]
+    assert main([*command, str(tmp_path / "whole"), "--batch-size", "2"]) == 0
+    capfd.readouterr()
+    sizes = []
+
+    def short(encoder, pixels, features=PretrainedEncoder._features):
+        sizes.append(len(pixels))
+        # Some videos are finished by then; this is the last one.
+        if len(pixels) > 2 and any((tmp_path / "mine").rglob("b_mkv.npz")):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return features(encoder, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainedEncoder, "_features", short)
+        assert main([*command, str(tmp_path / "mine"), "--batch-size", "3"]) == 2
+        (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("mlcmr: ")]
+        assert line == "mlcmr: not enough memory on cpu: choose a smaller --batch-size"
+        assert max(sizes) == 3
+        assert not (tmp_path / "mine/FeatureData/vit").exists()
+        assert not (tmp_path / "mine/videos.jsonl").exists()
+        assert main([*command, str(tmp_path / "mine"), "--batch-size", "2"]) == 0
+        assert "5 videos, 5 extracted now" not in capfd.readouterr().out
+    whole, mine = (open_features(tmp_path / name / "FeatureData/vit") for name in ("whole", "mine"))
+    assert mine.videos == whole.videos
+    np.testing.assert_allclose(mine.matrix, whole.matrix, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_the_light_encoder_takes_any_number_at_a_time(videos, tmp_path, size):
+    run(videos, tmp_path / "usual")
+    run(videos, tmp_path / "mine", batch_size=size)
+    assert contents(tmp_path / "mine") == contents(tmp_path / "usual")
 
 
 def test_a_full_disk_ends_the_job(videos, tmp_path, monkeypatch):
@@ -443,9 +525,7 @@ def test_killed_while_joining_it_goes_on(videos, tmp_path, monkeypatch, moment):
 
 
 def test_a_second_process_is_refused(videos, tmp_path, capfd):
-    (tmp_path / "mine").mkdir()
-    with (tmp_path / "mine/.extract.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(tmp_path / "mine/.extract.lock", ""):
         assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 2
     assert "another process" in capfd.readouterr().err
     assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 0
@@ -541,6 +621,47 @@ def test_segments_by_shots():
     assert of("rrrrgrrrr")[0] == (0, 2, (0, 4))  # a flash opens one shot, and not two
     assert len(of("rrrrgrrrr")) == 2 or of("rrrrgrrrr")[1][1] - of("rrrrgrrrr")[1][0] >= 1
     assert [one[1] for one in of("r" * 300)] == [60, 120, 150]
+
+
+def test_shots_by_what_is_where():
+    """Rows of 8 a second; a shot takes half a second."""
+    quiet = np.full((24, 32, 3), 100, np.uint8)
+    left, night, lamp = quiet.copy(), quiet // 12, quiet // 3
+    left[:, :16] = 250
+    generator = np.random.default_rng(0)
+    running = [generator.integers(0, 255, (4, 4, 3), np.uint8).repeat(6, 0).repeat(8, 1) for _ in range(16)]
+
+    def starts(*pictures):
+        return [cut[2][0] for cut in cuts("shots", [n / 8 for n in range(len(pictures))], 9.0, pictures)]
+
+    assert starts(*[left] * 8, *[left[:, ::-1]] * 8) == [0, 8]  # the same colours elsewhere
+    assert starts(*[night] * 8, *[lamp] * 8) == [0, 8]  # both are dark
+    assert starts(*running) == [0]  # change is what is usual there
+    assert starts(*[quiet] * 4, *[left] * 8) == [0, 4]
+    assert starts(*[quiet] * 3, *[left] * 8) == [0]  # too short for a shot
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("bikes.mp4", [1.2, 3.0, 5.5, 7.5, 9.7]),
+        ("Megamind_bugy.avi", [3.3, 5.2, 6.8]),  # at night
+        ("rKF0ZW34FRk_41_54.avi", []),  # by a wild camera
+    ],
+)
+def test_shots_of_real_clips(name, seconds):
+    path = Path(__file__).parents[2] / "shared/clips" / name
+    if not path.exists():
+        pytest.skip("the clips are not here")
+    record, _ = sample_file(path, LIGHT, Sampling(rate=8), segment="shots")
+    assert [one.start for one in record.segments[1:]] == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 500, 3), (500, 2, 3)])
+def test_shots_of_slivers(shape):
+    pictures = [np.zeros(shape, np.uint8)] * 8 + [np.full(shape, 255, np.uint8)] * 8
+    found = cuts("shots", [n / 8 for n in range(16)], 2.0, pictures)
+    assert [cut[2] for cut in found][-1][1] == 16
 
 
 def test_the_thumbnail_is_the_middle_frame():

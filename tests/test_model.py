@@ -412,7 +412,7 @@ def test_pushed_to_the_hub(model, videos, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "HfApi", FakeHub)
     assert model.push_to_hub("mine", private=True) == "https://hub/private/mine/commit/1"
     assert_equal_models(model, MLCMR.from_pretrained(tmp_path / "private/mine"), videos)
-    with pytest.raises(UserError, match=r"^model 'mine': cannot be uploaded: 401 Unauthorized$"):
+    with pytest.raises(UserError, match=r"^model 'mine': cannot be uploaded: 401 Unauthorized more$"):
         model.push_to_hub("mine", token="wrong")
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlcmr.cli import _parsers, _spelled, main
+from mlcmr.cli import main
+from mlcmr.cli.program import parsers
+from mlcmr.cli.words import spelled
 from mlcmr.config import from_parsed
 from mlcmr.data.captions import write_captions
 from mlcmr.data.features import write_features
@@ -23,8 +25,8 @@ RECIPES = sorted((ROOT / "configs").glob("*/*.yaml"))
 
 
 def load(recipe: Path) -> TrainConfig:
-    parser, subparsers = _parsers()
-    parsed = parser.parse_args(_spelled(["train", str(recipe)]))
+    parser, subparsers = parsers()
+    parsed = parser.parse_args(spelled(["train", str(recipe)]))
     return from_parsed(TrainConfig, subparsers["train"], parsed.train)
 
 

@@ -348,7 +348,8 @@ def test_interrupted(root, undisturbed, tmp_path, number):
 
 
 def test_two_trainings_in_one_folder(root, tmp_path):
-    config = tiny_config(root, tmp_path / "run", epochs=1000, workers=1)
+    endless = OptimizerConfig(patience=1_000_000)
+    config = tiny_config(root, tmp_path / "run", epochs=1_000_000, optimizer=endless, workers=1)
     recipe = write_recipe(tmp_path / "recipe.yaml", config)
     first = processes.start(["train", recipe], tmp_path / "first")
     assert first.wait_until((tmp_path / "run/checkpoints/last.ckpt").exists)

@@ -53,12 +53,12 @@ def test_each_family_translates_what_it_was_taught(kind, model):
     """Only who gives prefix, language codes and first token as in training gets these sentences."""
     for target in targets(kind):
         for beams in (1, 4):
-            translator = Translator(model(kind, 220), "en", target, beams=beams)
+            translator = Translator(model(kind, 300), "en", target, beams=beams)
             assert translator(SENTENCES["en"]) == SENTENCES[target]
 
 
 def test_alone_as_together(model):
-    translator = Translator(model("nllb", 220), "en", "de")
+    translator = Translator(model("nllb", 300), "en", "de")
     assert [translator([text])[0] for text in SENTENCES["en"]] == translator(SENTENCES["en"])
 
 
@@ -76,7 +76,7 @@ def test_alone_as_together(model):
     ],
 )
 def test_a_code_goes_before_the_one_that_is_found(kind, code, german, model):
-    translator = Translator(model(kind, 220), "en", "hsb", target_code=code)
+    translator = Translator(model(kind, 300), "en", "hsb", target_code=code)
     assert translator(SENTENCES["en"]) == SENTENCES["de" if german else "zh"]
 
 
@@ -194,7 +194,7 @@ def test_captions_get_their_own_translations(tmp_path, model):
     path = tmp_path / "mine" / "TextData" / "minetest.caption.txt"
     write_captions(path, [(f"v{i}.mp4#enc#{i}", text) for i, text in enumerate(texts)])
     (file,) = translate(
-        tmp_path / "mine", source="English", target="de", model=model("m2m100", 220), batch_size=2
+        tmp_path / "mine", source="English", target="de", model=model("m2m100", 300), batch_size=2
     )
     translation_of = dict(zip(SENTENCES["en"], SENTENCES["de"], strict=True)) | {" ": ""}
     translated = read_captions(file.path)
@@ -355,6 +355,15 @@ input()
     assert translate(collection, **options)[0].made
 
 
+def test_nothing_but_the_files_is_told_where_nobody_watches(collection, model, capfd):
+    folder = str(model("nllb"))
+    capfd.readouterr()
+    words = ["translate", str(collection), "--from", "en", "--to", "zh", "--model", folder, "--split", "val"]
+    assert main([*words, "--longest", "4"]) == 0
+    out, err = capfd.readouterr()
+    assert (out.count("\n"), err) == (1, "")
+
+
 def test_a_journal_that_cannot_be_written(collection, model, monkeypatch):
     options = {"source": "en", "target": "zh", "model": model("t5"), "longest": 4, "splits": ["val"]}
     original = Translator.__call__
@@ -401,7 +410,7 @@ def test_pseudo_parallel_training_with_a_new_engine(collection, tmp_path, model,
             str(collection),
             *languages,
             "--model",
-            model("nllb", 220),
+            model("nllb", 300),
             "--engine",
             "my-nllb",
         ]

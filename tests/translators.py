@@ -157,9 +157,12 @@ def _teach(kind: str, model: PreTrainedModel, tokenizer: Any, steps: int) -> Non
         batch["labels"][batch["labels"] == tokenizer.pad_token_id] = -100
         batches.append(batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    # Slower in the end, so that it ends well on any machine.
+    slower = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 3 * (1 - step / steps)))
     model.train()
     for step in range(steps):
         optimizer.zero_grad()
         model(**batches[step % len(batches)]).loss.backward()
         optimizer.step()
+        slower.step()
     model.eval()

@@ -1,5 +1,6 @@
 """Progress of long work, for people: on the error stream, and only bars where that is a terminal."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -69,6 +70,11 @@ class Display:
             self.bars.update(tasks[what], completed=done, total=total)
 
         yield tell
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path that can be written anywhere: bytes in it that are not UTF-8 by their numbers."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def many(count: int, what: str) -> str:

@@ -1,13 +1,73 @@
-"""Files that are never half-written."""
+"""Files that are never half-written, and that one process has at a time."""
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
+
+_held: dict[Path, object] = {}  # what this process has locked, and who in it
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Says of what the system refuses that `path` cannot be written.
+
+    Raises:
+        UserError: the system refuses something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {reason(error)}") from error
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[IO[bytes]]:
+    """Opens a file, made if it is not there, that one process, and one thread in it, may have open so.
+
+    Whoever comes second is refused. A process that ends, however it does, lets go.
+
+    Args:
+        path: The file.
+        refusal: What to say to who comes second.
+
+    Raises:
+        UserError: somebody else has it, or it cannot be written or locked.
+    """
+    target, me = Path(path).resolve(), object()
+    # The system's lock is the process's: it neither refuses a second thread nor outlives the closing of any
+    # other handle. flock would do both, but workers inherit it, and outlive a killed process for a moment.
+    if _held.setdefault(target, me) is not me:
+        raise UserError(refusal)
+    try:
+        with writing(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = target.open("a+b")
+        try:
+            _lock(file, Path(path).parent, refusal)
+            yield file
+        finally:
+            with writing(path):
+                file.close()  # which writes what could not be written before
+    finally:
+        del _held[target]
+
+
+def _lock(file: IO[bytes], folder: Path, refusal: str) -> None:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:  # systems differ
+        raise UserError(refusal) from error
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be locked: {reason(error)}; choose a folder on another file system"
+        ) from error
 
 
 @contextmanager
@@ -20,21 +80,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: the folder cannot be written, or the disk is full.
     """
     target = Path(path)
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
+        with writing(target):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -56,21 +113,18 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise UserError(f"{target}: exists already; remove it or name another folder")
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
-        temporary.chmod(0o777 & ~_umask())
-        temporary.rename(target)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
+        with writing(target):
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as written:
+                        os.fsync(written.fileno())
+            temporary.chmod(0o777 & ~_umask())
+            temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from mlcmr.config import from_dict
@@ -23,6 +22,7 @@ from mlcmr.evaluation.report import write_report
 from mlcmr.evaluation.results import Results
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.files import write_text
+from mlcmr.model.device import on_device
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import TextVideoModel
 from mlcmr.versions import versions
@@ -69,7 +69,7 @@ def evaluate_run(
     config = from_dict(DataConfig, stated | dict(data or {}))
     if not (run / "model").is_dir():
         raise UserError(f"{run / 'model'}: no model yet; training writes one after its first epoch")
-    model = _on_device(MLCMR.from_pretrained(run / "model"), device)
+    model = on_device(MLCMR.from_pretrained(run / "model"), device)
     batch_size = PUBLISHED_TEST_BATCH if model.config.padding == "published" else 64
     default = [config.target] if config.target else config.languages
     with Display() as display:
@@ -199,12 +199,3 @@ def _curves(path: Path) -> list[dict[str, Any]]:
             with suppress(ValueError):  # a training that still runs may be writing its last line
                 records.append(json.loads(line))
     return [record for record in records if isinstance(record, dict)]
-
-
-def _on_device(model: MLCMR, name: str) -> MLCMR:
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"--device {name}: not on this machine: {reason}") from error

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from mlcmr.errors import UserError
-from mlcmr.extraction.pictures import Picture, UnreadableFileError, first_line, read_image
+from mlcmr.display import printable
+from mlcmr.errors import UserError, reason
+from mlcmr.extraction.pictures import Picture, UnreadableFileError, read_image
 from mlcmr.extraction.videos import Kind, is_image
 
 try:
@@ -99,14 +100,17 @@ def open_media(path: str | Path) -> AbstractContextManager[Media]:
     """Opens a video or an image for sampling.
 
     Raises:
-        UnreadableFileError: it is empty, neither a video nor an image, or cannot be read.
+        UnreadableFileError: it is empty, neither a video nor an image, or cannot be read; or its name is not
+            UTF-8, which no other file could tell of.
     """
     path = Path(path)
+    if (name := printable(path)) != str(path):
+        raise UnreadableFileError(f"{name}: its name is not UTF-8; rename it")
     try:
         if path.stat().st_size == 0:
             raise UnreadableFileError(f"{path}: empty")
     except OSError as error:
-        raise UnreadableFileError(f"{path}: {error.strerror}") from error
+        raise UnreadableFileError(f"{path}: {reason(error)}") from error
     return _open_image(path) if is_image(path) else _open_video(path)
 
 
@@ -140,7 +144,7 @@ def _open_video(path: Path) -> Iterator[Media]:
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise UnreadableFileError(f"{path}: not a video that can be read: {first_line(error)}") from error
+        raise UnreadableFileError(f"{path}: not a video that can be read: {reason(error)}") from error
     with container:
         yield _Video(path, container)
 
@@ -181,7 +185,7 @@ class _Video:
         try:
             yield from self._sampled(sampling)
         except (av.FFmpegError, MemoryError, ValueError) as error:  # damaged files cause nearly any
-            raise UnreadableFileError(f"{self.path}: {first_line(error)}") from error
+            raise UnreadableFileError(f"{self.path}: {reason(error)}") from error
 
     def _sampled(self, sampling: Sampling) -> Iterator[SampledFrame]:
         bounds = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcmr.data.features import Features
-from mlcmr.display import Display
+from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.extraction.decode import Sampling
 from mlcmr.extraction.encoders import LIGHT, FrameEncoder, load_encoder
@@ -58,16 +58,16 @@ class ExtractSummary:
     def __str__(self) -> str:
         work = f"{self.extracted:,} extracted now ({self.frames:,} frames, {self.seconds:.1f} s)"
         lines = [
-            f"{self.collection}: {_many(self.videos, 'video')}, {work}",
+            f"{self.collection}: {many(self.videos, 'video')}, {work}",
             f"  feature:  {self.feature}, {self.sampling}",
         ]
         if self.skipped:
-            lines.append(f"  skipped:  {_many(len(self.skipped), 'file')} that cannot be read")
+            lines.append(f"  skipped:  {many(len(self.skipped), 'file')} that cannot be read")
         if self.damaged:
-            lines.append(f"  damaged:  {_many(len(self.damaged), 'file')}, read as far as they go")
+            lines.append(f"  damaged:  {many(len(self.damaged), 'file')}, read as far as they go")
         if self.gone:
             what = "removed" if self.pruned else "kept; --prune removes them"
-            lines.append(f"  gone:     {_many(len(self.gone), 'video')} without their files, {what}")
+            lines.append(f"  gone:     {many(len(self.gone), 'video')} whose file is gone, {what}")
         return "\n".join(lines)
 
 
@@ -83,6 +83,7 @@ def extract(
     prune: bool = False,
     device: str = "auto",
     workers: int | None = None,
+    batch_size: int | None = None,
     display: Display | None = None,
 ) -> ExtractSummary:
     """Extracts frame features, segments and thumbnails of all videos and images in a folder.
@@ -101,17 +102,21 @@ def extract(
         prune: Whether videos whose files are gone from the folder `videos` are removed from the collection.
         device: `cpu`, `cuda` or `auto`.
         workers: How many files are decoded at a time; by default one for each processor.
+        batch_size: How many features are made at a time; by default as many as suit the encoder. Another
+            number may change how features are rounded.
         display: Shows progress, and files that cannot be read.
 
     Raises:
         UserError: an option is out of range, there are no videos, none can be read, another process extracts
-            into the collection, or the feature is there with other settings.
+            into the collection, the feature is there with other settings, or memory is short.
     """
     started = time.monotonic()
     display = display or Display(quiet=True)
     workers = default_workers() if workers is None else workers
     if workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"--batch-size {batch_size}: expected 1 or more")
     source, folder = _absolute(videos), _absolute(collection)
     root = source.parent if source.is_file() else source
     files = find_files(source, folder)
@@ -120,7 +125,7 @@ def extract(
     if rate is None and count is None:
         rate = encoder.rate
     sampling = Sampling(rate, count)
-    settings = Settings(encoder, sampling, checked_rule(segment))
+    settings = Settings(encoder, sampling, checked_rule(segment), batch_size=batch_size)
     with open_store(folder, feature or encoder.feature, _about(settings)) as store:
         # One file says nothing of those beside it.
         missing = gone(store.records.values(), root, files) if source.is_dir() else set()
@@ -134,10 +139,10 @@ def extract(
             if _has_changed(status, store.records.get(str(path)))
         }
         done = _extract_new(new, ids, settings, store, workers=workers, display=display)
+        if source.is_file() and done.skipped:
+            raise UserError(done.skipped[0][1])
         if not store.records:
-            raise UserError(
-                f"{source}: none of its {_many(len(files), 'file')} can be read: {done.skipped[0][1]}"
-            )
+            raise UserError(f"{source}: {many(len(files), 'file')}, none can be read: {done.skipped[0][1]}")
         if store.unfinished or (prune and missing):
             store.merge(without=missing if prune else ())
         return ExtractSummary(
@@ -193,12 +198,12 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
 
 def _about(settings: Settings) -> dict[str, Any]:
     """What must be the same for all videos of a feature; `encoder.json`."""
-    encoder, sampling, rule, _ = settings
+    encoder, sampling = settings.encoder, settings.sampling
     chosen = {"rate": sampling.rate} if sampling.rate is not None else {"count": sampling.count}
     return {
         "encoder": encoder.name,
         **chosen,
-        "segment": write_rule(rule),
+        "segment": write_rule(settings.rule),
         "dimension": encoder.dimension,
         "frames_per_feature": encoder.frames_per_feature,
     }
@@ -251,7 +256,7 @@ def _extract_new(
                 if file.damaged:
                     done.damaged.append(file.path)
                     display.say(
-                        f"damaged: {file.path}: {_many(file.damaged, 'piece')} cannot be decoded; the rest is"
+                        f"damaged: {file.path}: {many(file.damaged, 'piece')} cannot be decoded; the rest is"
                     )
             speed = done.frames / max(time.monotonic() - began, 1e-9)
             display.bars.update(task, advance=1, note=f"{speed:.0f} frames/s")
@@ -282,7 +287,3 @@ def _record(file: Extracted, video: str, status: os.stat_result, thumbnails: str
 
 def _has_changed(status: os.stat_result, record: VideoRecord | None) -> bool:
     return record is None or (record.bytes, record.modified_ns) != (status.st_size, status.st_mtime_ns)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

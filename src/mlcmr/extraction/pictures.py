@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 
 try:
     from PIL import Image, ImageOps
@@ -42,7 +42,7 @@ def read_image(path: Path) -> Picture:
     except Image.DecompressionBombError as error:
         raise UnreadableFileError(f"{path}: too large an image: {error}") from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
-        raise UnreadableFileError(f"{path}: not an image that can be read: {first_line(error)}") from error
+        raise UnreadableFileError(f"{path}: not an image that can be read: {reason(error)}") from error
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
@@ -74,8 +74,3 @@ def jpeg(picture: Picture) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=85)
     return file.getvalue()
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return str(getattr(error, "strerror", None) or error).partition("\n")[0] or type(error).__name__

@@ -1,7 +1,7 @@
 """Hugging Face image and video models as encoders."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ import transformers
 from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
-from transformers.utils import logging
 
 from mlcmr.errors import UserError
 from mlcmr.extraction.encoders import feature_name
 from mlcmr.extraction.pictures import Picture
+from mlcmr.model.device import enough_memory, on_device
+from mlcmr.model.opening import opening
 
 IMAGE_RATE, VIDEO_RATE = 2.0, 8.0
 """Frames a second for image models, and for video models, whose windows are to see motion."""
@@ -60,8 +61,8 @@ class PretrainedEncoder:
             raise UserError(
                 f"encoder '{name}': weights are missing, {untrained[0]} and {len(untrained) - 1} more"
             )
-        self.device = _device(device)
-        self._model = model.eval().to(self.device)
+        self._model = on_device(model.eval(), device)
+        self.device: torch.device = model.device
         self._has_class_token = any(
             key.rpartition(".")[2] in {"cls_token", "class_embedding"} for key, _ in model.named_parameters()
         )
@@ -82,13 +83,18 @@ class PretrainedEncoder:
         return np.asarray(pixels, np.float32).reshape(np.shape(pixels)[-3:])
 
     def encode_prepared(self, prepared: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
-        """Features of prepared pictures, (n, dimension)."""
-        pixels = torch.from_numpy(np.stack(prepared)).to(self.device)
-        if self.frames_per_feature > 1:
-            pixels = pixels.reshape(-1, self.frames_per_feature, *pixels.shape[1:])
-        with torch.inference_mode():
-            features = self._features(pixels)
-        numbers: NDArray[np.float32] = features.flatten(1).float().cpu().numpy()
+        """Features of prepared pictures, (n, dimension).
+
+        Raises:
+            UserError: memory is short.
+        """
+        several = len(prepared) > self.frames_per_feature
+        advice = "choose a smaller --batch-size" if several else "choose another --device, or a smaller model"
+        with enough_memory(self.device, advice), torch.inference_mode():
+            pixels = torch.from_numpy(np.stack(prepared)).to(self.device)
+            if self.frames_per_feature > 1:
+                pixels = pixels.reshape(-1, self.frames_per_feature, *pixels.shape[1:])
+            numbers: NDArray[np.float32] = self._features(pixels).flatten(1).float().cpu().numpy()
         return numbers
 
     def encode(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
@@ -121,33 +127,9 @@ def _model_class(config: Any) -> Any:
     return getattr(transformers, name) if name.endswith("VisionModelWithProjection") else AutoModel
 
 
-def _device(name: str) -> torch.device:
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        return torch.zeros(0, device=chosen).device
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"--device {name}: not on this machine: {reason}") from error
-
-
-@contextmanager
-def _opening(name: str) -> Iterator[None]:
-    log: Any = logging
-    verbosity, shows_bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    # What it has to say of weights that are left out or missing, we judge ourselves.
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # the libraries raise nearly anything for what is not there or not supported
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"encoder '{name}': no image or video model that can be used, by folder or hub id, with its "
-            f"preprocessor_config.json: {reason[:300]}"
-        ) from error
-    finally:
-        log.set_verbosity(verbosity)
-        if shows_bars:
-            log.enable_progress_bar()
+def _opening(name: str) -> AbstractContextManager[None]:
+    return opening(
+        f"encoder '{name}': no image or video model that can be used, by folder or hub id, with its "
+        "preprocessor_config.json",
+        quiet=True,
+    )

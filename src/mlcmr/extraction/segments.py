@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from mlcmr.errors import UserError
 from mlcmr.extraction.pictures import Picture, jpeg
 
-SHORTEST_SHOT, LONGEST_SHOT = 1.0, 60.0
-"""Seconds. A flash of light begins no shot; a shot that never ends is cut, so that a hit says when."""
-SHOT_CHANGE = 0.4
-"""The share of pixels whose colour must have gone from one sampled frame to the next."""
+SHORTEST_SHOT, LONGEST_SHOT = 0.5, 60.0
+"""Seconds. A shot that never ends is cut, so that a hit says when."""
+SHOT_CHANGE = 0.35
+"""The share of pixels whose colours must have gone since the sampled frame before, beyond what is usual."""
 
 _CANDIDATES = 64
+_PARTS = 4
 _LEVELS = 6
+# Finer where it is dark: half of what is shown at night would be black.
+_LEVEL_OF = (np.sqrt(np.arange(256) / 256) * _LEVELS).astype(np.int64)
 
 Rule = float | Literal["shots"] | None
 """Seconds, by shots, or whole videos."""
@@ -98,8 +101,9 @@ class Cutter:
     """Cuts a video into segments while its sampled frames come.
 
     Of one length: at the multiples of that length; a remainder shorter than half of it belongs to the segment
-    before, so that what is shorter than one and a half stays whole. By shots: where colours change from one
-    sampled frame to the next.
+    before, so that what is shorter than one and a half stays whole. By shots: where colours and their places
+    change from one sampled frame to the next, and by much more than they usually do within the shot: a camera
+    that follows somebody cuts nothing.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -108,7 +112,8 @@ class Cutter:
         self._done: list[Cut] = []
         self._before: _Open | None = None  # may yet take in what follows it
         self._open: _Open | None = None
-        self._colours: NDArray[np.float64] | None = None
+        self._colours = np.empty((0, 0))
+        self._usual = 0.0  # change from one row to the next within the open shot
 
     def add(self, time: float, picture: Picture) -> None:
         """The next row: when its frame is shown, and its picture, already small."""
@@ -134,19 +139,27 @@ class Cutter:
         """Where the segment begins that this row opens; None where it opens none."""
         if self._rule == "shots":
             colours, self._colours = self._colours, _colours(picture)
-            if self._open is None or colours is None:
-                return 0.0
-            past = time - self._open.start
-            changed = np.abs(colours - self._colours).sum() / 2 > SHOT_CHANGE
-            return time if past >= LONGEST_SHOT or (changed and past >= SHORTEST_SHOT) else None
         if self._open is None:
             return 0.0
         if self._rule is None:
             return None
+        if self._rule == "shots":
+            change = float(np.abs(colours - self._colours).sum(axis=1).mean()) / 2
+            return time if self._ends_shot(self._open, time, change) else None
         # In microseconds: 0.3 // 0.1 is 2.
         step = round(self._rule * 1e6)
         start = round(time * 1e6) // step * step / 1e6
         return start if start > self._open.start else None
+
+    def _ends_shot(self, shot: _Open, time: float, change: float) -> bool:
+        rows, past = self._rows - shot.first, time - shot.start
+        # What is usual shows after two rows.
+        changed = change > SHOT_CHANGE + self._usual and past >= SHORTEST_SHOT and rows >= 2
+        if changed or past >= LONGEST_SHOT:
+            self._usual = 0.0
+            return True
+        self._usual += (change - self._usual) / rows
+        return False
 
     def _begin(self, start: float) -> None:
         if self._before:
@@ -157,6 +170,10 @@ class Cutter:
 
 
 def _colours(picture: Picture) -> NDArray[np.float64]:
-    """How frequent each colour is, of 6 × 6 × 6; adds up to 1."""
-    levels = picture[::4, ::4].reshape(-1, 3).astype(np.int64) * _LEVELS // 256
-    return np.bincount(levels @ [_LEVELS**2, _LEVELS, 1], minlength=_LEVELS**3) / len(levels)
+    """How frequent each colour is, of 6 × 6 × 6, in each part of the picture, of 4 × 4: (16, 216)."""
+    levels = _LEVEL_OF[picture[::2, ::2]] @ [_LEVELS**2, _LEVELS, 1]
+    rows, columns = (np.arange(side) * _PARTS // side for side in levels.shape)
+    cells = (rows[:, None] * _PARTS + columns) * _LEVELS**3 + levels
+    counts = np.bincount(cells.ravel(), minlength=_PARTS**2 * _LEVELS**3).reshape(_PARTS**2, -1)
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares

@@ -5,7 +5,6 @@ is there are joined to a new feature folder, which takes its place. Nothing that
 `kill -9` at any moment: until the new folder stands, parts and old folder do.
 """
 
-import fcntl
 import json
 import re
 import shutil
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from mlcmr.data.features import Features, open_features, write_features
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VideoRecord, read_videos, write_videos
-from mlcmr.files import replacing, write_text
+from mlcmr.files import locked, replacing, write_text, writing
 
 ENCODER = "encoder.json"
 
@@ -155,18 +154,8 @@ def open_store(collection: Path, feature: str, settings: Mapping[str, Any]) -> I
     """
     if not re.fullmatch(r"[\w-][\w.-]*", feature):
         raise UserError(f"--feature {feature!r}: expected letters, digits, '_', '-' and '.', not '.' first")
-    try:
-        collection.mkdir(parents=True, exist_ok=True)
-        lock = (collection / ".extract.lock").open("w")
-    except OSError as error:
-        raise UserError(f"{collection}: cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"{collection}: another process extracts into it; wait until it is done"
-            ) from error
+    refusal = f"{collection}: another process extracts into it; wait until it is done"
+    with locked(collection / ".extract.lock", refusal):
         yield FeatureStore(collection, feature, settings)
 
 
@@ -204,10 +193,10 @@ def _write_quickly(path: Path, content: bytes) -> None:
     """Writes a file under its name at once, without waiting for the disk."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    finally:
         with suppress(OSError):
             temporary.unlink()
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -59,12 +59,26 @@ class Extracted:
 
 
 class Settings(NamedTuple):
-    """How files are taken apart; one with more than `most_frames` sampled frames is refused."""
+    """How files are taken apart.
+
+    Attributes:
+        encoder: What makes the features.
+        sampling: Which frames are taken.
+        rule: How videos are cut into segments.
+        most_frames: A file with more sampled frames is refused.
+        batch_size: Features at a time; by default as many as suit the encoder.
+    """
 
     encoder: FrameEncoder
     sampling: Sampling
     rule: Rule
     most_frames: float = math.inf
+    batch_size: int | None = None
+
+    @property
+    def at_a_time(self) -> int:
+        """How many features are made at a time."""
+        return self.batch_size or self.encoder.batch_size
 
 
 class _Chunk(NamedTuple):
@@ -101,7 +115,7 @@ def extract_files(
     The features of a file do not depend on the others: each batch is as large as every other. To be closed
     by who stops before the end, which ends the threads.
     """
-    batches = _Batches(settings.encoder)
+    batches = _Batches(settings)
     for event in _decode(paths, settings, workers):
         if isinstance(event, _Chunk):
             batches.add(event)
@@ -187,7 +201,7 @@ def _read(file: Extracted, settings: Settings) -> Iterator[_Chunk]:
     """Decodes a file; what it is stands in `file` when all its chunks have come."""
     encoder = settings.encoder
     cutter = Cutter(settings.rule)
-    size = min(encoder.batch_size, _CHUNK)
+    size = min(settings.at_a_time, _CHUNK)
     chunk: list[Prepared] = []
     before: list[Prepared] = []
     with open_media(file.path) as media:
@@ -241,8 +255,9 @@ def _encode(encoder: FrameEncoder, chunks: Sequence[_Chunk]) -> NDArray[np.float
 class _Batches:
     """Encodes chunks: with those of other files, unless the encoder looks back."""
 
-    def __init__(self, encoder: FrameEncoder) -> None:
-        self._encoder = encoder
+    def __init__(self, settings: Settings) -> None:
+        self._encoder = settings.encoder
+        self._size = settings.at_a_time
         self._pictures: list[Prepared] = []  # that wait to be encoded
         self._owners: list[Extracted] = []  # of each row that waits
         self._encoded: dict[Extracted, list[NDArray[np.float32]]] = {}  # of files that are not ready
@@ -256,7 +271,7 @@ class _Batches:
             self.flush()
         self._pictures += chunk.prepared
         self._owners += [chunk.file] * (len(chunk.prepared) // self._encoder.frames_per_feature)
-        while len(self._owners) >= self._encoder.batch_size:
+        while len(self._owners) >= self._size:
             self._encode_batch()
 
     def ended(self, file: Extracted) -> None:
@@ -278,7 +293,7 @@ class _Batches:
             yield file
 
     def _encode_batch(self) -> None:
-        size, each = self._encoder.batch_size, self._encoder.frames_per_feature
+        size, each = self._size, self._encoder.frames_per_feature
         owners, self._owners = self._owners[:size], self._owners[size:]
         pictures, self._pictures = self._pictures[: size * each], self._pictures[size * each :]
         # How a product of matrices rounds depends on their size: a batch that is not full is filled up, so

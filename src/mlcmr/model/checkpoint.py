@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mlcmr.config import from_dict
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.files import replacing
 from mlcmr.model.config import ModelConfig
 from mlcmr.model.text import empty_encoder
@@ -63,14 +63,13 @@ def write_parts(folder: Path, parts: ModelParts) -> None:
             _write_all_but_weights(Path(temporary), parts)
             _take_over(Path(temporary), folder)
     except Exception as error:  # the tokenizer's writer raises `Exception` itself, also when the disk is full
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{folder}: cannot be written: {reason}") from error
+        raise UserError(f"{folder}: cannot be written: {reason(error)}") from error
     weights = {name: tensor.detach().contiguous().cpu() for name, tensor in parts.weights.items()}
     with replacing(folder / WEIGHTS) as temporary:
         try:
             save_file(weights, temporary, metadata={"format": "pt"})
         except SafetensorError as error:
-            raise UserError(f"{folder / WEIGHTS}: cannot be written: {error}") from error
+            raise UserError(f"{folder / WEIGHTS}: cannot be written: {reason(error)}") from error
 
 
 def _write_all_but_weights(folder: Path, parts: ModelParts) -> None:
@@ -144,7 +143,7 @@ def find_model(name: str | Path, *, revision: str | None = None, token: str | No
     try:
         return Path(snapshot_download(str(name), revision=revision, token=token))
     except (HFValidationError, OSError) as error:
-        raise UserError(f"model '{name}': no such folder, and not from the hub: {_reason(error)}") from error
+        raise UserError(f"model '{name}': no such folder, and not from the hub: {reason(error)}") from error
 
 
 def push_folder(
@@ -162,8 +161,4 @@ def push_folder(
             repository = hub.create_repo(name, private=private, exist_ok=True).repo_id
             return str(hub.upload_folder(repo_id=repository, folder_path=folder).commit_url)
         except (HFValidationError, OSError) as error:
-            raise UserError(f"model '{name}': cannot be uploaded: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+            raise UserError(f"model '{name}': cannot be uploaded: {reason(error)}") from error

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mlcmr.config import from_dict
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.model.checkpoint import load_weights
 from mlcmr.model.config import ModelConfig, TextConfig
 from mlcmr.model.mlcmr import MLCMR
@@ -140,14 +140,14 @@ def _load(path: Path) -> tuple[list[Mapping[str, Tensor]], dict[str, Any]]:
         raise UserError(f"{path}: no such file") from error
     except pickle.UnpicklingError as error:
         lines = [line.strip() for line in str(error).splitlines()]
-        reason = next((line for line in lines if "global" in line.lower()), "").partition(" Please use")[0]
-        if not reason:
+        refused = next((line for line in lines if "global" in line.lower()), "").partition(" Please use")[0]
+        if not refused:
             raise UserError(f"{path}: not a checkpoint; name the published model_best.pth.tar") from error
         raise UserError(
-            f"{path}: refused, it holds more than tensors, containers and options: {reason[:200]}"
+            f"{path}: refused, it holds more than tensors, containers and options: {refused[:200]}"
         ) from error
     except Exception as error:  # reading bytes at random raises nearly anything
-        raise UserError(f"{path}: not a checkpoint: {str(error).partition(chr(10))[0][:200]}") from error
+        raise UserError(f"{path}: not a checkpoint: {reason(error)}") from error
     states = content.get("model") if isinstance(content, dict) else None
     if (
         not isinstance(states, list)

@@ -1,8 +1,8 @@
 """The text encoder: a transformer's last hidden states, averaged over the tokens of each text."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,13 @@ from tokenizers import normalizers
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer
-from transformers.utils import logging
 
 from mlcmr.data.batches import TokenBatch
 from mlcmr.data.captions import clean_english
 from mlcmr.errors import UserError
 from mlcmr.model.config import TextConfig
 from mlcmr.model.dropout import quicken_dropout
+from mlcmr.model.opening import opening
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -253,21 +253,8 @@ def _longest_text(transformer: nn.Module, tokenizer: "PreTrainedTokenizerFast") 
     return longest
 
 
-@contextmanager
-def _opening(name: str) -> Iterator[None]:
-    shows_bars = logging.is_progress_bar_enabled()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(
-            f"encoder '{name}': not a Hugging Face encoder, by hub id or folder: {reason[:300]}"
-        ) from error
-    finally:
-        if shows_bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+def _opening(name: str) -> AbstractContextManager[None]:
+    return opening(f"encoder '{name}': not a Hugging Face encoder, by hub id or folder")
 
 
 def transformer_layers(transformer: nn.Module) -> nn.ModuleList:

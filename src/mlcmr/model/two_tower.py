@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from mlcmr.errors import UserError
+from mlcmr.model.opening import opening
 from mlcmr.model.protocol import Advance
 
 _BLANK = "a"
@@ -51,7 +52,7 @@ class TwoTower:
         Raises:
             UserError: there is no such model, or it does not have texts and pictures in one space.
         """
-        try:
+        with opening(f"model '{name}': cannot be used, by hub id or folder", quiet=True):
             model, loaded = AutoModel.from_pretrained(
                 name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
             )
@@ -63,11 +64,6 @@ class TwoTower:
             if loaded["missing_keys"]:
                 raise UserError(f"model '{name}': weights are missing, {min(loaded['missing_keys'])} for one")
             return cls(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
-        except UserError:
-            raise
-        except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"model '{name}': cannot be used, by hub id or folder: {reason[:300]}") from error
 
     def to(self, device: str | torch.device) -> Self:
         """Moves the weights."""

@@ -4,19 +4,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
-import torch
 import yaml
 
 from mlcmr.data.collection import open_collection
 from mlcmr.errors import UserError
 from mlcmr.model.checkpoint import find_model
+from mlcmr.model.device import on_device
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import TextVideoModel
 from mlcmr.model.two_tower import TwoTower
-
-Model = TypeVar("Model", MLCMR, TwoTower)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def open_pretrained(name: str | Path, *, device: str = "auto") -> OpenModel:
     from mlcmr.extraction.encoders import feature_name  # noqa: PLC0415 – needs PyAV
 
     fingerprint = _fingerprint(folder)
-    model = _on_device(TwoTower.from_pretrained(folder), device)
+    model = on_device(TwoTower.from_pretrained(folder), device)
     info = ModelInfo("pretrained", known, fingerprint, model.feature_size, model.feature_size)
     return OpenModel(model, info, feature_name(known), known)
 
@@ -118,7 +116,7 @@ def _open_mlcmr(
     feature: str | None = None,
     encoder: str | None = None,
 ) -> OpenModel:
-    model = _on_device(MLCMR.from_pretrained(folder), device)
+    model = on_device(MLCMR.from_pretrained(folder), device)
     info = ModelInfo(kind, name, _fingerprint(folder), model.config.embedding_size, model.feature_size)
     return OpenModel(model, info, feature, encoder)
 
@@ -151,12 +149,3 @@ def _fingerprint(folder: Path) -> str:
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _on_device(model: Model, name: str) -> Model:
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"--device {name}: not on this machine: {reason}") from error

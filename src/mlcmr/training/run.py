@@ -10,7 +10,6 @@ results.json           what `mlcmr evaluate` found
 report.html            the same to look at
 """
 
-import fcntl
 import json
 import os
 import platform
@@ -27,7 +26,7 @@ import yaml
 
 import mlcmr
 from mlcmr.errors import UserError
-from mlcmr.files import write_text
+from mlcmr.files import locked, write_text
 from mlcmr.training.config import TrainConfig
 from mlcmr.versions import versions
 
@@ -80,21 +79,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
     if not is_first_process():
         yield run
         return
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        lock = (run.folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"{run.folder}: cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            # Not flock, which workers inherit: they may outlive a killed training for a moment.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:  # systems differ
-            raise UserError(f"{run.folder}: another process trains there; choose another --run") from error
-        except OSError as error:
-            raise UserError(
-                f"{run.folder}: cannot be locked: {error.strerror}; choose a --run on another file system"
-            ) from error
+    with locked(run.folder / ".lock", f"{run.folder}: another process trains there; choose another --run"):
         _remove_unfinished(run)
         if run.state.exists() or run.environment.exists():
             _require_same(run, asdict(config))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.files import replacing
 from mlcmr.training.config import OptimizerConfig
 from mlcmr.training.optimizer import Schedule
@@ -57,8 +57,7 @@ def write_state(path: Path, state: TrainingState) -> None:
             torch.save(content, temporary)
         except RuntimeError as error:  # how torch says that the disk is full
             raise UserError(
-                f"{path}: cannot be written, is the disk full? The state before it stays: "
-                f"{str(error).partition(chr(10))[0][:200]}"
+                f"{path}: cannot be written, is the disk full? The state before it stays: {reason(error)}"
             ) from error
 
 

@@ -20,6 +20,7 @@ from mlcmr.data.scenario import Queries, TrainingPairs, read_training_pairs, rea
 from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.model.checkpoint import load_weights
+from mlcmr.model.device import is_out_of_memory
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.new_encoder import new_encoder
 from mlcmr.model.text import pretrained_encoder
@@ -177,8 +178,7 @@ def _machine_errors(config: TrainConfig) -> Iterator[None]:
                 f"a process that loads batches died ({reason}): memory or shared memory (/dev/shm) is short; "
                 f"lower --workers (now {config.workers}); the last saved state stays in {config.run}"
             ) from error
-        short = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not short and not any(sign in reason for sign in ("allocate memory", "out of memory")):
+        if not is_out_of_memory(error):
             raise
         raise UserError(
             f"out of memory ({reason}): lower --batch_size (now {config.batch_size}), or set "

@@ -4,7 +4,6 @@ Every batch that is done is written to a journal beside the file that is to be, 
 killed goes on where it was. The batches are the same each time, and so is the result.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,7 +18,9 @@ from mlcmr.data.captions import Captions, read_captions, write_captions
 from mlcmr.data.collection import SPLITS, Collection, open_collection
 from mlcmr.data.languages import language_code
 from mlcmr.data.scenario import human_suffix, translation_file
+from mlcmr.display import many
 from mlcmr.errors import UserError
+from mlcmr.files import locked, writing
 from mlcmr.translation.translator import Translator
 
 Work = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -44,9 +45,9 @@ class TranslatedFile:
 
     def __str__(self) -> str:
         if not self.made:
-            return f"{self.path}: {self.captions:,} captions, translated before; nothing to do"
+            return f"{self.path}: {many(self.captions, 'caption')}, translated before; nothing to do"
         blank = f"; {self.blank:,} came back blank: the original stands instead" if self.blank else ""
-        return f"{self.path}: {self.captions:,} captions{blank}"
+        return f"{self.path}: {many(self.captions, 'caption')}{blank}"
 
 
 def translate(
@@ -186,7 +187,7 @@ def _translate_file(
                 for (video, _, number), text in zip(ids, captions.texts, strict=True)
             ),
         )
-        with _writing(_journal_file(path)):
+        with writing(_journal_file(path)):
             _journal_file(path).unlink()
     return TranslatedFile(path, len(captions), sum(text in blank for text in captions.texts))
 
@@ -228,7 +229,7 @@ class _Journal:
 
     def add(self, content: Any) -> None:
         """Adds a line that outlives whatever happens next."""
-        with _writing(self._path):
+        with writing(self._path):
             self._file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -237,30 +238,13 @@ class _Journal:
 @contextmanager
 def _open_journal(path: Path, header: dict[str, Any]) -> Iterator[_Journal]:
     """Opens a journal, and keeps other processes out of it meanwhile."""
-    with _writing(path):
-        file = path.open("a+b")
-    try:
-        with _writing(path):
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(f"{path}: another process translates this; wait until it is done") from error
-            try:
+    with locked(path, f"{path}: another process translates this; wait until it is done") as file:
+        try:
+            with writing(path):
                 journal = _Journal(path, file, header)
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}: damaged: remove it to begin anew") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: damaged: remove it to begin anew") from error
         yield journal
-    finally:
-        with _writing(path):
-            file.close()  # which writes what could not be written before
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _different(before: dict[str, Any], now: dict[str, Any]) -> str:

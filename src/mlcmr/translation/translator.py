@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
+from mlcmr.model.device import enough_memory, on_device
+from mlcmr.model.opening import opening
 from mlcmr.model.text import find_encoder
 from mlcmr.translation.direction import FAMILIES, Direction, find_direction
 
@@ -68,8 +70,8 @@ class Translator:
         positions = getattr(self._model.config, "max_position_embeddings", _UNLIMITED)
         self._longest_text = min(self._tokenizer.model_max_length, positions)
         self._generation = self._generation_config(beams, min(longest, positions - 2))
-        self._device = _device(device)
-        self._model.to(self._device)
+        self._model = on_device(self._model, device)
+        self._device: torch.device = self._model.device
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """Translates a batch of texts.
@@ -78,7 +80,7 @@ class Translator:
             UserError: there is not enough memory.
         """
         given = [f"{self.direction.prefix}{text}" for text in texts]
-        try:
+        with enough_memory(self._device, "choose a smaller --batch-size"):
             inputs = self._tokenizer(
                 given,
                 padding=True,
@@ -92,8 +94,6 @@ class Translator:
                     attention_mask=inputs["attention_mask"],
                     generation_config=self._generation,
                 )
-        except torch.OutOfMemoryError as error:
-            raise UserError(f"not enough memory on {self._device}: choose a smaller --batch-size") from error
         first = self._generation.forced_bos_token_id  # not every tokenizer takes it for a special one
         rows = [[token for token in row if token != first] for row in tokens.tolist()]
         translations = self._tokenizer.batch_decode(rows, skip_special_tokens=True)
@@ -115,29 +115,12 @@ class Translator:
 
 @contextmanager
 def _opening(model: str) -> Iterator[None]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a package that Marian can do without
+    failure = f"model '{model}': no Hugging Face translation model, by hub id or folder"
+    with opening(failure), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a package that Marian can do without
+        try:
             yield
-    except ImportError as error:
-        raise UserError(
-            f"model '{model}' needs more packages: pip install 'mlcmr[translate]' ({_first_line(error)})"
-        ) from error
-    except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
-        raise UserError(
-            f"model '{model}': no Hugging Face translation model, by hub id or folder: {_first_line(error)}"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
-        raise UserError(f"--device {name}: not on this machine: {_first_line(error)}") from error
-    return device
+        except ImportError as error:
+            raise UserError(
+                f"model '{model}' needs more packages: pip install 'mlcmr[translate]' ({reason(error)})"
+            ) from error

@@ -1,0 +1,14 @@
+"""What commands share: the form of their help, and options of several."""
+
+from argparse import RawDescriptionHelpFormatter
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+
+class Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's help, with examples left as they are written."""
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """`--device`, of every command that runs a model."""
+    parser.add_argument("--device", default="auto", help="`cpu`, `cuda` or `auto`.")

@@ -1,0 +1,124 @@
+"""`mlcmr`: the table of commands, and what becomes of errors. What is heavy is imported by what needs it."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Protocol
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from mlcmr import __version__
+from mlcmr.cli import (
+    check,
+    evaluate,
+    extract,
+    features,
+    import_checkpoint,
+    index,
+    prepare,
+    sample,
+    search,
+    serve,
+    train,
+    translate,
+)
+from mlcmr.cli.options import Help
+from mlcmr.cli.words import spelled
+from mlcmr.errors import UserError
+
+_FIRST_STEPS = """
+first steps:
+  mlcmr sample demo                       draw a small collection of clips with captions in four languages
+  mlcmr train configs/sample/parallel.yaml --rootpath demo
+  mlcmr evaluate runs/sample-parallel     the table, results.json and report.html
+  mlcmr index demo/sample --run runs/sample-parallel
+  mlcmr search "一个红色的圆向左移动"       in any language of the model; or mlcmr serve, for the page
+
+completion:
+  eval "$(mlcmr --print-completion shtab-bash)"      or shtab-zsh
+"""
+# Threads that wait for each other should sleep, not spin: on a machine with other work, training is several
+# times as fast. It holds when it is said before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class Command(Protocol):
+    """What the module of a command has: parse, call one function, print; no logic."""
+
+    PURPOSE: str
+    EXAMPLES: str
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Gives a parser what the command takes."""
+
+    def run(self, parser: ArgumentParser, parsed: Namespace, /) -> int:
+        """Runs the command; returns the exit status."""
+
+
+COMMANDS: dict[str, Command] = {
+    "train": train,
+    "evaluate": evaluate,
+    "check": check,
+    "extract": extract,
+    "prepare": prepare,
+    "translate": translate,
+    "index": index,
+    "search": search,
+    "features": features,
+    "serve": serve,
+    "sample": sample,
+    "import-checkpoint": import_checkpoint,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0, or 2 when the user has something to mend."""
+    if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show, or is not UTF-8 in a file's name
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        words = spelled(sys.argv[1:] if arguments is None else arguments)
+        parser, subparsers = parsers()
+        parsed = parser.parse_args(words)
+        if parsed.command is None:
+            parser.print_help()
+            return 0
+        return COMMANDS[parsed.command].run(subparsers[parsed.command], parsed[parsed.command])
+    except (UserError, ArgumentError) as error:
+        print(f"mlcmr: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except UnicodeDecodeError as error:  # jsonargparse reads `--config` itself
+        print(f"mlcmr: a file given as an option is not UTF-8: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mlcmr: interrupted; the same command again goes on where this one can", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `mlcmr … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """The parser of the whole command line, and those of the commands by name."""
+    set_parsing_settings(add_print_completion_argument=True)
+    parser = ArgumentParser(
+        prog="mlcmr",
+        description="Find videos with a sentence in any language: train, evaluate and serve MLCMR.",
+        epilog=_FIRST_STEPS,
+        formatter_class=Help,
+        exit_on_error=False,
+        version=__version__,
+    )
+    commands = parser.add_subcommands(dest="command", required=False)
+    subparsers = {}
+    for name, command in COMMANDS.items():
+        sub = ArgumentParser(
+            description=command.PURPOSE,
+            epilog=f"examples:{command.EXAMPLES}",
+            formatter_class=Help,
+            exit_on_error=False,
+        )
+        commands.add_subcommand(name, sub, help=command.PURPOSE)
+        command.add_arguments(sub)
+        subparsers[name] = sub
+    return parser, subparsers

@@ -1,0 +1,75 @@
+"""`mlcmr search`."""
+
+import json
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mlcmr.cli.options import add_device
+from mlcmr.errors import UserError
+
+PURPOSE = "Finds videos by a text in any language, or by a video or image; or captions by a video."
+EXAMPLES = """
+  mlcmr search "a red circle moves left"
+  mlcmr search "一只狗在接飞盘" -k 3 --filter 'duration<60' 'path~holiday/'
+  mlcmr search --video clip.mp4 --json
+  mlcmr search --similar holiday_beach --captions --language zh"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("text", nargs="?", help="What to look for, in any language that the model knows.")
+    parser.add_argument("--index", default="index", help="The index that `mlcmr index` wrote.")
+    parser.add_argument(
+        "--language", type=str | None, help="Of the text, or of --captions; by default guessed, or any."
+    )
+    parser.add_argument("-k", type=int, default=10, help="How many hits.")
+    parser.add_argument("--video", type=str | None, help="Instead of a text: a video or image file.")
+    parser.add_argument("--similar", type=str | None, help="Instead of a text: the id of an indexed video.")
+    parser.add_argument("--segment", type=int, default=0, help="Which segment of that video, from 0.")
+    parser.add_argument(
+        "--captions",
+        action="store_true",
+        help="Find captions of that video or file, not videos.",
+    )
+    parser.add_argument(
+        "--filter",
+        nargs="+",
+        default=[],
+        help="What hits must meet: duration, start, end, width or height with < <= > >= =, as 'duration<60'; "
+        "kind=image; video=ID; path~PART.",
+    )
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+
+def run(_: ArgumentParser, parsed: Namespace) -> int:
+    from dataclasses import asdict
+
+    from mlcmr.search.filters import Filters
+
+    asked = [one for one in (parsed.text, parsed.video, parsed.similar) if one is not None]
+    if len(asked) != 1:
+        raise UserError("say what to look for: a text, --video FILE or --similar VIDEO, one of the three")
+    if parsed.captions and parsed.text is not None:
+        raise UserError("--captions finds those of a video: give --video FILE or --similar VIDEO")
+    limits: dict[str, Any] = {"k": parsed.k, "filters": Filters.parse(parsed.filter)}
+    from mlcmr.search.searcher import Searcher
+    from mlcmr.search.show import captions_table, hits_table, print_found
+
+    searcher = Searcher(parsed.index, device=parsed.device)
+    if parsed.captions:
+        captions = searcher.captions(asked[0], k=parsed.k, language=parsed.language)
+        found, table = [asdict(hit) for hit in captions], captions_table(captions)
+    else:
+        if parsed.video is not None:
+            hits = searcher.search_file(parsed.video, **limits)
+        elif parsed.similar is not None:
+            hits = searcher.similar(parsed.similar, parsed.segment, **limits)
+        else:
+            hits = searcher.search(parsed.text, language=parsed.language, **limits)
+        found, table = [asdict(hit) for hit in hits], hits_table(hits)
+    if parsed.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    print_found(table, searcher)
+    return 0

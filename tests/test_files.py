@@ -1,0 +1,91 @@
+"""A locked file is one process's at a time, and one thread's in it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mlcmr.errors import UserError, reason
+from mlcmr.files import locked, writing
+
+
+def test_what_is_locked_is_refused_until_it_is_left(tmp_path):
+    path = tmp_path / "folder/lock"
+    with locked(path, "mine"):
+        for other in (path, os.path.relpath(path)):
+            with pytest.raises(UserError, match=r"^mine$"), locked(other, "mine"):
+                pass
+        # The refusal has not let go.
+        assert locks_in_another_process(path) == "refused"
+    assert locks_in_another_process(path) == "locked"
+    with pytest.raises(ZeroDivisionError), locked(path, "mine"):
+        1 / 0  # noqa: B018
+    with locked(path, "mine"):
+        pass
+
+
+def locks_in_another_process(path) -> str:
+    code = f"""
+from mlcmr.errors import UserError
+from mlcmr.files import locked
+try:
+    with locked({str(path)!r}, "refused"):
+        print("locked")
+except UserError as error:
+    print(error)
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_a_process_that_is_killed_lets_go_though_its_workers_live(tmp_path):
+    code = f"""
+import os, time
+from mlcmr.files import locked
+with locked({str(tmp_path / "lock")!r}, ""):
+    worker = os.fork()
+    if worker:
+        print(worker, flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        worker = int(process.stdout.readline())
+        try:
+            with pytest.raises(UserError, match=r"taken"), locked(tmp_path / "lock", "taken"):
+                pass
+            process.kill()
+            process.wait()
+            os.kill(worker, 0)  # it lives
+            with locked(tmp_path / "lock", "taken"):
+                pass
+        finally:
+            os.kill(worker, 9)
+
+
+def test_what_cannot_be_written_is_said_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"file/lock: cannot be written: File exists$"),
+        locked(tmp_path / "file/lock", ""),
+    ):
+        pass
+    with (
+        pytest.raises(UserError, match=r"^here: cannot be written: No space left on device$"),
+        writing("here"),
+    ):
+        raise OSError(28, os.strerror(28))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(2, "No such file", "name"), "No such file"),
+        (ValueError("first\n  second"), "first second"),
+        (MemoryError(), "MemoryError"),
+        (ValueError("x" * 999), "x" * 300),
+    ],
+)
+def test_what_other_errors_say(error, said):
+    assert reason(error) == said
