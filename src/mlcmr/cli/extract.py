@@ -45,6 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--batch_size", type=int | None, help="Features made at a time; by default what suits the encoder."
     )
+    parser.add_argument(
+        "--ray",
+        type=str | None,
+        help="Extract on the Ray cluster of this address; `auto`: the one that this machine is of, `local`: "
+        "one of its own, to try it. Needs pip install 'mlcmr[ray]'.",
+    )
 
 
 def run(_: ArgumentParser, parsed: Namespace) -> int:
@@ -65,6 +71,7 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
             device=parsed.device,
             workers=parsed.workers,
             batch_size=parsed.batch_size,
+            cluster=parsed.ray,
             display=display,
         )
     print(summary)

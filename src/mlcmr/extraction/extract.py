@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +84,7 @@ def extract(
     device: str = "auto",
     workers: int | None = None,
     batch_size: int | None = None,
+    cluster: str | None = None,
     display: Display | None = None,
 ) -> ExtractSummary:
     """Extracts frame features, segments and thumbnails of all videos and images in a folder.
@@ -104,6 +105,7 @@ def extract(
         workers: How many files are decoded at a time; by default one for each processor.
         batch_size: How many features are made at a time; by default as many as suit the encoder. Another
             number may change how features are rounded.
+        cluster: The address of a Ray cluster whose machines do the work; by default this one does.
         display: Shows progress, and files that cannot be read.
 
     Raises:
@@ -112,8 +114,7 @@ def extract(
     """
     started = time.monotonic()
     display = display or Display(quiet=True)
-    workers = default_workers() if workers is None else workers
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
     if batch_size is not None and batch_size < 1:
         raise UserError(f"--batch-size {batch_size}: expected 1 or more")
@@ -138,7 +139,13 @@ def extract(
             for path, status in files.items()
             if _has_changed(status, store.records.get(str(path)))
         }
-        done = _extract_new(new, ids, settings, store, workers=workers, display=display)
+        if cluster is None:
+            extracted = extract_files(new, settings, workers or default_workers())
+        else:
+            from mlcmr.extraction.cluster import extract_on_cluster  # noqa: PLC0415 – Ray is an extra
+
+            extracted = extract_on_cluster(new, settings, cluster, workers=workers, device=device)
+        done = _keep(extracted, new, ids, store, display)
         if source.is_file() and done.skipped:
             raise UserError(done.skipped[0][1])
         if not store.records:
@@ -230,20 +237,18 @@ class _Done:
     damaged: list[Path]
 
 
-def _extract_new(
+def _keep(
+    extracted: Generator[Extracted, None, None],
     before: Mapping[Path, os.stat_result],
     ids: Mapping[Path, str],
-    settings: Settings,
     store: FeatureStore,
-    *,
-    workers: int,
     display: Display,
 ) -> _Done:
-    """Extracts files as they were `before`: what changes meanwhile is extracted anew the next time."""
+    """Stores files as they were `before`: what changes meanwhile is extracted anew the next time."""
     done = _Done(0, 0, [], [])
     task = display.begin("extracting", len(before))
     began = time.monotonic()
-    with closing(extract_files(before, settings, workers)) as files:
+    with closing(extracted) as files:
         for file in files:
             if file.error is not None:
                 done.skipped.append((file.path, str(file.error)))
