@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from mlcmr.display import printable
 from mlcmr.errors import UserError, reason
 from mlcmr.extraction.pictures import Picture, UnreadableFileError, read_image
 from mlcmr.extraction.videos import Kind, is_image
@@ -100,12 +99,9 @@ def open_media(path: str | Path) -> AbstractContextManager[Media]:
     """Opens a video or an image for sampling.
 
     Raises:
-        UnreadableFileError: it is empty, neither a video nor an image, or cannot be read; or its name is not
-            UTF-8, which no other file could tell of.
+        UnreadableFileError: it is empty, neither a video nor an image, or cannot be read.
     """
     path = Path(path)
-    if (name := printable(path)) != str(path):
-        raise UnreadableFileError(f"{name}: its name is not UTF-8; rename it")
     try:
         if path.stat().st_size == 0:
             raise UnreadableFileError(f"{path}: empty")

@@ -3,20 +3,21 @@
 import math
 import os
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlcmr.data.features import Features
-from mlcmr.display import Display, many
+from mlcmr.display import Display, many, printable
 from mlcmr.errors import UserError
 from mlcmr.extraction.decode import Sampling
 from mlcmr.extraction.encoders import LIGHT, FrameEncoder, load_encoder
+from mlcmr.extraction.pictures import UnreadableFileError
 from mlcmr.extraction.segments import Rule, checked_rule, write_rule
 from mlcmr.extraction.store import FeatureStore, open_store
-from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone
+from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone, is_utf8
 from mlcmr.extraction.work import Extracted, Settings, default_workers, extract_file, extract_files
 
 SEGMENT = 10.0
@@ -139,12 +140,7 @@ def extract(
             for path, status in files.items()
             if _has_changed(status, store.records.get(str(path)))
         }
-        if cluster is None:
-            extracted = extract_files(new, settings, workers or default_workers())
-        else:
-            from mlcmr.extraction.cluster import extract_on_cluster  # noqa: PLC0415 – Ray is an extra
-
-            extracted = extract_on_cluster(new, settings, cluster, workers=workers, device=device)
+        extracted = _extracted(new, settings, workers=workers, cluster=cluster, device=device)
         done = _keep(extracted, new, ids, store, display)
         if source.is_file() and done.skipped:
             raise UserError(done.skipped[0][1])
@@ -235,6 +231,25 @@ class _Done:
     frames: int
     skipped: list[tuple[Path, str]]
     damaged: list[Path]
+
+
+def _extracted(
+    paths: Iterable[Path], settings: Settings, *, workers: int | None, cluster: str | None, device: str
+) -> Generator[Extracted, None, None]:
+    """Extracts files, here or on a cluster; they come as they get ready."""
+    named = []
+    for path in paths:
+        if is_utf8(path):
+            named.append(path)
+        else:  # no other file could tell of it
+            error = UnreadableFileError(f"{printable(path)}: its name is not UTF-8; rename it")
+            yield Extracted(path, error=error)
+    if cluster is None:
+        yield from extract_files(named, settings, workers or default_workers())
+    elif named:
+        from mlcmr.extraction.cluster import extract_on_cluster  # noqa: PLC0415 – Ray is an extra
+
+        yield from extract_on_cluster(named, settings, cluster, workers=workers, device=device)
 
 
 def _keep(

@@ -21,7 +21,7 @@ from mlcmr.extraction.decode import Sampling, open_media
 from mlcmr.extraction.encoders import FrameEncoder
 from mlcmr.extraction.pictures import UnreadableFileError, shrink
 from mlcmr.extraction.segments import Cut, Cutter, Rule
-from mlcmr.extraction.videos import Kind, is_utf8
+from mlcmr.extraction.videos import Kind
 
 Prepared = NDArray[np.generic]
 
@@ -172,8 +172,6 @@ class _Decoders:
             while path := self._next():
                 file = Extracted(path)
                 try:
-                    if not is_utf8(path):
-                        raise UnreadableFileError(f"{path}: its name is not UTF-8; rename it")
                     for chunk in _read(file, self._settings):
                         if not self._put(chunk):
                             return

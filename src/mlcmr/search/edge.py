@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.search.filters import Condition, Filters
 from mlcmr.search.store import EXACT_NUMBERS, Found, Payload, PayloadType, Point, Query, Vector
 
@@ -88,7 +88,7 @@ class EdgeStore:
             if writing:
                 self._index_fields(fields)
         except Exception as error:  # the bindings raise nothing more special
-            raise UserError(f"{folder}: cannot be opened: {_reason(error)}") from error
+            raise UserError(f"{folder}: cannot be opened: {reason(error)}") from error
         self._count = self._shard.count(edge.CountRequest())
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -173,7 +173,7 @@ class EdgeStore:
             self._shard.update(operation)
             self._shard.flush()
         except Exception as error:
-            raise UserError(f"{self.folder}: cannot be written: {_reason(error)}") from error
+            raise UserError(f"{self.folder}: cannot be written: {reason(error)}") from error
 
     def _index_fields(self, fields: Mapping[str, PayloadType]) -> None:
         there = self._shard.info().payload_schema
@@ -212,7 +212,3 @@ def _condition(condition: Condition) -> edge.FieldCondition:
 
 def _vector(vector: Any) -> Vector:
     return np.asarray(vector, np.float32)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

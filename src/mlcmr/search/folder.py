@@ -15,12 +15,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
+from mlcmr.files import locked
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.points import CAPTION_FIELDS, SEGMENT_FIELDS
 from mlcmr.search.store import VectorStore
@@ -104,21 +105,11 @@ class IndexWriter:
         self.folder = folder
         self._stores: Stores | None = None
         self._begun = False
-        self._lock: IO[bytes] | None = None
+        self._lock = ExitStack()
 
     def __enter__(self) -> Self:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / LOCK).open("ab")
-        except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise UserError(
-                f"{self.folder}: another process writes this index; wait until it is done"
-            ) from error
+        busy = f"{self.folder}: another process writes this index; wait until it is done"
+        self._lock.enter_context(locked(self.folder / LOCK, busy))
         # What killed writers had not finished.
         shutil.rmtree(self.folder / _UNFINISHED, ignore_errors=True)
         for path in self.folder.glob(f".{INFO}.*.tmp"):
@@ -134,9 +125,8 @@ class IndexWriter:
                 self._stores.close()
                 write_info(self.folder, read_info(self.folder))  # searchers look at a server's vectors anew
         except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written: {error}") from error
+            raise UserError(f"{self.folder}: cannot be written: {reason(error)}") from error
         finally:
-            assert self._lock is not None
             self._lock.close()
 
     @property
@@ -229,7 +219,7 @@ def _copy_vectors(folder: Path, info: IndexInfo, new: Path) -> None:
         _sync([folder])
     except (OSError, shutil.Error) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise UserError(f"{folder}: cannot be written: {error}") from error
+        raise UserError(f"{folder}: cannot be written: {reason(error)}") from error
 
 
 def _publish_leftover(folder: Path) -> None:
@@ -257,7 +247,7 @@ def _open_for_reading(vectors: Path, info: IndexInfo) -> Stores:
             return Stores(*_edge_stores(Path(copy), info, _MAKE_ANEW, writing=False), hold)
     except (OSError, shutil.Error) as error:
         raise UserError(
-            f"{vectors}: is read-only, and cannot be copied to where it is not: {error}"
+            f"{vectors}: is read-only, and cannot be copied to where it is not: {reason(error)}"
         ) from error
 
 

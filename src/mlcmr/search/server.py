@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.search.filters import Condition, Filters
 from mlcmr.search.store import EXACT_NUMBERS, Found, Payload, PayloadType, Point, Query
 
@@ -35,7 +35,7 @@ def connect(url: str) -> QdrantClient:
             check_compatibility=False,
         )
     except ValueError as error:
-        raise UserError(f"--url {url}: not the address of a Qdrant server: {_reason(error)}") from error
+        raise UserError(f"--url {url}: not the address of a Qdrant server: {reason(error)}") from error
 
 
 def require_free(url: str, names: Sequence[str]) -> None:
@@ -184,7 +184,7 @@ def _talking(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # the client raises those of four libraries
-        raise UserError(f"Qdrant server, collection '{name}': {_reason(error)}") from error
+        raise UserError(f"Qdrant server, collection '{name}': {reason(error)}") from error
 
 
 def _filter(filters: Filters) -> models.Filter | None:
@@ -205,7 +205,3 @@ def _condition(condition: Condition) -> models.FieldCondition:
     limits = {"<": {"lt": value}, "<=": {"lte": value}, ">": {"gt": value}, ">=": {"gte": value}}
     within = limits.get(condition.operator, {"gte": value, "lte": value})
     return models.FieldCondition(key=condition.field, range=models.Range(**within))
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
