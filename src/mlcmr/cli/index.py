@@ -51,6 +51,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--name", type=str | None, help="What its collections there are called; by default as the index."
     )
     add_device(parser)
+    parser.add_argument(
+        "--batch_size",
+        type=int | None,
+        help="Frame features made at a time; by default what suits the encoder.",
+    )
 
 
 def run(_: ArgumentParser, parsed: Namespace) -> int:

@@ -69,6 +69,7 @@ def index_videos(
     prune: bool = False,
     captions: bool = True,
     device: str = "auto",
+    batch_size: int | None = None,
     display: Display | None = None,
 ) -> IndexSummary:
     """Makes an index, or brings it up to date: only what is new or has changed is embedded.
@@ -88,6 +89,7 @@ def index_videos(
         captions: Whether the index is to hold the collection's captions too; otherwise, those of an earlier
             run are taken out.
         device: `cpu`, `cuda` or `auto`.
+        batch_size: How many frame features are made at a time; by default as many as suit the encoder.
         display: Shows progress.
 
     Raises:
@@ -127,7 +129,15 @@ def index_videos(
         collection, extraction = _as_collection(place), ""
         if collection is None:
             encoder, feature, extraction = _extract(
-                place, folder, before, opened, encoder, prune=prune, device=device, display=display
+                place,
+                folder,
+                before,
+                opened,
+                encoder,
+                prune=prune,
+                device=device,
+                batch_size=batch_size,
+                display=display,
             )
             collection = Collection(folder / COLLECTION, COLLECTION)
         feature = _feature(folder, before, opened, feature)
@@ -172,6 +182,7 @@ def _extract(
     *,
     prune: bool,
     device: str,
+    batch_size: int | None,
     display: Display,
 ) -> tuple[str, str, str]:
     """Extracts into the index's own collection; returns the encoder, the feature, and what to say."""
@@ -193,7 +204,15 @@ def _extract(
             f"{opened.info.feature_size:,}; name the encoder whose features it was trained on"
         )
     _require_feature(folder, before, made.feature)
-    summary = extract(videos, folder / COLLECTION, encoder=made, prune=prune, device=device, display=display)
+    summary = extract(
+        videos,
+        folder / COLLECTION,
+        encoder=made,
+        prune=prune,
+        device=device,
+        batch_size=batch_size,
+        display=display,
+    )
     return made.name, summary.feature, str(summary)
 
 
