@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +163,7 @@ def sample_file(
     *,
     segment: Rule = None,
     most_frames: float = math.inf,
+    check: Callable[[], object] = lambda: None,
 ) -> tuple[VideoRecord, Features]:
     """Extracts one file without a collection, as to search by it.
 
@@ -172,6 +173,7 @@ def sample_file(
         sampling: Which frames are taken.
         segment: The length of segments in seconds, `"shots"`, or None for the whole video.
         most_frames: A file with more sampled frames is refused, as one that strangers may send.
+        check: Called again and again while the file is decoded; what it raises ends that.
 
     Returns:
         Its record, without id and thumbnails, and its features, (rows, dimension).
@@ -181,7 +183,7 @@ def sample_file(
     """
     absolute = Path(path).expanduser().absolute()
     status = absolute.stat() if absolute.exists() else None
-    file = extract_file(absolute, Settings(encoder, sampling, segment, most_frames))
+    file = extract_file(absolute, Settings(encoder, sampling, segment, most_frames, check))
     assert status is not None
     return _record(file, "", status, ""), file.features
 
@@ -193,7 +195,7 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
 
 def _about(settings: Settings) -> dict[str, Any]:
     """What must be the same for all videos of a feature; `encoder.json`."""
-    encoder, sampling, rule, _ = settings
+    encoder, sampling, rule, *_ = settings
     chosen = {"rate": sampling.rate} if sampling.rate is not None else {"count": sampling.count}
     return {
         "encoder": encoder.name,

@@ -7,7 +7,7 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -59,12 +59,21 @@ class Extracted:
 
 
 class Settings(NamedTuple):
-    """How files are taken apart; one with more than `most_frames` sampled frames is refused."""
+    """How files are taken apart.
+
+    Attributes:
+        encoder: What makes the features.
+        sampling: Which frames are taken.
+        rule: Where segments are cut.
+        most_frames: A file with more sampled frames is refused.
+        check: Called again and again while a file is decoded; what it raises ends that.
+    """
 
     encoder: FrameEncoder
     sampling: Sampling
     rule: Rule
     most_frames: float = math.inf
+    check: Callable[[], object] = lambda: None
 
 
 class _Chunk(NamedTuple):
@@ -188,7 +197,7 @@ def _read(file: Extracted, settings: Settings) -> Iterator[_Chunk]:
     size = min(encoder.batch_size, _CHUNK)
     chunk: list[Prepared] = []
     before: list[Prepared] = []
-    with open_media(file.path) as media:
+    with open_media(file.path, settings.check) as media:
         for row in _rows(file, media.sample(settings.sampling), encoder):
             if file.frames > settings.most_frames:
                 raise UnreadableFileError(f"{file.path}: longer than {settings.most_frames:,} sampled frames")

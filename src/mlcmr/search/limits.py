@@ -43,6 +43,14 @@ class Overloaded(HTTPException):
         super().__init__(503, "the server is busy; try again in a moment", {"Retry-After": str(seconds)})
 
 
+class Unavailable(HTTPException):
+    """The index does not answer: 503, and when to try again; the log says why."""
+
+    def __init__(self, seconds: int = 10) -> None:
+        message = "the index cannot be searched at the moment; the server's log says why"
+        super().__init__(503, message, {"Retry-After": str(seconds)})
+
+
 class Slots:
     """How many requests of one kind are worked on at a time; one more is refused at once."""
 

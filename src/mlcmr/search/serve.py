@@ -3,6 +3,7 @@
 import os
 import socket
 import webbrowser
+from contextlib import closing, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -69,7 +70,8 @@ def serve(
             console.print(f"page: {address}   API: {address}api/openapi.json   stop: Ctrl+C", highlight=False)
             if browse:
                 webbrowser.open(address)  # the socket listens: the page waits until it is served
-            uvicorn.Server(config).run(sockets=[listener])
+            with closing(app.state.service), suppress(KeyboardInterrupt):  # the way to stop it
+                uvicorn.Server(config).run(sockets=[listener])
         finally:
             searcher.close()
 
