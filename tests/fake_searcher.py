@@ -1,6 +1,7 @@
 """A searcher without a model or vectors: it counts shared words. Fast, and slow or broken on demand."""
 
 import re
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ class FakeSearcher:
         self.batches: list[int] = []
         self.files: list[bytes] = []
         self.seconds = 0.0
+        self.gate = threading.Event()
+        self.gate.set()
         self.error: Exception | None = None
 
     @property
@@ -89,6 +92,7 @@ class FakeSearcher:
         pass
 
     def _work(self) -> None:
+        self.gate.wait(30)
         time.sleep(self.seconds)
         if self.error:
             raise self.error

@@ -170,6 +170,8 @@ class _Video:
         width, height = self._stream.width, self._stream.height
         if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise UnreadableFileError(f"{path}: {width:,} × {height:,} pixels are too many")
+        if Image.MAX_IMAGE_PIXELS:  # later frames may be larger than the file says
+            self._stream.codec_context.options = {"max_pixels": str(Image.MAX_IMAGE_PIXELS)}
         self._stream.thread_type = "SLICE"
         self._base: Fraction = self._stream.time_base
         # Times count from the first picture or sound, as players and ffmpeg have it.

@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 import math
 import time
+from asyncio import CancelledError
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,8 +134,12 @@ class Gate:
             await send({"type": "websocket.close", "code": 1000})
             return
 
+        begun = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -143,7 +148,11 @@ class Gate:
         if not scope["path"].startswith("/media/"):  # other files are small, and come whole
             scope["headers"] = [one for one in scope["headers"] if one[0] != b"range"]
         refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        try:
+            await (refusal or self._app)(scope, receive, send_with_headers)
+        except CancelledError:  # the server ends, and waits for this one no longer
+            if not begun:
+                await _error(503, "the server ends")(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         path, headers = scope["path"], Headers(scope=scope)
