@@ -143,11 +143,20 @@ def _open_image(path: Path) -> Iterator[Media]:
 @contextmanager
 def _open_video(path: Path, check: Callable[[], object]) -> Iterator[Media]:
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = _opened(path)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise UnreadableFileError(f"{path}: not a video that can be read: {first_line(error)}") from error
     with container:
         yield _Video(path, container, check)
+
+
+def _opened(path: Path) -> Any:
+    return av.open(str(path), metadata_errors="replace", options=_limits())
+
+
+def _limits() -> dict[str, str]:
+    """What FFmpeg refuses to decode, already when it opens a file."""
+    return {"max_pixels": str(Image.MAX_IMAGE_PIXELS)} if Image.MAX_IMAGE_PIXELS else {}
 
 
 class _Video:
@@ -170,8 +179,7 @@ class _Video:
         width, height = self._stream.width, self._stream.height
         if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise UnreadableFileError(f"{path}: {width:,} × {height:,} pixels are too many")
-        if Image.MAX_IMAGE_PIXELS:  # later frames may be larger than the file says
-            self._stream.codec_context.options = {"max_pixels": str(Image.MAX_IMAGE_PIXELS)}
+        self._stream.codec_context.options = _limits()  # frames may be larger than the file says
         self._stream.thread_type = "SLICE"
         self._base: Fraction = self._stream.time_base
         # Times count from the first picture or sound, as players and ffmpeg have it.
@@ -347,7 +355,7 @@ class _Video:
         return Fraction(max(ends, default=0)) * self._base - self._start
 
     def _opened_again(self) -> Any:
-        return av.open(str(self.path), metadata_errors="replace")
+        return _opened(self.path)
 
     def _picture(self, frame: Any) -> Picture:
         if self._quarter_turns is None:
