@@ -636,7 +636,7 @@ def begin_upload(url, content):
 def test_a_signal_during_an_upload(index, tmp_path, number, stage):
     temporary = tmp_path / "tmp"
     with serving(index, tmp_path / "log") as (command, url):
-        with begin_upload(url, film(5000)) as connection:
+        with begin_upload(url, gif(3000, frames=300)) as connection:
             if stage == "read":
                 connection.sendall(b"\r\n--b--\r\n")
                 assert command.wait_until(lambda: list(temporary.glob("mlcmr-upload-*")))
@@ -664,7 +664,7 @@ def test_what_a_killed_server_left_goes_at_the_next_start(index, tmp_path, monke
     def there():
         return list(temporary.glob("mlcmr-upload-*"))
 
-    with serving(index, tmp_path / "log") as (command, url), begin_upload(url, film(5000)) as connection:
+    with serving(index, tmp_path / "log") as (command, url), begin_upload(url, gif(3000, frames=300)) as connection:
         connection.sendall(b"\r\n--b--\r\n")
         assert command.wait_until(there)
         remove_leftovers()  # as another server does that starts meanwhile
