@@ -25,6 +25,7 @@ from mlcmr.search import Searcher
 from mlcmr.search.api import create_app
 from mlcmr.search.filters import Filters
 from mlcmr.search.index import index_videos
+from mlcmr.search.serve import _listen
 from mlcmr.search.service import Limits
 from mlcmr.search.uploads import remove_leftovers
 from tiny import write_index
@@ -636,7 +637,7 @@ def begin_upload(url, content):
 def test_a_signal_during_an_upload(index, tmp_path, number, stage):
     temporary = tmp_path / "tmp"
     with serving(index, tmp_path / "log") as (command, url):
-        with begin_upload(url, gif(3000, frames=300)) as connection:
+        with begin_upload(url, gif(3000, frames=1500)) as connection:
             if stage == "read":
                 connection.sendall(b"\r\n--b--\r\n")
                 assert command.wait_until(lambda: list(temporary.glob("mlcmr-upload-*")))
@@ -646,6 +647,13 @@ def test_a_signal_during_an_upload(index, tmp_path, number, stage):
             assert connection.recv(100).startswith(b"HTTP/1.1 503 " if stage == "received" else b"HTTP/1.1 ")
         assert "Traceback" not in command.output
         assert list(temporary.iterdir()) == []
+
+
+def test_no_part_of_an_answer_waits_for_a_receipt():
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_port_in_use_is_one_line(index, tmp_path):
@@ -662,9 +670,12 @@ def test_what_a_killed_server_left_goes_at_the_next_start(index, tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
 
     def there():
-        return list(temporary.glob("mlcmr-upload-*"))
+        return [path for path in temporary.glob("mlcmr-upload-*") if path.stat().st_size]
 
-    with serving(index, tmp_path / "log") as (command, url), begin_upload(url, gif(3000, frames=300)) as connection:
+    with (
+        serving(index, tmp_path / "log") as (command, url),
+        begin_upload(url, gif(3000, frames=1500)) as connection,
+    ):
         connection.sendall(b"\r\n--b--\r\n")
         assert command.wait_until(there)
         remove_leftovers()  # as another server does that starts meanwhile
@@ -675,3 +686,12 @@ def test_what_a_killed_server_left_goes_at_the_next_start(index, tmp_path, monke
     with serving(index, tmp_path / "second") as (_, url):
         assert [path.name for path in there()] == ["mlcmr-upload-link"]
         assert (tmp_path / "log").exists()
+
+
+def test_an_upload_that_was_just_made_is_not_taken_for_one_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "mlcmr-upload-new").touch()
+    (tmp_path / "mlcmr-upload-old").write_bytes(b"half a film")
+    (tmp_path / "of another program").write_bytes(b"x")
+    remove_leftovers()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlcmr-upload-new", "of another program"]

@@ -83,12 +83,12 @@ def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits |
 # ─── what routes share ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-def _filters(
+async def _filters(
     conditions: Annotated[
         list[Annotated[str, Field(json_schema_extra={"pattern": PATTERN, "maxLength": LONGEST})]] | None,
         Query(
@@ -129,7 +129,7 @@ _ALWAYS = _errors(
     _421="Without a token: a host name other than loopback.",
     _422="A parameter is out of its limits.",
     _429="This client asks too often; `Retry-After` says when again.",
-    _503="The server is busy; `Retry-After` says when again.",
+    _503="The server is busy, or its index cannot be searched; `Retry-After` says when again.",
 )
 _NOT_FOUND = _errors(_404="Not in the index.")
 _token = [Security(HTTPBearer(auto_error=False, description="The token, where the server has one."))]
