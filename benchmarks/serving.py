@@ -25,7 +25,8 @@ VIDEOS = 200  # of the sample
 SEGMENTS = 100_000  # made up
 SECONDS = 2.0  # of each measurement, and repeat
 REQUESTS = 20_000  # over which memory is watched, and repeat
-WARM = 2000
+LOOKS = 10  # how often it is looked at
+LONGEST = 900.0  # seconds that this takes, whatever the number of requests
 
 
 def rows(options: Options) -> list[Row]:
@@ -55,10 +56,7 @@ def main(*, repeats: int, **_: Any) -> dict[str, Any]:
         with _server(index) as (port, _process):
             loads += [_load(port, clients, queries, SECONDS * repeats, VIDEOS) for clients in CLIENTS]
         with _server(index) as (port, process):
-            _ask(port, 8, queries, requests=WARM)
-            memory = [(WARM, _memory_gb(process))]
-            _ask(port, 8, queries, requests=REQUESTS * repeats)
-            memory.append((WARM + REQUESTS * repeats, _memory_gb(process)))
+            memory = list(_memory(port, process, queries, REQUESTS * repeats))
         _grow(index)
         with _server(index) as (port, _process):
             loads += [_load(port, clients, queries, SECONDS * repeats, SEGMENTS) for clients in CLIENTS]
@@ -161,6 +159,17 @@ def _ask(
     with ThreadPoolExecutor(clients) as pool:
         times = [one for of_client in pool.map(client, range(clients)) for one in of_client]
     return times, time.perf_counter() - start
+
+
+def _memory(
+    port: int, process: subprocess.Popen[str], queries: list[str], requests: int
+) -> Iterator[tuple[int, float]]:
+    """The server's memory in GB, again and again while it answers so many requests."""
+    done, end = 0, time.perf_counter() + LONGEST
+    while done < requests and (left := end - time.perf_counter()) > 0:
+        done += len(_ask(port, 8, queries, requests=requests // LOOKS, seconds=left)[0])
+        yield done, _memory_gb(process)
+        print(f"{done:,} searches: {1000 * _memory_gb(process):,.0f} MB", file=sys.stderr, flush=True)
 
 
 def _memory_gb(process: subprocess.Popen[str]) -> float:

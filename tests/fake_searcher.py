@@ -1,13 +1,14 @@
 """A searcher without a model or vectors: it counts shared words. Fast, and slow or broken on demand."""
 
 import re
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlcmr.data.captions import read_captions
-from mlcmr.errors import UserError
+from mlcmr.extraction.pictures import UnreadableFileError
 from mlcmr.search.filters import Filters
 from mlcmr.search.searcher import CaptionHit, Hit, UnknownVideo
 
@@ -28,12 +29,15 @@ class FakeSearcher:
     model_name = "fake"
     languages = ("en", "zh")
     exact = True
+    version = 1
 
     def __init__(self, videos: dict[str, FakeVideo]) -> None:
         self.videos = videos
         self.batches: list[int] = []
         self.files: list[bytes] = []
         self.seconds = 0.0
+        self.gate = threading.Event()
+        self.gate.set()
         self.error: Exception | None = None
 
     @property
@@ -43,29 +47,31 @@ class FakeSearcher:
     def search(self, text: str, *, language=None, k: int = 10, filters=None) -> list[Hit]:
         return self._ranked(text, k, filters)
 
-    def search_many(
-        self, texts: Sequence[str], *, languages=None, k=10, filters: Filters | None = None
-    ) -> list[list[Hit]]:
+    def search_many(self, texts: Sequence[str], *, languages=None, k=10, filters=None) -> list[list[Hit]]:
         self.batches.append(len(texts))
         self._work()
         if "xx" in (languages or ()):
-            raise UserError("/secret/index/model: language xx: there is en, zh")
+            raise ValueError("language xx")
         counts = [k] * len(texts) if isinstance(k, int) else k
-        return [self._ranked(text, count, filters) for text, count in zip(texts, counts, strict=True)]
+        wanted = filters if isinstance(filters, list) else [filters] * len(texts)
+        return [self._ranked(*one) for one in zip(texts, counts, wanted, strict=True)]
 
-    def search_file(self, path, *, k: int = 10, filters=None) -> list[Hit]:
+    def search_file(self, path, *, k: int = 10, filters=None, check=lambda: None) -> list[Hit]:
         content = Path(path).read_bytes()
         self.files.append(content)
         self._work()
         if b"broken" in content:
-            raise UserError(f"{path}: cannot be decoded")
+            raise UnreadableFileError(f"{path}: cannot be decoded")
         return self._ranked("", k, filters)
 
     def similar(self, video: str, segment: int = 0, *, k: int = 10, filters=None) -> list[Hit]:
-        if video not in self.videos:
-            raise UnknownVideo(video)
-        words = self.videos[video].hits[segment].caption
+        words = self.segment(video, segment).caption
         return [hit for hit in self._ranked(words, self.size, filters) if hit.video != video][:k]
+
+    def segment(self, video: str, segment: int = 0) -> Hit:
+        if segment >= len(self.video(video)):
+            raise UnknownVideo(video)
+        return self.videos[video].hits[segment]
 
     def captions(self, path_or_video, *, k: int = 10, language: str | None = None) -> list[CaptionHit]:
         if path_or_video not in self.videos:
@@ -86,6 +92,7 @@ class FakeSearcher:
         pass
 
     def _work(self) -> None:
+        self.gate.wait(30)
         time.sleep(self.seconds)
         if self.error:
             raise self.error

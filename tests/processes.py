@@ -9,7 +9,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -86,6 +87,7 @@ def start(
     *,
     largest_file: int | None = None,
     start_method: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Command:
     """Starts `mlcmr <words>`.
 
@@ -94,9 +96,10 @@ def start(
         log: Where its output goes.
         largest_file: Files cannot grow beyond this many bytes, as if the disk were full.
         start_method: How it starts processes itself; by default as any program does.
+        environment: Variables that it has besides.
     """
     log.touch()
-    arguments = ([str(word) for word in words], str(log), largest_file, start_method)
+    arguments = ([str(word) for word in words], str(log), largest_file, start_method, environment or {})
     process = server().Process(target=_main, args=arguments)
     process.start()
     return Command(process, log)
@@ -109,7 +112,15 @@ def run(words: Sequence[str | Path], log: Path, *, largest_file: int | None = No
     return command
 
 
-def _main(words: list[str], log: str, largest_file: int | None, start_method: str | None) -> None:
+def _main(
+    words: list[str],
+    log: str,
+    largest_file: int | None,
+    start_method: str | None,
+    environment: Mapping[str, str],
+) -> None:
+    os.environ.update(environment)
+    tempfile.tempdir = None  # it may have been asked for before
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))

@@ -12,8 +12,11 @@ import uvicorn
 
 from fake_searcher import sample_searcher
 from mlcmr.data.sample import make_sample
+from mlcmr.search import Searcher
 from mlcmr.search.api import create_app
+from mlcmr.search.limits import Overloaded, Unavailable
 from mlcmr.search.service import Limits
+from tiny import write_index
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -108,6 +111,48 @@ def captions(site, language):
             if first.video == name and first.score > second.score:
                 return name, text
     raise AssertionError
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory):
+    """Over an index, not over the fake."""
+    site = Site(Searcher(write_index(tmp_path_factory.mktemp("real")), device="cpu"))
+    yield site
+    site.stop()
+    site.searcher.close()
+
+
+@pytest.mark.parametrize(("language", "text"), [("en", "A red circle moves left."), ("zh", "一个红色的圆形")])
+def test_over_a_real_index(real, open_page, tmp_path, language, text):
+    page = open_page(real.url, language="zh-CN" if language == "zh" else "en-GB")
+    expect(page.locator(".examples a").first).to_be_visible()
+    ask(page, text)
+    found = real.searcher.search(text, k=20)
+    names = page.locator("#results .path")
+    assert names.all_inner_texts() == [f"{hit.video}.mp4" for hit in found]
+    until(page, "[...document.querySelectorAll('.open img')].slice(0, 4).every(one => one.naturalWidth > 0)")
+    # It plays.
+    page.locator("#results .open").first.click()
+    until(page, "document.querySelector('#player video')?.currentTime > 0.1")
+    expect(page.locator("#player-caption")).to_have_text(found[0].caption)
+    page.keyboard.press("Escape")
+    # What looks like it.
+    card = page.locator("#results li").first
+    card.hover()
+    card.locator(".similar").click()
+    similar = real.searcher.similar(found[0].video, k=24)
+    expect(names).to_have_text([f"{hit.video}.mp4" for hit in similar])
+    # By itself, as a film and as a picture.
+    for file in (found[3].path, found[3].thumbnail):
+        page.set_input_files("#file", file)
+        expect(page.locator("#asked-text")).to_contain_text(Path(file).name)
+        expect(names).to_have_text([f"{hit.video}.mp4" for hit in real.searcher.search_file(file, k=24)])
+    # A file that only begins as a picture.
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
+    page.set_input_files("#file", tmp_path / "a.png")
+    expect(page.locator("#notice h2")).to_have_text(
+        "不是图片或视频" if language == "zh" else "Not an image or video"
+    )
 
 
 def first_name(page):
@@ -258,10 +303,17 @@ def test_a_server_that_is_gone_and_comes_back(site, open_page):
     expect(page.locator("#notice")).to_be_hidden()
 
 
-@pytest.mark.parametrize(("status", "title"), [(503, "The server is busy"), (500, "That did not work")])
-def test_errors_are_shown_in_words(site, open_page, status, title):
+@pytest.mark.parametrize(
+    ("status", "error", "title"),
+    [
+        (503, Overloaded().detail, "The server is busy"),
+        (503, Unavailable().detail, "The index does not answer"),
+        (500, "no", "That did not work"),
+    ],
+)
+def test_errors_are_shown_in_words(site, open_page, status, error, title):
     page = open_page(site.url)
-    page.route("**/api/search*", lambda route: route.fulfill(status=status, json={"error": "no"}))
+    page.route("**/api/search*", lambda route: route.fulfill(status=status, json={"error": error}))
     page.fill("#q", "red")
     page.keyboard.press("Enter")
     expect(page.locator("#notice h2")).to_have_text(title)

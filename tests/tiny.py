@@ -95,3 +95,26 @@ def write_recipe(path: Path, config: TrainConfig) -> Path:
     settings["model"]["video"]["windows"] = list(config.model.video.windows)
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
+
+
+def write_index(folder: Path) -> Path:
+    """Films with captions and thumbnails, and an index of them by a model that was hardly trained.
+
+    Returns:
+        The index; the films lie beside it, in `films`.
+    """
+    from mlcmr.data.sample import make_sample
+    from mlcmr.extraction.extract import extract
+    from mlcmr.search.index import index_videos
+    from mlcmr.training.train import train
+
+    make_sample(folder, videos=20, captions=1)
+    run = train(tiny_config(folder, folder / "run", collection="sample", feature="hues228", epochs=1)).folder
+    films, collection = folder / "films", folder / "collection"
+    (folder / "sample" / "VideoData").rename(films)
+    extract(films, collection, workers=1)
+    (collection / "TextData").mkdir()
+    for path in (folder / "sample" / "TextData").glob("sample*"):
+        path.rename(collection / "TextData" / path.name.replace("sample", "collection", 1))
+    index_videos(collection, folder / "index", run=run, device="cpu")
+    return folder / "index"

@@ -7,7 +7,7 @@ are streamed: memory holds a few at a time, whatever the length of the video.
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -95,8 +95,13 @@ class Media(Protocol):
         ...
 
 
-def open_media(path: str | Path) -> AbstractContextManager[Media]:
+def open_media(path: str | Path, check: Callable[[], object] = lambda: None) -> AbstractContextManager[Media]:
     """Opens a video or an image for sampling.
+
+    Args:
+        path: The file.
+        check: Called for each piece of a video that is decoded, and each frame that is taken; what it raises
+            ends the sampling.
 
     Raises:
         UnreadableFileError: it is empty, neither a video nor an image, or cannot be read.
@@ -107,7 +112,7 @@ def open_media(path: str | Path) -> AbstractContextManager[Media]:
             raise UnreadableFileError(f"{path}: empty")
     except OSError as error:
         raise UnreadableFileError(f"{path}: {reason(error)}") from error
-    return _open_image(path) if is_image(path) else _open_video(path)
+    return _open_image(path) if is_image(path) else _open_video(path, check)
 
 
 # ─── images ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,22 +141,32 @@ def _open_image(path: Path) -> Iterator[Media]:
 
 
 @contextmanager
-def _open_video(path: Path) -> Iterator[Media]:
+def _open_video(path: Path, check: Callable[[], object]) -> Iterator[Media]:
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = _opened(path)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise UnreadableFileError(f"{path}: not a video that can be read: {reason(error)}") from error
     with container:
-        yield _Video(path, container)
+        yield _Video(path, container, check)
+
+
+def _opened(path: Path) -> Any:
+    return av.open(str(path), metadata_errors="replace", options=_limits())
+
+
+def _limits() -> dict[str, str]:
+    """What FFmpeg refuses to decode, already when it opens a file."""
+    return {"max_pixels": str(Image.MAX_IMAGE_PIXELS)} if Image.MAX_IMAGE_PIXELS else {}
 
 
 class _Video:
     kind: Kind = "video"
 
-    def __init__(self, path: Path, container: Any) -> None:
+    def __init__(self, path: Path, container: Any, check: Callable[[], object]) -> None:
         self.path = path
         self.damaged = 0
         self._container = container
+        self._check = check
         # A picture of a sleeve stands in a video stream too.
         streams = [one for one in container.streams.video if not _is_sleeve(one)]
         if not streams:
@@ -164,6 +179,7 @@ class _Video:
         width, height = self._stream.width, self._stream.height
         if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise UnreadableFileError(f"{path}: {width:,} × {height:,} pixels are too many")
+        self._stream.codec_context.options = _limits()  # frames may be larger than the file says
         self._stream.thread_type = "SLICE"
         self._base: Fraction = self._stream.time_base
         # Times count from the first picture or sound, as players and ffmpeg have it.
@@ -188,6 +204,7 @@ class _Video:
             self._rate_bounds(sampling.rate) if sampling.rate else self._count_bounds(sampling.count or 1)
         )
         for time, frame in self._pick(bounds, stops_at_end=sampling.rate is not None):
+            self._check()
             yield SampledFrame(max(float(time), 0.0), self._picture(frame))
 
     def _rate_bounds(self, rate: float) -> "_Bounds":
@@ -308,6 +325,7 @@ class _Video:
         """All frames; pieces that cannot be decoded are counted and left out, as ffmpeg does."""
         try:
             for packet in self._container.demux(self._stream):
+                self._check()
                 if packet.dts is not None:
                     self._read_until = (packet.dts + (packet.duration or 0)) * self._base - self._start
                 try:
@@ -337,7 +355,7 @@ class _Video:
         return Fraction(max(ends, default=0)) * self._base - self._start
 
     def _opened_again(self) -> Any:
-        return av.open(str(self.path), metadata_errors="replace")
+        return _opened(self.path)
 
     def _picture(self, frame: Any) -> Picture:
         if self._quarter_turns is None:

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +171,7 @@ def sample_file(
     *,
     segment: Rule = None,
     most_frames: float = math.inf,
+    check: Callable[[], object] = lambda: None,
 ) -> tuple[VideoRecord, Features]:
     """Extracts one file without a collection, as to search by it.
 
@@ -180,6 +181,7 @@ def sample_file(
         sampling: Which frames are taken.
         segment: The length of segments in seconds, `"shots"`, or None for the whole video.
         most_frames: A file with more sampled frames is refused, as one that strangers may send.
+        check: Called again and again while the file is decoded; what it raises ends that.
 
     Returns:
         Its record, without id and thumbnails, and its features, (rows, dimension).
@@ -189,7 +191,7 @@ def sample_file(
     """
     absolute = Path(path).expanduser().absolute()
     status = absolute.stat() if absolute.exists() else None
-    file = extract_file(absolute, Settings(encoder, sampling, segment, most_frames))
+    file = extract_file(absolute, Settings(encoder, sampling, segment, most_frames, check=check))
     assert status is not None
     return _record(file, "", status, ""), file.features
 

@@ -7,7 +7,7 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,6 +67,7 @@ class Settings(NamedTuple):
         rule: How videos are cut into segments.
         most_frames: A file with more sampled frames is refused.
         batch_size: Features at a time; by default as many as suit the encoder.
+        check: Called again and again while a file is decoded; what it raises ends that.
     """
 
     encoder: FrameEncoder
@@ -74,6 +75,7 @@ class Settings(NamedTuple):
     rule: Rule
     most_frames: float = math.inf
     batch_size: int | None = None
+    check: Callable[[], object] = lambda: None
 
     @property
     def at_a_time(self) -> int:
@@ -202,7 +204,7 @@ def _read(file: Extracted, settings: Settings) -> Iterator[_Chunk]:
     size = min(settings.at_a_time, _CHUNK)
     chunk: list[Prepared] = []
     before: list[Prepared] = []
-    with open_media(file.path) as media:
+    with open_media(file.path, settings.check) as media:
         for row in _rows(file, media.sample(settings.sampling), encoder):
             if file.frames > settings.most_frames:
                 raise UnreadableFileError(f"{file.path}: longer than {settings.most_frames:,} sampled frames")

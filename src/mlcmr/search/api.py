@@ -1,7 +1,7 @@
 """The HTTP API and the page, over any searcher."""
 
 import logging
-import re
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path as File
@@ -16,16 +16,17 @@ try:
     from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
     from fastapi.security import HTTPBearer
     from fastapi.staticfiles import StaticFiles
-    from pydantic import StringConstraints
+    from pydantic import AfterValidator, Field
+    from pydantic_core import PydanticCustomError
     from starlette.exceptions import HTTPException
 
     from mlcmr.search import batching
-    from mlcmr.search.answers import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer, video_answer
-    from mlcmr.search.filters import Filters
-    from mlcmr.search.limits import COOKIE, Gate, Rate, cookie_value, is_same
+    from mlcmr.search.answers import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer
+    from mlcmr.search.filters import LONGEST, PATTERN, Filters
+    from mlcmr.search.limits import COOKIE, Gate, Rate, Unavailable, cookie_value, is_same
     from mlcmr.search.media import file_response
     from mlcmr.search.metrics import Meter, Metrics
-    from mlcmr.search.searcher import Searcher
+    from mlcmr.search.searcher import Searcher, UnknownVideo
     from mlcmr.search.service import Limits, Service
 except ImportError as error:
     raise UserError(f"the server needs {error.name}: pip install 'mlcmr[search]'") from error
@@ -33,7 +34,6 @@ except ImportError as error:
 _PAGE = File(__file__).parent / "page"
 _COOKIE_AGE = 30 * 24 * 3600
 _CAPTIONS = 10  # of a video's answer
-_PATHS = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"]+){2,}")
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -72,7 +72,8 @@ def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits |
     app.mount("/page", StaticFiles(directory=_PAGE), name="page")
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(UserError, _unanswerable)
+    app.add_exception_handler(UnknownVideo, _unknown)
+    app.add_exception_handler(UserError, _unavailable)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(Gate, token=token, rate=Rate(limits.rate))
     app.add_middleware(Meter, metrics=metrics)
@@ -82,20 +83,14 @@ def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits |
 # ─── what routes share ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-_FILTER = (
-    r"^((duration|start|end|width|height)(<=|>=|<|>|=)[0-9]{1,9}(\.[0-9]{1,6})?"
-    r"|kind!?=(video|image)|(video!?=|path[=~])[\w!-~][^\x00-\x1f]{0,499})$"
-)
-
-
-def _filters(
+async def _filters(
     conditions: Annotated[
-        list[Annotated[str, StringConstraints(pattern=_FILTER)]] | None,
+        list[Annotated[str, Field(json_schema_extra={"pattern": PATTERN, "maxLength": LONGEST})]] | None,
         Query(
             alias="filter",
             max_length=8,
@@ -105,7 +100,18 @@ def _filters(
         ),
     ] = None,
 ) -> Filters | None:
-    return Filters.parse(conditions) if conditions else None
+    try:
+        return Filters.parse(conditions) if conditions else None
+    except UserError as error:
+        raise HTTPException(422, str(error)) from None
+
+
+def _sentence(text: str) -> str:
+    """Text without control characters."""
+    printable = "".join(" " if unicodedata.category(one) == "Cc" else one for one in text).strip()
+    if not printable:
+        raise PydanticCustomError("blank", "blank; say what to look for")
+    return printable
 
 
 def _errors(**meanings: str) -> dict[int | str, dict[str, Any]]:
@@ -123,7 +129,7 @@ _ALWAYS = _errors(
     _421="Without a token: a host name other than loopback.",
     _422="A parameter is out of its limits.",
     _429="This client asks too often; `Retry-After` says when again.",
-    _503="The server is busy; `Retry-After` says when again.",
+    _503="The server is busy, or its index cannot be searched; `Retry-After` says when again.",
 )
 _NOT_FOUND = _errors(_404="Not in the index.")
 _token = [Security(HTTPBearer(auto_error=False, description="The token, where the server has one."))]
@@ -142,11 +148,12 @@ async def search(
     q: Annotated[
         str,
         Query(
-            min_length=1,
             max_length=1000,
             description="A sentence.",
             examples=["a cat sleeps", "一只猫在睡觉"],
+            json_schema_extra={"pattern": r"[^\s\x00-\x1f\x7f-\x9f]"},
         ),
+        AfterValidator(_sentence),
     ],
     language: Annotated[
         str | None,
@@ -159,7 +166,7 @@ async def search(
     k: K = 10,
 ) -> SearchAnswer:
     """Finds the segments of videos that a sentence describes."""
-    return await service.search(batching.Query(_printable(q), language, k, filters))
+    return await service.search(batching.Query(q, language, k, filters))
 
 
 _UPLOAD = {
@@ -212,22 +219,13 @@ async def similar(
 @_api.get("/videos/{video}", responses=_NOT_FOUND)
 async def get_video(service: TheService, video: VideoId) -> VideoAnswer:
     """An indexed video: all its segments, and the captions nearest to it."""
-    segments = await service.video(video)
-    return video_answer(segments, await service.captions(video, _CAPTIONS))
+    return await service.video(video, _CAPTIONS)
 
 
 @_api.get("/index")
 async def get_index(service: TheService) -> IndexAnswer:
     """What is served: how much, by which model, and queries to try."""
-    searcher = service.searcher
-    return IndexAnswer(
-        size=searcher.size,
-        model=File(searcher.model_name).name,
-        languages=list(searcher.languages),
-        search="exact" if searcher.exact else "HNSW",
-        examples=await service.examples(),
-        largest_upload=1_000_000 * service.limits.upload_mb,
-    )
+    return await service.index()
 
 
 @_api.post("/session", status_code=204)
@@ -250,7 +248,7 @@ async def enter(request: Request) -> Response:
 )
 async def get_media(request: Request, service: TheService, video: VideoId) -> FileResponse:
     """An indexed file, whole or a range of its bytes."""
-    return file_response((await service.video(video))[0].path, request.headers.get("range"))
+    return file_response((await service.segment(video, 0)).path, request.headers.get("range"))
 
 
 @_files.get("/thumbnails/{video}/{segment}", response_class=FileResponse, responses=_NOT_FOUND)
@@ -327,16 +325,16 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-def _unanswerable(_: Request, error: Exception) -> JSONResponse:
-    _log.info("refused: %s", error)
-    return JSONResponse({"error": _PATHS.sub("…", str(error))}, 422)
+def _unknown(*_: object) -> JSONResponse:
+    return JSONResponse({"error": "no such video, or segment of it, in the index"}, 404)
+
+
+def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    """For what is wrong with the index or its model: requests themselves were found to be right."""
+    _log.warning("cannot answer: %s", error)
+    return _refused(request, Unavailable())
 
 
 def _failed(*_: object) -> JSONResponse:
     """For what went wrong here; the server's log says what."""
     return JSONResponse({"error": "internal error"}, 500)
-
-
-def _printable(text: str) -> str:
-    """Text without control characters."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -3,12 +3,16 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 
+from mlcmr.errors import UserError
 from mlcmr.search.filters import Filters
 from mlcmr.search.limits import Overloaded
 from mlcmr.search.searcher import Hit, Searcher
+
+_PATIENCE = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,43 +67,42 @@ class Batcher:
         return answer
 
     def close(self) -> None:
-        """Ends the thread after the queries that wait."""
-        self._waiting.put(None)
-        self._thread.join()
+        """Ends the thread after the queries that wait, if that is soon."""
+        with suppress(Full):
+            self._waiting.put(None, timeout=_PATIENCE)
+        self._thread.join(_PATIENCE)
 
     def _work(self) -> None:
         while (following := self._waiting.get()) is not None:
-            by_filters: dict[Filters | None, list[_Waiting]] = {}
-            size = 0
+            batch: list[_Waiting] = []
             while following is not None:
-                query, answer = following
-                if answer.set_running_or_notify_cancel():
-                    by_filters.setdefault(query.filters, []).append(following)
-                    size += 1
-                if size == self._largest:
+                if following[1].set_running_or_notify_cancel():
+                    batch.append(following)
+                if len(batch) == self._largest:
                     break
                 try:
                     following = self._waiting.get_nowait()
                 except Empty:
                     break
-            for batch in by_filters.values():
+            if batch:
                 self._answer(batch)
             if following is None:
                 return
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
-        """Answers queries that have the same filters; one that fails does not fail its neighbours."""
+        """Answers queries; one that fails does not fail its neighbours, unless the index itself fails."""
         queries = [query for query, _ in batch]
         try:
             found = self._searcher.search_many(
                 [query.text for query in queries],
                 languages=[query.language for query in queries],
                 k=[query.k for query in queries],
-                filters=queries[0].filters,
+                filters=[query.filters for query in queries],
             )
         except Exception as error:
-            if len(batch) == 1:
-                batch[0][1].set_exception(error)
+            if len(batch) == 1 or isinstance(error, UserError):
+                for _, answer in batch:
+                    answer.set_exception(error)
                 return
             for one in batch:
                 self._answer([one])

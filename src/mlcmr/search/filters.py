@@ -1,6 +1,5 @@
 """Conditions on hits: `duration<60`, `kind=image`, `path~holiday/`, `video=clip7`."""
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,19 +8,23 @@ from typing import Self
 from mlcmr.errors import UserError
 
 _NUMBERS = ("duration", "start", "end", "width", "height")
-_OPERATORS = {
-    **dict.fromkeys(_NUMBERS, ("<", "<=", ">", ">=", "=")),
-    "kind": ("=", "!="),
-    "video": ("=", "!="),
-    "path": ("=", "~"),
-    "language": ("=", "!="),  # of captions only; not for people, who have --language
-}
-_HELP = (
-    f"filters are {', '.join(_NUMBERS)} with < <= > >= =, kind=video or kind=image, video=ID, video!=ID, "
-    "path=FILE, path~PART"
+_TEXT = r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f]"
+_FORMS = (  # fields, operators, values
+    ("|".join(_NUMBERS), "<=|>=|<|>|=", r"-?[0-9]{1,12}(\.[0-9]{1,12})?"),
+    ("kind", "!=|=", "video|image"),
+    ("video", "!=|=", _TEXT),
+    ("path", "=|~", _TEXT),
 )
-_FORM = re.compile(r"\s*(\w+)\s*(<=|>=|!=|[<>=~])\s*(.*?)\s*", re.DOTALL)
-_LONGEST = 4096
+PATTERN = "|".join(rf"^\s*({field})\s*({operator})\s*({value})\s*$" for field, operator, value in _FORMS)
+"""What a condition looks like, to programs."""
+LONGEST = 1000
+"""Characters of a condition."""
+_HELP = (
+    f"filters are {', '.join(_NUMBERS)}, compared with a number by < <= > >= =; kind=video or kind=image; "
+    "video=ID, video!=ID, path=FILE, path~PART"
+)
+_FORM = re.compile(PATTERN)
+_OPERATOR = re.compile(r"\s*(<=|>=|!=|[<>=~])\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +63,8 @@ class Filters:
 
 
 def _parse(text: str) -> Condition:
-    shown = text if len(text) <= 80 else f"{text[:80]}…"
-    match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
-    field, operator, value = match.groups() if match else ("", "", "")
-    if field == "language" or operator not in _OPERATORS.get(field, ()) or not value:
-        raise UserError(f"filter '{shown}': {_HELP}")
-    if field in _NUMBERS:
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise UserError(f"filter '{shown}': {field} is compared with a number; {_HELP}")
-        return Condition(field, operator, number)
-    if field == "kind" and value not in ("video", "image"):
-        raise UserError(f"filter '{shown}': a kind is video or image; {_HELP}")
-    return Condition(field, operator, value)
+    if len(text) > LONGEST or not _FORM.fullmatch(text):
+        shown = text if len(text) <= 80 else f"{text[:80]}…"
+        raise UserError(f"filter {shown!r}: {_HELP}")
+    field, operator, value = _OPERATOR.split(text.strip(), maxsplit=1)
+    return Condition(field, operator, float(value) if field in _NUMBERS else value)

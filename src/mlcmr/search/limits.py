@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 import math
 import time
+from asyncio import CancelledError
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,14 @@ class Overloaded(HTTPException):
 
     def __init__(self, seconds: int = 1) -> None:
         super().__init__(503, "the server is busy; try again in a moment", {"Retry-After": str(seconds)})
+
+
+class Unavailable(HTTPException):
+    """The index does not answer: 503, and when to try again; the log says why."""
+
+    def __init__(self, seconds: int = 10) -> None:
+        message = "the index cannot be searched at the moment; the server's log says why"
+        super().__init__(503, message, {"Retry-After": str(seconds)})
 
 
 class Slots:
@@ -125,8 +134,12 @@ class Gate:
             await send({"type": "websocket.close", "code": 1000})
             return
 
+        begun = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -135,7 +148,11 @@ class Gate:
         if not scope["path"].startswith("/media/"):  # other files are small, and come whole
             scope["headers"] = [one for one in scope["headers"] if one[0] != b"range"]
         refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        try:
+            await (refusal or self._app)(scope, receive, send_with_headers)
+        except CancelledError:  # the server ends, and waits for this one no longer
+            if not begun:
+                await _error(503, "the server ends")(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         path, headers = scope["path"], Headers(scope=scope)

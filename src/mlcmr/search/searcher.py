@@ -1,7 +1,7 @@
 """Finding videos in an index."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +78,22 @@ class UnknownVideo(UserError):  # noqa: N818 – it is the user who does not kno
     """There is no such video in the index."""
 
 
+class _Shared:
+    """A frame encoder of several threads: they decode and prepare at the same time, and encode in turn."""
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+        self._turn = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> Any:
+        """Features of prepared pictures; see `FrameEncoder`."""
+        with self._turn:
+            return self._encoder.encode_prepared(prepared)
+
+
 class _Opened(NamedTuple):
     """The vectors of one generation."""
 
@@ -111,7 +127,7 @@ class Searcher:
         self.folder = Path(index).expanduser().absolute()
         self._device = device
         self._model_lock = threading.Lock()
-        self._encoder_lock = threading.RLock()  # another, so that texts need not wait while a file is read
+        self._encoder_lock = threading.Lock()  # another, so that texts need not wait while a file is read
         self._open_lock = threading.Lock()
         self._encoder: Any = None
         self._opened = self._open()
@@ -145,23 +161,41 @@ class Searcher:
         *,
         languages: Sequence[str | None] | None = None,
         k: int | Sequence[int] = 10,
-        filters: Filters | None = None,
+        filters: Filters | Sequence[Filters | None] | None = None,
     ) -> list[list[Hit]]:
-        """The hits of several texts, embedded and searched for together; see `search`."""
+        """The hits of several texts, embedded and searched for together; see `search`.
+
+        `k` and `filters` are those of all texts, or one for each.
+        """
         given = languages or [None] * len(texts)
         if blank := [text for text in texts if not text.strip()]:
             raise UserError(f"query {blank[0]!r}: blank; say what to look for")
         found = [language or guess_language(text) for text, language in zip(texts, given, strict=True)]
         limits = [k] * len(texts) if isinstance(k, int) else list(k)
-        return self._find(self._embed_texts(texts, found), limits, filters)
+        wanted = list(filters) if isinstance(filters, Sequence) else [filters] * len(texts)
+        return self._find(self._embed_texts(texts, found), limits, wanted)
 
-    def search_file(self, path: str | Path, *, k: int = 10, filters: Filters | None = None) -> list[Hit]:
+    def search_file(
+        self,
+        path: str | Path,
+        *,
+        k: int = 10,
+        filters: Filters | None = None,
+        check: Callable[[], object] = lambda: None,
+    ) -> list[Hit]:
         """The videos that resemble a video or image file, the best first.
 
+        Args:
+            path: The file.
+            k: How many hits, at most.
+            filters: What hits must meet.
+            check: Called again and again while the file is decoded; what it raises ends the search.
+
         Raises:
-            UserError: the file cannot be read, or the index's features cannot be made from files.
+            UnreadableFileError: the file cannot be read.
+            UserError: the index's features cannot be made from files.
         """
-        return self._find(self._embed_file(Path(path)), [k], filters)[0]
+        return self._find(self._embed_file(Path(path), check), [k], [filters])[0]
 
     def similar(
         self, video: str, segment: int = 0, *, k: int = 10, filters: Filters | None = None
@@ -171,11 +205,9 @@ class Searcher:
         Raises:
             UnknownVideo: there is no such segment.
         """
-        points = self._current().stores.segments.get([segment_id(video, segment)])
-        if not points:
-            raise UnknownVideo(f"video '{video}', segment {segment}: not in the index")
+        vector = self._segment(video, segment).vector
         others = (filters or Filters()).also(Condition("video", "!=", video))
-        return self._find(points[0].vector[None], [k], others)[0]
+        return self._find(vector[None], [k], [others])[0]
 
     def captions(
         self, path_or_video: str | Path, *, k: int = 10, language: str | None = None
@@ -213,6 +245,14 @@ class Searcher:
             for one in found
         ]
 
+    def segment(self, video: str, segment: int = 0) -> Hit:
+        """A segment of an indexed video, score 1.
+
+        Raises:
+            UnknownVideo: there is no such segment.
+        """
+        return self._hit(self._segment(video, segment).payload, 1.0)
+
     def video(self, video: str) -> list[Hit]:
         """All segments of an indexed video, in order, score 1.
 
@@ -224,6 +264,11 @@ class Searcher:
         return [self._hit(point.payload, 1.0) for point in points]
 
     # ─── what it is ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def version(self) -> int:
+        """Another number whenever the index has changed."""
+        return self._current().seen
 
     @property
     def size(self) -> int:
@@ -252,11 +297,15 @@ class Searcher:
 
     # ─── how it is done ──────────────────────────────────────────────────────────────────────────────────
 
-    def _find(self, vectors: Vector, limits: Sequence[int], filters: Filters | None) -> list[list[Hit]]:
+    def _find(
+        self, vectors: Vector, limits: Sequence[int], filters: Sequence[Filters | None]
+    ) -> list[list[Hit]]:
         for limit in limits:
             _require_count(limit)
-        wanted = filters or Filters()
-        queries = [Query(vector, limit, wanted) for vector, limit in zip(vectors, limits, strict=True)]
+        queries = [
+            Query(vector, limit, wanted or Filters())
+            for vector, limit, wanted in zip(vectors, limits, filters, strict=True)
+        ]
         found = self._current().stores.segments.search(queries)
         return [[self._found(one) for one in hits] for hits in found]
 
@@ -268,12 +317,11 @@ class Searcher:
                 vectors[rows] = self._model.encode_texts([texts[row] for row in rows], language).numpy()
         return vectors
 
-    def _embed_file(self, path: Path) -> Vector:
+    def _embed_file(self, path: Path, check: Callable[[], object] = lambda: None) -> Vector:
         from mlcmr.extraction.extract import sample_file  # noqa: PLC0415 – texts need no PyAV
 
         encoder, sampling = self._encoding()
-        with self._encoder_lock:
-            _, features = sample_file(path, encoder, sampling, most_frames=_MOST_FRAMES)
+        _, features = sample_file(path, encoder, sampling, most_frames=_MOST_FRAMES, check=check)
         with self._model_lock:
             vectors: Vector = self._model.encode_videos([features]).numpy()
         return vectors
@@ -299,8 +347,14 @@ class Searcher:
                         f"takes {info.model.feature_size:,}"
                     )
                 rate = encoder.rate if info.rate is None and info.count is None else info.rate
-                self._encoder = encoder, Sampling(rate, info.count)
+                self._encoder = _Shared(encoder), Sampling(rate, info.count)
             return self._encoder  # type: ignore[no-any-return]
+
+    def _segment(self, video: str, segment: int) -> Point:
+        points = self._current().stores.segments.get([segment_id(video, segment)])
+        if not points:
+            raise UnknownVideo(f"video '{video}', segment {segment}: not in the index")
+        return points[0]
 
     def _segments(self, video: str) -> list[Point]:
         """The segments of a video, in order; none if there is no such video."""

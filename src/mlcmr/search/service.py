@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,14 +15,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from mlcmr.config import require_within
-from mlcmr.errors import UserError
-from mlcmr.search.answers import Example, SearchAnswer, search_answer
+from mlcmr.extraction.pictures import UnreadableFileError
+from mlcmr.search.answers import (
+    Example,
+    IndexAnswer,
+    SearchAnswer,
+    VideoAnswer,
+    search_answer,
+    video_answer,
+)
 from mlcmr.search.batching import Batcher, Query
 from mlcmr.search.filters import Filters
 from mlcmr.search.limits import Overloaded, Slots
 from mlcmr.search.metrics import Metrics
-from mlcmr.search.searcher import CaptionHit, Hit, Searcher, UnknownVideo
-from mlcmr.search.uploads import receive_upload
+from mlcmr.search.searcher import Hit, Searcher
+from mlcmr.search.uploads import receive_upload, remove_leftovers
 
 Result = TypeVar("Result")
 _log = logging.getLogger("uvicorn.error")
@@ -77,11 +83,15 @@ class Service:
         self._batcher = Batcher(searcher, capacity=limits.waiting, on_batch=metrics.batch_size.observe)
         self._lookups = Slots(limits.waiting)
         self._uploads = Slots(limits.uploads)
-        # Of their own: a video that takes long to decode keeps nobody else waiting.
-        self._decoders = ThreadPoolExecutor(max_workers=min(2, limits.uploads), thread_name_prefix="uploads")
+        # One for each: a video that takes long to decode keeps nobody else waiting.
+        self._decoders = ThreadPoolExecutor(max_workers=limits.uploads, thread_name_prefix="uploads")
+        self._closing = False
+        self._about: tuple[int, IndexAnswer] | None = None  # of which version
+        remove_leftovers()
 
     def close(self) -> None:
         """Ends the threads."""
+        self._closing = True
         self._batcher.close()
         self._decoders.shutdown(cancel_futures=True)
 
@@ -102,17 +112,17 @@ class Service:
         seconds = self.limits.seconds
         self._uploads.take()
         try:
-            path = await receive_upload(
+            file = await receive_upload(
                 request, most_bytes=1_000_000 * self.limits.upload_mb, seconds=seconds
             )
-            job = self._decoders.submit(self._search_file, path, k, filters)
+            job = self._decoders.submit(self._search_file, file.name, k, filters)
         except BaseException:
             self._uploads.give()
             raise
         loop = asyncio.get_running_loop()
 
         def done(_: object) -> None:
-            path.unlink(missing_ok=True)
+            file.close()
             with suppress(RuntimeError):  # the loop has ended with the server
                 loop.call_soon_threadsafe(self._uploads.give)
 
@@ -125,7 +135,7 @@ class Service:
             raise HTTPException(
                 422, f"to read the file took more than {seconds:g} s; send a shorter one"
             ) from None
-        except UserError as error:
+        except UnreadableFileError as error:
             _log.info("upload refused: %s", error)
             raise HTTPException(422, "the file cannot be read as a picture or video") from None
         return search_answer(hits, time.perf_counter() - start)
@@ -133,42 +143,40 @@ class Service:
     async def similar(self, video: str, segment: int, k: int, filters: Filters | None) -> SearchAnswer:
         """Answers an indexed segment."""
         start = time.perf_counter()
-        await self.segment(video, segment)
         hits = await self._look_up(lambda: self.searcher.similar(video, segment, k=k, filters=filters))
         return search_answer(hits, time.perf_counter() - start)
 
-    async def video(self, video: str) -> list[Hit]:
-        """All segments of an indexed video.
-
-        Raises:
-            HTTPException: 404, it is not in the index.
-        """
-        try:
-            return await self._look_up(lambda: self.searcher.video(video))
-        except UnknownVideo:
-            raise HTTPException(404, "no such video in the index") from None
-
     async def segment(self, video: str, segment: int) -> Hit:
-        """One segment of an indexed video.
+        """One segment of an indexed video."""
+        return await self._look_up(lambda: self.searcher.segment(video, segment))
 
-        Raises:
-            HTTPException: 404, it is not in the index.
-        """
-        for hit in await self.video(video):
-            if hit.segment == segment:
-                return hit
-        raise HTTPException(404, "no such segment in the index")
+    async def video(self, video: str, captions: int) -> VideoAnswer:
+        """An indexed video, and so many of the captions nearest to it."""
+        return await self._look_up(
+            lambda: video_answer(self.searcher.video(video), self.searcher.captions(video, k=captions))
+        )
 
-    async def captions(self, video: str, k: int) -> list[CaptionHit]:
-        """The captions nearest to an indexed video."""
-        return await self._look_up(lambda: self.searcher.captions(video, k=k))
+    async def index(self) -> IndexAnswer:
+        """What is served, and queries to try."""
+        return await self._look_up(self._index)
 
-    async def examples(self) -> list[Example]:
-        """Captions of the index, to try as queries."""
-        return await self._look_up(lambda: self._examples)
+    def _index(self) -> IndexAnswer:
+        searcher = self.searcher
+        version = searcher.version
+        if self._about is None or self._about[0] != version:
+            answer = IndexAnswer(
+                size=searcher.size,
+                model=Path(searcher.model_name).name,
+                languages=list(searcher.languages),
+                search="exact" if searcher.exact else "HNSW",
+                examples=self._examples(),
+                largest_upload=1_000_000 * self.limits.upload_mb,
+            )
+            self._about = version, answer
+        return self._about[1]
 
-    @cached_property
     def _examples(self) -> list[Example]:
+        """Captions of the index, to try as queries."""
         texts: dict[str, Example] = {}
         hits = self.searcher.search("video", k=8)
         for number, hit in enumerate(hits):
@@ -182,5 +190,11 @@ class Service:
         with self._lookups.one():
             return await run_in_threadpool(function)
 
-    def _search_file(self, path: Path, k: int, filters: Filters | None) -> list[Hit]:
-        return self.searcher.search_file(path, k=k, filters=filters)
+    def _search_file(self, path: str, k: int, filters: Filters | None) -> list[Hit]:
+        end = time.monotonic() + self.limits.seconds
+
+        def check() -> None:
+            if self._closing or time.monotonic() > end:
+                raise TimeoutError
+
+        return self.searcher.search_file(path, k=k, filters=filters, check=check)

@@ -1,10 +1,13 @@
 """An uploaded picture or video, streamed to a file on disk and no further than allowed."""
 
 import asyncio
+import fcntl
+import os
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -20,6 +23,7 @@ except ImportError as error:
 
 _FRAMING = 64 * 1024  # bytes of a multipart body that are not the file
 _CHUNK = 1024 * 1024
+_PREFIX = "mlcmr-upload-"
 
 # FFmpeg also reads play lists and scripts that name other files and addresses. Nothing is handed to it that
 # does not begin as a container or picture with the frames inside: (offset, bytes).
@@ -48,8 +52,21 @@ _SIGNATURES = (
 )
 
 
-async def receive_upload(request: Request, *, most_bytes: int, seconds: float) -> Path:
-    """Streams the field `file` of a multipart form to a temporary file, which the caller removes.
+def remove_leftovers() -> None:
+    """Removes the files of servers that were killed: nobody holds their locks any more."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if os.fstat(handle).st_size:  # else somebody has just made it, and locks it before he writes
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+async def receive_upload(request: Request, *, most_bytes: int, seconds: float) -> IO[bytes]:
+    """Streams the field `file` of a multipart form to a temporary file, which goes when it is closed.
 
     Raises:
         HTTPException: 400 for a body that breaks off or is no form, 408, 413, 415 for something that is not a
@@ -87,7 +104,7 @@ async def _limited(request: Request, most_bytes: int) -> AsyncGenerator[bytes, N
         yield chunk
 
 
-async def _keep(upload: UploadFile, most_bytes: int) -> Path:
+async def _keep(upload: UploadFile, most_bytes: int) -> IO[bytes]:
     """Copies an upload to a file with a name, which decoders need."""
     head = await upload.read(16)
     if not any(head[at : at + len(signature)] == signature for at, signature in _SIGNATURES):
@@ -96,13 +113,14 @@ async def _keep(upload: UploadFile, most_bytes: int) -> Path:
         raise HTTPException(413, f"the file is larger than {most_bytes / 1e6:g} MB")
     suffix = Path(upload.filename or "").suffix.lower()
     suffix = suffix if suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) < 8 else ""
-    with tempfile.NamedTemporaryFile(prefix="mlcmr-upload-", suffix=suffix, delete=False) as file:
-        path = Path(file.name)
-        try:
-            while head:
-                await asyncio.to_thread(file.write, head)
-                head = await upload.read(_CHUNK)
-        except BaseException:
-            path.unlink()
-            raise
-    return path
+    file = tempfile.NamedTemporaryFile(prefix=_PREFIX, suffix=suffix)  # noqa: SIM115 – the caller closes it
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        while head:
+            await asyncio.to_thread(file.write, head)
+            head = await upload.read(_CHUNK)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file

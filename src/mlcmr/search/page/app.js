@@ -188,6 +188,7 @@ function failed({ status: code, message: text }) {
     return [button];
   };
   if (code === undefined || code === 0) say("gone", () => words.goneMore, again);
+  else if (code === 503 && text.startsWith("the index")) say("unavailable", () => words.unavailableMore, again);
   else if (code === 429 || code === 503) say("busy", () => words.busyMore, again);
   else if (code === 404) say("missing", () => words.missingMore);
   else if (code === 413) say("tooLarge", () => words.tooLargeMore(Math.round((index?.largest_upload ?? 0) / 1e6)));
