@@ -39,6 +39,7 @@ def rows(options: Options) -> list[Row]:
                 work=f"searches over HTTP, {load['segments']:,} segments, clients: {load['clients']}",
                 unit="1/s",
                 clock=load["rate"],
+                limit=load["alone"],
             ),
             Row(work="  half of them within", unit="ms", clock=load["p50"]),
             Row(work="  99 of 100 within", unit="ms", clock=load["p99"]),
@@ -52,14 +53,11 @@ def main(*, repeats: int, **_: Any) -> dict[str, Any]:
     """All figures; everything is made in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         index, queries = _make_index(Path(folder))
-        loads = []
-        with _server(index) as (port, _process):
-            loads += [_load(port, clients, queries, SECONDS * repeats, VIDEOS) for clients in CLIENTS]
+        loads = list(_loads(index, queries, SECONDS * repeats, VIDEOS))
         with _server(index) as (port, process):
             memory = list(_memory(port, process, queries, REQUESTS * repeats))
         _grow(index)
-        with _server(index) as (port, _process):
-            loads += [_load(port, clients, queries, SECONDS * repeats, SEGMENTS) for clients in CLIENTS]
+        loads += _loads(index, queries, SECONDS * repeats, SEGMENTS)
     return {"loads": loads, "memory": memory}
 
 
@@ -118,16 +116,35 @@ def _server(index: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
         process.wait(30)
 
 
-def _load(port: int, clients: int, queries: list[str], seconds: float, segments: int) -> dict[str, Any]:
-    _ask(port, clients, queries, seconds=1.0)
-    times, took = _ask(port, clients, queries, seconds=seconds)
-    return {
-        "segments": segments,
-        "clients": clients,
-        "rate": len(times) / took,
-        "p50": 1000 * float(np.percentile(times, 50)),
-        "p99": 1000 * float(np.percentile(times, 99)),
-    }
+def _loads(index: Path, queries: list[str], seconds: float, segments: int) -> Iterator[dict[str, Any]]:
+    """Each number of clients, beside a searcher without a server that is asked so much at a time."""
+    for clients in CLIENTS:
+        alone = _alone(index, clients, queries, seconds)
+        with _server(index) as (port, _):
+            _ask(port, clients, queries, seconds=1.0)
+            times, took = _ask(port, clients, queries, seconds=seconds)
+        yield {
+            "segments": segments,
+            "clients": clients,
+            "rate": len(times) / took,
+            "p50": 1000 * float(np.percentile(times, 50)),
+            "p99": 1000 * float(np.percentile(times, 99)),
+            "alone": alone,
+        }
+
+
+def _alone(index: Path, at_a_time: int, queries: list[str], seconds: float) -> float:
+    """Searches a second in this process."""
+    from mlcmr.search import Searcher
+
+    searcher = Searcher(index, device="cpu")
+    done, start = -at_a_time, time.perf_counter()  # the first time is not counted
+    while (took := time.perf_counter() - start) < seconds:
+        searcher.search_many([queries[(done + place) % len(queries)] for place in range(at_a_time)])
+        done += at_a_time
+        start = start if done else time.perf_counter()
+    searcher.close()
+    return done / took
 
 
 def _ask(
