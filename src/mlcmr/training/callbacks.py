@@ -44,6 +44,10 @@ class MetricsFile:
         if not whole:
             raise UserError(f"{self._file.name}: cannot be written: the disk is full")
 
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._file.close()
+
     def __len__(self) -> int:
         return self._file.seek(0, 2)
 

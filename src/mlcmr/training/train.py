@@ -4,7 +4,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 
@@ -114,13 +114,6 @@ def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
     dataset = PairDataset(data.pairs, data.features, text.tokenize, text.mask_id, config.seed)
     trainer = _trainer(config, run, progress.step)
     record_start(run, config)
-    metrics = MetricsFile(run.metrics, state.metrics_bytes if state else 0)
-    trainer.callbacks += [  # type: ignore[attr-defined]
-        Record(metrics, config.log_every),
-        Validate(data.validation, data.features, metrics, run.model, display.work),
-        ProgressBar(display, config.epochs, math.ceil(len(dataset) / config.batch_size)),
-        SaveState(run.state, metrics, config.checkpoint_minutes, found),
-    ]
     if state:
         trainer.precision_plugin.convert_module(model)  # first, or 64-true would lose half of the digits
         load_weights(model, state.model, str(run.state))
@@ -136,10 +129,17 @@ def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
         dataset, sampler, workers=config.workers, pin_memory=trainer.strategy.root_device.type == "cuda"
     )
     model.train()
-    try:
-        trainer.fit(module, loader)
-    except SystemExit as error:  # how Lightning ends after Ctrl-C, or when it is told to terminate
-        raise KeyboardInterrupt from error
+    with closing(MetricsFile(run.metrics, state.metrics_bytes if state else 0)) as metrics:
+        trainer.callbacks += [  # type: ignore[attr-defined]
+            Record(metrics, config.log_every),
+            Validate(data.validation, data.features, metrics, run.model, display.work),
+            ProgressBar(display, config.epochs, math.ceil(len(dataset) / config.batch_size)),
+            SaveState(run.state, metrics, config.checkpoint_minutes, found),
+        ]
+        try:
+            trainer.fit(module, loader)
+        except SystemExit as error:  # how Lightning ends after Ctrl-C, or when it is told to terminate
+            raise KeyboardInterrupt from error
 
 
 def _trainer(config: TrainConfig, run: Run, step: int) -> pl.Trainer:
