@@ -2,7 +2,7 @@
 # The published command: trains, tests the checkpoint that is best on validation, and says how to test again.
 #   ./do_all.sh <collection> <feature> <parallel|unparallel> <human_label|translate> <target zh|en> [rootpath]
 #   ./do_all.sh vatex i3d_kinetics parallel human_label zh ~/VisualSearch
-# MLCMR_OPTIONS holds more options of `mlcmr train`, for example "--batch_size 32 --workers 2".
+# MLCMR_OPTIONS holds more options of `mlcmr train`, for example "--batch-size 32 --workers 2".
 set -euo pipefail
 
 usage() {
@@ -26,7 +26,7 @@ case $collection in
   vatex | VATEX) names+=(vatex VATEX) ;;
   msrvtt10kyu | msrvtt10k | msrvtt)
     names+=(msrvtt10kyu msrvtt10k msrvtt)
-    options+=(--validation_split test) # as published: the best checkpoint is chosen on the test split
+    options+=(--validation-split test) # as published: the best checkpoint is chosen on the test split
     ;;
 esac
 folder=$rootpath/$collection

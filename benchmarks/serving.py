@@ -80,7 +80,7 @@ def _make_index(folder: Path) -> tuple[Path, list[str]]:
 def _grow(index: Path) -> None:
     """Adds segments with random vectors until there are `SEGMENTS`."""
     from mlcmr.search.folder import IndexWriter
-    from mlcmr.search.index import segment_id
+    from mlcmr.search.points import segment_id
 
     random = np.random.default_rng(0)
     with IndexWriter(index) as writer:

@@ -152,7 +152,7 @@ def test_missing_counterpart(collection):
         read_training_pairs(collection, PARALLEL)
     assert str(caught.value) == (
         f"{path}: no caption for 'v1#0' of toytrain.caption.txt, and 1 of 3 examples are incomplete; "
-        "complete the file, or leave them out with --missing_captions skip"
+        "complete the file, or leave them out with --missing-captions skip"
     )
     pairs = read_training_pairs(collection, PARALLEL, "skip")
     assert pairs.skipped == 1

@@ -683,7 +683,7 @@ def test_full_disk(root, first_half, undisturbed, tmp_path, largest_file):
 def test_out_of_memory(root, tmp_path, monkeypatch, fail):
     with monkeypatch.context() as patch:
         patch.setattr(TrainingModule, "training_step", lambda *_: fail())
-        with pytest.raises(UserError, match=r"^out of memory \(.+\): lower --batch_size \(now 8\)"):
+        with pytest.raises(UserError, match=r"^out of memory \(.+\): lower --batch-size \(now 8\)"):
             train(tiny_config(root, tmp_path / "run"))
     train(tiny_config(root, tmp_path / "run", batch_size=4, epochs=1))  # as one is told to
 

@@ -48,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--ray",
         type=str | None,
-        help="Extract on the Ray cluster of this address; `auto`: the one that this machine is of, `local`: "
+        help="Extract on the Ray cluster at this address; `auto`: the one this machine belongs to; `local`: "
         "one of its own, to try it. Needs pip install 'mlcmr[ray]'.",
     )
 

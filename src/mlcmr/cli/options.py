@@ -4,9 +4,15 @@ from argparse import RawDescriptionHelpFormatter
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from mlcmr.cli.words import shown
+
 
 class Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's help, with examples left as they are written."""
+    """jsonargparse's help, with examples left as they are written, and options with dashes."""
+
+    def format_help(self) -> str:
+        """All of it."""
+        return shown(super().format_help())
 
 
 def add_device(parser: ArgumentParser) -> None:

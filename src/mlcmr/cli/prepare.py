@@ -8,8 +8,8 @@ EXAMPLES = """
   mlcmr prepare train_val_videodatainfo.json test_videodatainfo.json --collection VisualSearch/msrvtt
   mlcmr prepare captions.csv --collection VisualSearch/mine       columns video, caption, language
   mlcmr prepare en.tsv zh.tsv --language en zh --splits 0.9 0.05 0.05 --collection VisualSearch/mine
-  mlcmr prepare all.parquet --text_column german --language de --collection VisualSearch/mine
-  mlcmr prepare MSRVTT_data.json --split_lists train=9k.csv test=1kA.csv --collection VisualSearch/1kA"""
+  mlcmr prepare all.parquet --text-column german --language de --collection VisualSearch/mine
+  mlcmr prepare MSRVTT_data.json --split-lists train=9k.csv test=1kA.csv --collection VisualSearch/1kA"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "split": "`split`, `subset`, `partition`",
     }.items():
         parser.add_argument(
-            f"--{kind}_column", type=str | None, help=f"Its name; by default found: {likely}."
+            f"--{kind}_column", type=str | None, help=f"The column's name; by default one of {likely}."
         )
     parser.add_argument(
         "--language",

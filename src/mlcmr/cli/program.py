@@ -24,7 +24,7 @@ from mlcmr.cli import (
     translate,
 )
 from mlcmr.cli.options import Help
-from mlcmr.cli.words import spelled
+from mlcmr.cli.words import shown, spelled
 from mlcmr.errors import UserError
 
 _FIRST_STEPS = """
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return COMMANDS[parsed.command].run(subparsers[parsed.command], parsed[parsed.command])
     except (UserError, ArgumentError) as error:
-        print(f"mlcmr: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"mlcmr: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except UnicodeDecodeError as error:  # jsonargparse reads `--config` itself
         print(f"mlcmr: a file given as an option is not UTF-8: {error}", file=sys.stderr)

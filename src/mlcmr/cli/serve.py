@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="What clients must show; better in the environment's MLCMR_TOKEN, where others do not see it.",
     )
     parser.add_argument(
-        "--rate", type=float, default=20.0, help="Requests a second and client, in the long run; 0: any."
+        "--rate", type=float, default=20.0, help="Requests per second and client; 0: no limit."
     )
     parser.add_argument("--waiting", type=int, default=256, help="Queries that may wait; more are refused.")
     parser.add_argument("--uploads", type=int, default=4, help="Uploads at a time.")

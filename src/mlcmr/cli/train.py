@@ -7,7 +7,7 @@ EXAMPLES = """
   mlcmr train configs/vatex/parallel.yaml --rootpath ~/VisualSearch
   mlcmr train configs/sample/parallel.yaml --rootpath demo --run runs/deeper --model.text.new.layers 4
   mlcmr train configs/vatex/parallel.yaml --model.text.encoder xlm-roberta-base --model.text.lowercase null
-  mlcmr train configs/vatex/parallel.yaml --print_config     all settings, resolved"""
+  mlcmr train configs/vatex/parallel.yaml --print-config     all settings, resolved"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """The words of a command line as the parser reads them: dashes as good as underscores, recipes by name."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def spelled(words: Sequence[str]) -> list[str]:
     if len(result) > 1 and result[0] == "train" and not result[1].startswith("-"):
         result[1:2] = ["--config", str(_recipe(result[1]))]
     return result
+
+
+def shown(text: str) -> str:
+    """Text for people, who are told of options with dashes."""
+    return re.sub(r"(?<![\w.-])--[a-z][\w.]*", lambda option: option[0].replace("_", "-"), text)
 
 
 def _recipe(name: str) -> Path:

@@ -130,7 +130,7 @@ def prepare(
     if text.exists():
         raise UserError(f"{text}: there are captions already; remove them or name another --collection")
     if sum(map(bool, (splits, shares, lists))) > 1:
-        raise UserError("--split, --splits and --split_lists: give one of them")
+        raise UserError("--split, --splits and --split-lists: give one of them")
     ids = _Ids()
     listed = _read_lists(lists, columns, ids) if lists else None
     sources = _sources(files, languages, splits)

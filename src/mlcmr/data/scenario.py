@@ -244,6 +244,6 @@ def _missing_counterpart(columns: Mapping[str, Captions], rows: list[list[int]],
             return UserError(
                 f"{captions.path}: no caption for '{first.keys[column.index(-1)]}' of {first.path.name}, and "
                 f"{skipped:,} of {len(first):,} examples are incomplete; complete the file, or leave them "
-                "out with --missing_captions skip"
+                "out with --missing-captions skip"
             )
     raise AssertionError

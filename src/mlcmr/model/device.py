@@ -39,7 +39,7 @@ def on_device(model: Model, name: str) -> Model:
         UserError: the device is not on this machine, or has too little memory.
     """
     device = find_device(name)
-    with enough_memory(device, "choose another --device, as cpu"):
+    with enough_memory(device, "choose another --device, such as cpu"):
         return model.to(device)
 
 

@@ -59,7 +59,7 @@ class TwoTower:
             if not all(hasattr(model, f"get_{what}_features") for what in ("text", "image")):
                 raise UserError(
                     f"model '{name}': {type(model).__name__} does not have texts and pictures in one space; "
-                    "choose one that does, as CLIP and SigLIP"
+                    "choose one that does, such as CLIP or SigLIP"
                 )
             if loaded["missing_keys"]:
                 raise UserError(f"model '{name}': weights are missing, {min(loaded['missing_keys'])} for one")

@@ -181,6 +181,6 @@ def _machine_errors(config: TrainConfig) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise UserError(
-            f"out of memory ({reason}): lower --batch_size (now {config.batch_size}), or set "
+            f"out of memory ({reason}): lower --batch-size (now {config.batch_size}), or set "
             f"--precision bf16-mixed on a GPU; the last saved state stays in {config.run}"
         ) from error
