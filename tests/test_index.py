@@ -24,6 +24,7 @@ from mlcmr.data.captions import write_captions
 from mlcmr.data.features import write_features
 from mlcmr.data.sample import make_sample
 from mlcmr.errors import UserError
+from mlcmr.extraction.extract import extract
 from mlcmr.search import Searcher, edge, index, server, update
 from mlcmr.search.edge import EdgeStore
 from mlcmr.search.filters import Condition, Filters
@@ -1017,6 +1018,31 @@ def test_names_that_are_not_text(drawn, films, tmp_path, capfd, monkeypatch):
     assert not Path(bad + "i").exists()
 
 
+def test_videos_are_sampled_as_for_training(drawn, films, tmp_path):
+    shutil.copytree(drawn / "sample" / "TextData", tmp_path / "sample" / "TextData")
+    extract(drawn / "sample" / "VideoData", tmp_path / "sample", count=4)
+    config = tiny_config(tmp_path, tmp_path / "run", collection="sample", feature="hues228", epochs=1)
+    run = Path(train(config).folder)
+    index_videos(films, tmp_path / "index", run=run, device="cpu")
+    info = read_info(tmp_path / "index")
+    assert (info.encoder, info.rate, info.count) == ("hues228", None, 4)
+    made = tmp_path / "index" / "collection" / "FeatureData" / "hues228" / "encoder.json"
+    assert json.loads(made.read_text())["count"] == 4
+    # From then on as the index itself was made, wherever the collection has gone.
+    (tmp_path / "sample").rename(tmp_path / "moved")
+    shutil.copy(films / "1.mp4", films / "new.mp4")
+    assert index_videos(films, tmp_path / "index", device="cpu").added == 1
+
+
+def test_videos_are_sampled_as_before_though_a_collection_was_not(drawn, films, tmp_path):
+    index_videos(films, tmp_path / "index", run=drawn / "run", device="cpu")
+    shutil.copytree(films / "holiday", tmp_path / "more")
+    (tmp_path / "more" / "beach.mp4").rename(tmp_path / "more" / "sea.mp4")
+    extract(tmp_path / "more", tmp_path / "slow", rate=2)
+    index_videos(tmp_path / "slow", tmp_path / "index", device="cpu")
+    assert index_videos(films, tmp_path / "index", device="cpu").unchanged == 7
+
+
 def test_by_a_file(drawn, films, tmp_path):
     index_videos(films, tmp_path / "index", run=drawn / "run", device="cpu")
     searcher = Searcher(tmp_path / "index", device="cpu")
@@ -1064,8 +1090,6 @@ def test_a_collection_whose_videos_are_there(drawn, tmp_path):
 
 
 def test_segments_of_a_long_video(drawn, films, tmp_path):
-    from mlcmr.extraction.extract import extract
-
     for name in ("1.mp4", "2.mp4", "4.mp4", "photo.png"):
         (films / name).unlink()
     extract(films, tmp_path / "mine", segment=0.5)

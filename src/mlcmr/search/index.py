@@ -1,7 +1,7 @@
 """`mlcmr index`: from videos or a collection to an index."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VIDEOS, is_utf8
 from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
-from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run
+from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run, same_encoder
 from mlcmr.search.source import Source, open_source
 from mlcmr.search.update import Changes, remove_videos, update_index
 
@@ -80,7 +80,7 @@ def index_videos(
         run: The run whose model embeds; by default the model that the index was made with.
         model: Instead of a run, a model by folder or hub id: a two-tower model, or an mlcmr model.
         encoder: What makes frame features from videos; by default what made those the run was trained on, or
-            the two-tower model itself.
+            the two-tower model itself. A collection's features are then taken for made by it.
         feature: The collection's feature; by default the one that the run was trained on.
         url: A Qdrant server that keeps the vectors.
         name: What its collections there are called; by default as the folder.
@@ -143,8 +143,10 @@ def index_videos(
         feature = _feature(folder, before, opened, feature)
         there = open_source(collection, feature, captions=captions)
         _require_fit(there, opened)
+        made = _encoding(there.features.folder)
+        _require_same_encoder(there, made, before, opened, encoder)
         info = before or IndexInfo(str(uuid.uuid4()), opened.info, feature, url=url, name=name)
-        write_info(folder, _noted(info, opened, there, encoder))
+        write_info(folder, _noted(info, opened, made, encoder))
         removed = remove_videos(writer, remove) if remove else Changes()
         changes = update_index(writer, there, opened, prune=prune, captions=captions, display=display)
     changes.removed += removed.removed
@@ -204,10 +206,16 @@ def _extract(
             f"{opened.info.feature_size:,}; name the encoder whose features it was trained on"
         )
     _require_feature(folder, before, made.feature)
+    # As before; else as the index's other features, or those that the model was trained on.
+    done = _encoding(Collection(folder / COLLECTION, COLLECTION).feature_folder(made.feature))
+    sampled = [(one.rate, one.count) for one in (before, opened) if one is not None]
+    rate, count = next(filter(any, [(done.get("rate"), done.get("count")), *sampled]), (None, None))
     summary = extract(
         videos,
         folder / COLLECTION,
         encoder=made,
+        rate=rate,
+        count=count,
         prune=prune,
         device=device,
         batch_size=batch_size,
@@ -224,22 +232,28 @@ def _feature(folder: Path, before: IndexInfo | None, opened: OpenModel, feature:
     return feature
 
 
-def _noted(info: IndexInfo, opened: OpenModel, source: Source, encoder: str | Path | None) -> IndexInfo:
+def _encoding(features: Path) -> dict[str, Any]:
+    """What made a folder of features, and from which frames; nothing where that is not known."""
+    from mlcmr.extraction.store import ENCODER, read_encoder  # noqa: PLC0415
+
+    return read_encoder(features) if (features / ENCODER).is_file() else {}
+
+
+def _noted(
+    info: IndexInfo, opened: OpenModel, made: Mapping[str, Any], encoder: str | Path | None
+) -> IndexInfo:
     """What an index knows of itself, with where its model is now, and what makes its features.
 
     The encoder is the one named now; else the one named before; else the one that the source names; else the
     one that the model names.
     """
-    from mlcmr.extraction.store import ENCODER, read_encoder  # noqa: PLC0415
-
     info = replace(info, model=opened.info)
-    made: dict[str, Any] = {}
-    if (source.features.folder / ENCODER).is_file():
-        made = read_encoder(source.features.folder)
+    if made:
         info = replace(info, rate=made.get("rate"), count=made.get("count"))
     if encoder is not None:
         named = Path(encoder).expanduser()
-        return replace(info, encoder=str(named.resolve() if named.is_dir() else encoder))
+        name = str(named.resolve() if named.is_dir() else encoder)
+        return replace(info, encoder=name, known_as=made.get("encoder", info.known_as))
     return replace(info, encoder=info.encoder or made.get("encoder") or opened.encoder)
 
 
@@ -317,4 +331,24 @@ def _require_fit(source: Source, opened: OpenModel) -> None:
         raise UserError(
             f"{source.features.folder}: features of {source.features.dimension:,} numbers, but the model "
             f"takes {opened.info.feature_size:,}: name the feature that it was trained on (--feature)"
+        )
+
+
+def _require_same_encoder(
+    source: Source,
+    made: Mapping[str, Any],
+    before: IndexInfo | None,
+    opened: OpenModel,
+    encoder: str | Path | None,
+) -> None:
+    """Features of one name and size may still be of two models, whose numbers mean different things."""
+    made_by = made.get("encoder")
+    if made_by is None or encoder is not None:  # who names it is believed
+        return
+    known = [before.encoder, before.known_as] if before is not None and before.encoder else [opened.encoder]
+    wanted = [one for one in known if one is not None]
+    if wanted and not any(same_encoder(one, made_by) for one in wanted):
+        raise UserError(
+            f"{source.features.folder}: made by {made_by}, but {opened.info.name} takes what {wanted[0]} "
+            f"makes; extract with that (--feature), or, if both are the same, add --encoder {wanted[0]}"
         )
