@@ -405,6 +405,21 @@ def test_languages(text, language):
     assert guess_language(text) == language
 
 
+def test_a_language_by_its_other_names(indexed):
+    searcher = Searcher(indexed, device="cpu")
+    text = "a DOG, runs!!!"  # read as English, it is cleaned
+    english, unknown = (searcher.search(text, language=one, k=3) for one in ("en", "und"))
+    assert english != unknown
+    for name in ("EN", "English", "en-US", "eng"):
+        assert searcher.search(text, language=name, k=3) == english
+    chinese = searcher.captions("dog_runs-1", language="zh")
+    assert chinese
+    assert searcher.captions("dog_runs-1", language="zh-CN") == chinese
+    for ask in (searcher.search, searcher.captions):
+        with pytest.raises(UserError, match="'klingon' is no language"):
+            ask("dog_runs-1", language="klingon")
+
+
 def test_similar_leaves_the_video_itself_out(indexed):
     searcher = Searcher(indexed, device="cpu")
     hits = searcher.similar("dog_runs-1", k=50)
@@ -433,7 +448,7 @@ def test_captions_of_a_video(indexed, trained):
     assert [hit.language for hit in chinese] == ["zh"] * 3
     assert chinese == [hit for hit in found if hit.language == "zh"][:3]
     assert searcher.captions("dog_runs-1", language="fr") == []
-    with pytest.raises(UnknownVideo, match="neither a video of the index nor a file"):
+    with pytest.raises(UnknownVideo, match="'wolf': not in the index"):
         searcher.captions("wolf")
 
 
@@ -998,7 +1013,7 @@ def test_names_that_are_not_text(drawn, films, tmp_path, capfd, monkeypatch):
         (["--filter", f"path~{bad}"], 0, "nothing found"),
         (["--filter", f"video!={bad}", "-k", "1"], 0, "search in 6 segments"),
         (["--similar", bad], 2, "not in the index"),
-        (["--similar", "1", "--captions", "--language", bad], 0, "nothing found"),
+        (["--similar", "1", "--captions", "--language", bad], 2, "is no language"),
     ):
         text = [] if "--similar" in words else ["a"]
         assert main(["search", *text, *words]) == status
@@ -1084,9 +1099,26 @@ def test_a_collection_whose_videos_are_there(drawn, tmp_path):
     # Described as it was for training, so found again by its file.
     best = searcher.search_file(hit.path, k=1)[0]
     assert (best.video, round(best.score, 3)) == ("sample00003", 1)
-    assert searcher.captions(hit.path, k=1)[0].score == pytest.approx(
-        searcher.captions("sample00003", k=1)[0].score, abs=1e-3
-    )
+    of_file = searcher.captions_of_file(hit.path, k=1)[0]
+    assert of_file.score == pytest.approx(searcher.captions("sample00003", k=1)[0].score, abs=1e-3)
+
+
+def test_a_file_and_a_video_of_one_name_are_two(drawn, films, tmp_path, capsys, monkeypatch):
+    index_videos(drawn / "sample", tmp_path / "index", run=drawn / "run", device="cpu")
+    shutil.copy(drawn / "sample/VideoData/sample00009.mp4", films / "sample00003")
+    monkeypatch.chdir(films)
+    searcher = Searcher(tmp_path / "index", device="cpu")
+    for own, other, options in (
+        (searcher.captions("sample00003"), "sample00009", ["--similar"]),
+        (searcher.captions_of_file("sample00003"), "sample00003", ["--video"]),
+    ):
+        assert [one.score for one in own] != [one.score for one in searcher.captions(other)]
+        words = ["--captions", "--json", "--device", "cpu", "--index", str(tmp_path / "index")]
+        assert main(["search", *options, "sample00003", *words]) == 0
+        shown = [one["score"] for one in json.loads(capsys.readouterr().out)]
+        assert shown == pytest.approx([one.score for one in own], abs=1e-5)
+    with pytest.raises(UnknownVideo):
+        searcher.captions(str(films / "0.mp4"))  # no string names a file but as a file
 
 
 def test_segments_of_a_long_video(drawn, films, tmp_path):

@@ -58,7 +58,8 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
 
     searcher = Searcher(parsed.index, device=parsed.device)
     if parsed.captions:
-        captions = searcher.captions(asked[0], k=parsed.k, language=parsed.language)
+        find = searcher.captions if parsed.video is None else searcher.captions_of_file
+        captions = find(asked[0], k=parsed.k, language=parsed.language)
         found, table = [asdict(hit) for hit in captions], captions_table(captions)
     else:
         if parsed.video is not None:
