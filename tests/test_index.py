@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import tempfile
@@ -1103,6 +1104,39 @@ def test_a_collection_whose_videos_are_there(drawn, tmp_path):
     assert of_file.score == pytest.approx(searcher.captions("sample00003", k=1)[0].score, abs=1e-3)
 
 
+def test_files_without_features_are_told(drawn, films, tmp_path):
+    mine = tmp_path / "my films"
+    extract(films, mine, rate=2, segment=None)
+    first = index_videos(mine, tmp_path / "index", run=drawn / "run", device="cpu")
+    assert "missing" not in str(first)
+    (films / "notes.txt").write_text("no video")
+    for name in ("new.mp4", "newer.mp4"):
+        shutil.copy(films / "1.mp4", films / name)
+    told = str(index_videos(mine, tmp_path / "index", device="cpu"))
+    assert f"  missing:  2 files without features, as {films / 'new.mp4'}; mlcmr extract " in told
+    words = shlex.split(told[told.index("mlcmr extract") :].splitlines()[0])
+    assert main(words[1:]) == 0
+    again = index_videos(mine, tmp_path / "index", device="cpu")
+    assert (again.added, again.changed, again.segments) == (2, 0, 9)
+    assert "missing" not in str(again)
+
+
+def test_videos_of_a_collection_without_features(drawn, tmp_path):
+    mine = Path(shutil.copytree(drawn / "sample", tmp_path / "mine"))
+    shutil.copy(mine / "VideoData" / "sample00001.mp4", mine / "VideoData" / "new.mp4")
+    told = str(index_videos(mine, tmp_path / "index", run=drawn / "run", device="cpu"))
+    assert told.endswith(f"  missing:  1 file without features, as {mine / 'VideoData' / 'new.mp4'}")
+    shutil.rmtree(mine / "FeatureData" / "hues228")
+    with pytest.raises(
+        UserError, match=r"no such feature; there is none; to make it: mlcmr extract"
+    ) as caught:
+        index_videos(mine, tmp_path / "other", run=drawn / "run", device="cpu")
+    words = shlex.split(str(caught.value).partition("to make it: mlcmr ")[2].replace("ENCODER", "hues228"))
+    assert main(words) == 0
+    index_videos(mine, tmp_path / "other", run=drawn / "run", device="cpu")
+    assert "new" in {hit.video for hit in Searcher(tmp_path / "other", device="cpu").search("a", k=50)}
+
+
 def test_a_file_and_a_video_of_one_name_are_two(drawn, films, tmp_path, capsys, monkeypatch):
     index_videos(drawn / "sample", tmp_path / "index", run=drawn / "run", device="cpu")
     shutil.copy(drawn / "sample/VideoData/sample00009.mp4", films / "sample00003")
@@ -1291,6 +1325,14 @@ def test_commands(place, trained, capsys, monkeypatch):
         (["search"], "a text, --video FILE or --similar VIDEO"),
         (["search", "dog", "--video", "dog.mp4"], "one of the three"),
         (["search", "dog", "--captions"], "--captions finds those of a video"),
+        (["search", "--similar", "a", "--captions", "--filter", "kind=video"], "--filter limits videos"),
+        (["search", "dog", "--segment", "0"], "--segment is for --similar"),
+        (["search", "--video", "dog.mp4", "--segment", "1"], "--segment is for --similar"),
+        (["search", "--similar", "a", "--captions", "--segment", "1"], "without --captions"),
+        (["search", "--video", "dog.mp4", "--language", "en"], "--language is for a text"),
+        (["search", "--similar", "a", "--language", "en"], "--language is for a text"),
+        (["index", ".", "--run", "a", "--feature", "nonsense"], "--feature is one of a collection's"),
+        (["index", ".", "--run", "a", "--batch-size", "0"], "--batch-size 0: expected 1 or more"),
         (["search", "dog", "--index", "none"], "none: no index there"),
         (["search", "dog", "--filter", "duration<long"], "compared with a number"),
     ],
