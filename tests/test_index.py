@@ -26,9 +26,9 @@ from mlcmr.data.features import write_features
 from mlcmr.data.sample import make_sample
 from mlcmr.errors import UserError
 from mlcmr.extraction.extract import extract
-from mlcmr.search import Searcher, edge, index, server, update
+from mlcmr.search import Filters, Searcher, edge, index, server, update
 from mlcmr.search.edge import EdgeStore
-from mlcmr.search.filters import Condition, Filters
+from mlcmr.search.filters import Condition
 from mlcmr.search.folder import IndexWriter, open_published
 from mlcmr.search.index import index_videos
 from mlcmr.search.info import read_info
@@ -162,11 +162,27 @@ def test_a_store_filters(thirty, written, holds):
     assert {one.id for one in found} == {identity(n) for n in range(30) if holds(n)}
 
 
+@pytest.mark.parametrize(
+    ("written", "count"), [("path~\udcff", 0), ("video=\udcff", 0), ("video!=\udcff", 30)]
+)
+def test_filters_that_are_not_utf_8(thirty, written, count):
+    (found,) = thirty.search([Query(vectors(1)[0], 30, Filters.parse([written]))])
+    assert len(found) == count
+    # As a server would be sent it.
+    for one in Filters.parse([written]).conditions:
+        str(one.value).encode()
+
+
 def test_filters_are_all_met(thirty):
     (found,) = thirty.search(
         [Query(vectors(1)[0], 30, Filters.parse(["duration<9", "kind=image", "video!=v0"]))]
     )
     assert {one.id for one in found} == {identity(3), identity(6)}
+
+
+def test_a_number_that_is_left_out(thirty):
+    (found,) = thirty.search([Query(vectors(1)[0], 30, Filters((Condition("duration", "!=", 7.0),)))])
+    assert {one.id for one in found} == {identity(n) for n in range(30) if n != 7}
 
 
 def test_filters_of_one_batch_do_not_mix(thirty):
@@ -1215,6 +1231,39 @@ def test_a_server_keeps_the_vectors(indexed, place, trained, client):
     assert there.size == 35
 
 
+def test_connections_to_a_server_are_closed(place, trained, client, monkeypatch):
+    """Also those of an index that a newer one has followed, once nobody searches in it."""
+    open_now: set[object] = set()
+
+    class Connection:
+        def __init__(self, _: str) -> None:
+            open_now.add(id(self))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(client, name)
+
+        def close(self) -> None:
+            open_now.remove(id(self))  # once
+
+    monkeypatch.setattr(server, "connect", Connection)
+    index_videos(place / "tiny", place / "index", run=trained, url="http://q", name="films", device="cpu")
+    assert not open_now
+    searcher = Searcher(place / "index", device="cpu")
+    for video in ("dog_runs-1", "dog_eats-1", "cat_eats-1"):
+        in_use = searcher._current()
+        index_videos(None, place / "index", remove=[video])
+        assert searcher.search("a")
+        assert len(open_now) == 4
+        assert in_use.stores.segments.get([segment_id("cat_runs-1", 0)])
+        del in_use
+        assert len(open_now) == 2
+    searcher.close()
+    assert not open_now
+    with pytest.raises(UserError, match="is another index's"):
+        ServerStore(server.connect("http://q"), "films-segments", 32, SEGMENT_FIELDS, "other")
+    assert not open_now
+
+
 def test_two_indexes_do_not_share_what_is_on_a_server(place, trained, client):
     on_server = {"run": trained, "url": "http://q", "device": "cpu"}
     index_videos(place / "tiny", place / "first", name="films", **on_server)
@@ -1309,6 +1358,8 @@ def test_commands(place, trained, capsys, monkeypatch):
     )
     (caption,) = json.loads(capsys.readouterr().out)
     assert caption["language"] == "zh"
+    assert main(["search", "--similar", "dog_runs-1", "--captions"]) == 0
+    assert "exact search in 144 captions" in capsys.readouterr().err
     assert main(["search", "a dog", "--filter", "duration>5"]) == 0
     assert "nothing found" in capsys.readouterr().out
     assert main(["index", "--remove", "dog_runs-1"]) == 0

@@ -73,7 +73,7 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
     if parsed.json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
-    print_found(table, searcher)
+    print_found(table, searcher, captions=parsed.captions)
     return 0
 
 

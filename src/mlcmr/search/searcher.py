@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlcmr.data.languages import language_code
+from mlcmr.display import many
 from mlcmr.errors import UserError
 from mlcmr.search.filters import Condition, Filters
 from mlcmr.search.folder import Stores, open_published
@@ -272,6 +273,13 @@ class Searcher:
     def exact(self) -> bool:
         """Whether a search compares all segments, or follows an HNSW graph."""
         return self._current().exact
+
+    def how(self, *, captions: bool = False) -> str:
+        """How videos, or captions, are searched for, and in how many segments, or captions."""
+        opened = self._current()
+        store = opened.stores.captions if captions else opened.stores.segments
+        kind = "exact" if store.exact else "approximate (HNSW)"
+        return f"{kind} search in {many(store.count(), 'caption' if captions else 'segment')}"
 
     @property
     def model_name(self) -> str:
