@@ -73,12 +73,12 @@ class FakeSearcher:
             raise UnknownVideo(video)
         return self.videos[video].hits[segment]
 
-    def captions(self, path_or_video, *, k: int = 10, language: str | None = None) -> list[CaptionHit]:
-        if path_or_video not in self.videos:
-            raise UnknownVideo(path_or_video)
+    def captions(self, video: str, *, k: int = 10, language: str | None = None) -> list[CaptionHit]:
+        if video not in self.videos:
+            raise UnknownVideo(video)
         return [
-            CaptionHit(path_or_video, f"{path_or_video}#{_PREFIX[spoken]}#{number}", spoken, text, 0.5)
-            for spoken, texts in self.videos[path_or_video].captions.items()
+            CaptionHit(video, f"{video}#{_PREFIX[spoken]}#{number}", spoken, text, 0.5)
+            for spoken, texts in self.videos[video].captions.items()
             for number, text in enumerate(texts)
             if language in (None, spoken)
         ][:k]

@@ -169,6 +169,7 @@ def test_a_file_that_did_not_change_is_not_sent_in_part_for_another(client):
         ("/api/search?q=a&filter=age<3", "filter 'age<3': filters are duration"),
         ("/api/search?q=a&filter=kind=video&filter=duration<long", "filter 'duration<long': filters are "),
         ("/api/search?q=a&language=" + "x" * 50, "language: "),
+        ("/api/search?q=a&language=klingon", "language: 'klingon' is no language: give its ISO 639 code"),
         ("/api/similar/cat?segment=-1", "segment: "),
         ("/thumbnails/cat/x", "segment: "),
         ("/api/videos/" + "x" * 600, "video: "),

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import tempfile
@@ -24,9 +25,10 @@ from mlcmr.data.captions import write_captions
 from mlcmr.data.features import write_features
 from mlcmr.data.sample import make_sample
 from mlcmr.errors import UserError
-from mlcmr.search import Searcher, edge, index, server, update
+from mlcmr.extraction.extract import extract
+from mlcmr.search import Filters, Searcher, edge, index, server, update
 from mlcmr.search.edge import EdgeStore
-from mlcmr.search.filters import Condition, Filters
+from mlcmr.search.filters import Condition
 from mlcmr.search.folder import IndexWriter, open_published
 from mlcmr.search.index import index_videos
 from mlcmr.search.info import read_info
@@ -160,11 +162,27 @@ def test_a_store_filters(thirty, written, holds):
     assert {one.id for one in found} == {identity(n) for n in range(30) if holds(n)}
 
 
+@pytest.mark.parametrize(
+    ("written", "count"), [("path~\udcff", 0), ("video=\udcff", 0), ("video!=\udcff", 30)]
+)
+def test_filters_that_are_not_utf_8(thirty, written, count):
+    (found,) = thirty.search([Query(vectors(1)[0], 30, Filters.parse([written]))])
+    assert len(found) == count
+    # As a server would be sent it.
+    for one in Filters.parse([written]).conditions:
+        str(one.value).encode()
+
+
 def test_filters_are_all_met(thirty):
     (found,) = thirty.search(
         [Query(vectors(1)[0], 30, Filters.parse(["duration<9", "kind=image", "video!=v0"]))]
     )
     assert {one.id for one in found} == {identity(3), identity(6)}
+
+
+def test_a_number_that_is_left_out(thirty):
+    (found,) = thirty.search([Query(vectors(1)[0], 30, Filters((Condition("duration", "!=", 7.0),)))])
+    assert {one.id for one in found} == {identity(n) for n in range(30) if n != 7}
 
 
 def test_filters_of_one_batch_do_not_mix(thirty):
@@ -404,6 +422,21 @@ def test_languages(text, language):
     assert guess_language(text) == language
 
 
+def test_a_language_by_its_other_names(indexed):
+    searcher = Searcher(indexed, device="cpu")
+    text = "a DOG, runs!!!"  # read as English, it is cleaned
+    english, unknown = (searcher.search(text, language=one, k=3) for one in ("en", "und"))
+    assert english != unknown
+    for name in ("EN", "English", "en-US", "eng"):
+        assert searcher.search(text, language=name, k=3) == english
+    chinese = searcher.captions("dog_runs-1", language="zh")
+    assert chinese
+    assert searcher.captions("dog_runs-1", language="zh-CN") == chinese
+    for ask in (searcher.search, searcher.captions):
+        with pytest.raises(UserError, match="'klingon' is no language"):
+            ask("dog_runs-1", language="klingon")
+
+
 def test_similar_leaves_the_video_itself_out(indexed):
     searcher = Searcher(indexed, device="cpu")
     hits = searcher.similar("dog_runs-1", k=50)
@@ -432,7 +465,7 @@ def test_captions_of_a_video(indexed, trained):
     assert [hit.language for hit in chinese] == ["zh"] * 3
     assert chinese == [hit for hit in found if hit.language == "zh"][:3]
     assert searcher.captions("dog_runs-1", language="fr") == []
-    with pytest.raises(UnknownVideo, match="neither a video of the index nor a file"):
+    with pytest.raises(UnknownVideo, match="'wolf': not in the index"):
         searcher.captions("wolf")
 
 
@@ -997,7 +1030,7 @@ def test_names_that_are_not_text(drawn, films, tmp_path, capfd, monkeypatch):
         (["--filter", f"path~{bad}"], 0, "nothing found"),
         (["--filter", f"video!={bad}", "-k", "1"], 0, "search in 6 segments"),
         (["--similar", bad], 2, "not in the index"),
-        (["--similar", "1", "--captions", "--language", bad], 0, "nothing found"),
+        (["--similar", "1", "--captions", "--language", bad], 2, "is no language"),
     ):
         text = [] if "--similar" in words else ["a"]
         assert main(["search", *text, *words]) == status
@@ -1015,6 +1048,31 @@ def test_names_that_are_not_text(drawn, films, tmp_path, capfd, monkeypatch):
         assert error.count("\n") == 1
         assert "is not UTF-8; rename that" in error
     assert not Path(bad + "i").exists()
+
+
+def test_videos_are_sampled_as_for_training(drawn, films, tmp_path):
+    shutil.copytree(drawn / "sample" / "TextData", tmp_path / "sample" / "TextData")
+    extract(drawn / "sample" / "VideoData", tmp_path / "sample", count=4)
+    config = tiny_config(tmp_path, tmp_path / "run", collection="sample", feature="hues228", epochs=1)
+    run = Path(train(config).folder)
+    index_videos(films, tmp_path / "index", run=run, device="cpu")
+    info = read_info(tmp_path / "index")
+    assert (info.encoder, info.rate, info.count) == ("hues228", None, 4)
+    made = tmp_path / "index" / "collection" / "FeatureData" / "hues228" / "encoder.json"
+    assert json.loads(made.read_text())["count"] == 4
+    # From then on as the index itself was made, wherever the collection has gone.
+    (tmp_path / "sample").rename(tmp_path / "moved")
+    shutil.copy(films / "1.mp4", films / "new.mp4")
+    assert index_videos(films, tmp_path / "index", device="cpu").added == 1
+
+
+def test_videos_are_sampled_as_before_though_a_collection_was_not(drawn, films, tmp_path):
+    index_videos(films, tmp_path / "index", run=drawn / "run", device="cpu")
+    shutil.copytree(films / "holiday", tmp_path / "more")
+    (tmp_path / "more" / "beach.mp4").rename(tmp_path / "more" / "sea.mp4")
+    extract(tmp_path / "more", tmp_path / "slow", rate=2)
+    index_videos(tmp_path / "slow", tmp_path / "index", device="cpu")
+    assert index_videos(films, tmp_path / "index", device="cpu").unchanged == 7
 
 
 def test_by_a_file(drawn, films, tmp_path):
@@ -1058,14 +1116,62 @@ def test_a_collection_whose_videos_are_there(drawn, tmp_path):
     # Described as it was for training, so found again by its file.
     best = searcher.search_file(hit.path, k=1)[0]
     assert (best.video, round(best.score, 3)) == ("sample00003", 1)
-    assert searcher.captions(hit.path, k=1)[0].score == pytest.approx(
-        searcher.captions("sample00003", k=1)[0].score, abs=1e-3
-    )
+    of_file = searcher.captions_of_file(hit.path, k=1)[0]
+    assert of_file.score == pytest.approx(searcher.captions("sample00003", k=1)[0].score, abs=1e-3)
+
+
+def test_files_without_features_are_told(drawn, films, tmp_path):
+    mine = tmp_path / "my films"
+    extract(films, mine, rate=2, segment=None)
+    first = index_videos(mine, tmp_path / "index", run=drawn / "run", device="cpu")
+    assert "missing" not in str(first)
+    (films / "notes.txt").write_text("no video")
+    for name in ("new.mp4", "newer.mp4"):
+        shutil.copy(films / "1.mp4", films / name)
+    told = str(index_videos(mine, tmp_path / "index", device="cpu"))
+    assert f"  missing:  2 files without features, as {films / 'new.mp4'}; mlcmr extract " in told
+    words = shlex.split(told[told.index("mlcmr extract") :].splitlines()[0])
+    assert main(words[1:]) == 0
+    again = index_videos(mine, tmp_path / "index", device="cpu")
+    assert (again.added, again.changed, again.segments) == (2, 0, 9)
+    assert "missing" not in str(again)
+
+
+def test_videos_of_a_collection_without_features(drawn, tmp_path):
+    mine = Path(shutil.copytree(drawn / "sample", tmp_path / "mine"))
+    shutil.copy(mine / "VideoData" / "sample00001.mp4", mine / "VideoData" / "new.mp4")
+    told = str(index_videos(mine, tmp_path / "index", run=drawn / "run", device="cpu"))
+    assert told.endswith(f"  missing:  1 file without features, as {mine / 'VideoData' / 'new.mp4'}")
+    shutil.rmtree(mine / "FeatureData" / "hues228")
+    with pytest.raises(
+        UserError, match=r"no such feature; there is none; to make it: mlcmr extract"
+    ) as caught:
+        index_videos(mine, tmp_path / "other", run=drawn / "run", device="cpu")
+    words = shlex.split(str(caught.value).partition("to make it: mlcmr ")[2].replace("ENCODER", "hues228"))
+    assert main(words) == 0
+    index_videos(mine, tmp_path / "other", run=drawn / "run", device="cpu")
+    assert "new" in {hit.video for hit in Searcher(tmp_path / "other", device="cpu").search("a", k=50)}
+
+
+def test_a_file_and_a_video_of_one_name_are_two(drawn, films, tmp_path, capsys, monkeypatch):
+    index_videos(drawn / "sample", tmp_path / "index", run=drawn / "run", device="cpu")
+    shutil.copy(drawn / "sample/VideoData/sample00009.mp4", films / "sample00003")
+    monkeypatch.chdir(films)
+    searcher = Searcher(tmp_path / "index", device="cpu")
+    for own, other, options in (
+        (searcher.captions("sample00003"), "sample00009", ["--similar"]),
+        (searcher.captions_of_file("sample00003"), "sample00003", ["--video"]),
+    ):
+        assert [one.score for one in own] != [one.score for one in searcher.captions(other)]
+        words = ["--captions", "--json", "--device", "cpu", "--index", str(tmp_path / "index")]
+        assert main(["search", *options, "sample00003", *words]) == 0
+        shown = [one["score"] for one in json.loads(capsys.readouterr().out)]
+        assert shown == pytest.approx([one.score for one in own], abs=1e-5)
+    with pytest.raises(UnknownVideo):
+        searcher.captions(str(films / "0.mp4"))  # no string names a file but as a file
 
 
 def test_segments_of_a_long_video(drawn, films, tmp_path):
-    from mlcmr.extraction.extract import extract
-
     for name in ("1.mp4", "2.mp4", "4.mp4", "photo.png"):
         (films / name).unlink()
     extract(films, tmp_path / "mine", segment=0.5)
@@ -1123,6 +1229,39 @@ def test_a_server_keeps_the_vectors(indexed, place, trained, client):
     summary = index_videos(None, place / "index", remove=["dog_runs-1"])
     assert (summary.removed, summary.segments, summary.captions) == (1, 35, 140)
     assert there.size == 35
+
+
+def test_connections_to_a_server_are_closed(place, trained, client, monkeypatch):
+    """Also those of an index that a newer one has followed, once nobody searches in it."""
+    open_now: set[object] = set()
+
+    class Connection:
+        def __init__(self, _: str) -> None:
+            open_now.add(id(self))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(client, name)
+
+        def close(self) -> None:
+            open_now.remove(id(self))  # once
+
+    monkeypatch.setattr(server, "connect", Connection)
+    index_videos(place / "tiny", place / "index", run=trained, url="http://q", name="films", device="cpu")
+    assert not open_now
+    searcher = Searcher(place / "index", device="cpu")
+    for video in ("dog_runs-1", "dog_eats-1", "cat_eats-1"):
+        in_use = searcher._current()
+        index_videos(None, place / "index", remove=[video])
+        assert searcher.search("a")
+        assert len(open_now) == 4
+        assert in_use.stores.segments.get([segment_id("cat_runs-1", 0)])
+        del in_use
+        assert len(open_now) == 2
+    searcher.close()
+    assert not open_now
+    with pytest.raises(UserError, match="is another index's"):
+        ServerStore(server.connect("http://q"), "films-segments", 32, SEGMENT_FIELDS, "other")
+    assert not open_now
 
 
 def test_two_indexes_do_not_share_what_is_on_a_server(place, trained, client):
@@ -1219,6 +1358,8 @@ def test_commands(place, trained, capsys, monkeypatch):
     )
     (caption,) = json.loads(capsys.readouterr().out)
     assert caption["language"] == "zh"
+    assert main(["search", "--similar", "dog_runs-1", "--captions"]) == 0
+    assert "exact search in 144 captions" in capsys.readouterr().err
     assert main(["search", "a dog", "--filter", "duration>5"]) == 0
     assert "nothing found" in capsys.readouterr().out
     assert main(["index", "--remove", "dog_runs-1"]) == 0
@@ -1235,6 +1376,14 @@ def test_commands(place, trained, capsys, monkeypatch):
         (["search"], "a text, --video FILE or --similar VIDEO"),
         (["search", "dog", "--video", "dog.mp4"], "one of the three"),
         (["search", "dog", "--captions"], "--captions finds those of a video"),
+        (["search", "--similar", "a", "--captions", "--filter", "kind=video"], "--filter limits videos"),
+        (["search", "dog", "--segment", "0"], "--segment is for --similar"),
+        (["search", "--video", "dog.mp4", "--segment", "1"], "--segment is for --similar"),
+        (["search", "--similar", "a", "--captions", "--segment", "1"], "without --captions"),
+        (["search", "--video", "dog.mp4", "--language", "en"], "--language is for a text"),
+        (["search", "--similar", "a", "--language", "en"], "--language is for a text"),
+        (["index", ".", "--run", "a", "--feature", "nonsense"], "--feature is one of a collection's"),
+        (["index", ".", "--run", "a", "--batch-size", "0"], "--batch-size 0: expected 1 or more"),
         (["search", "dog", "--index", "none"], "none: no index there"),
         (["search", "dog", "--filter", "duration<long"], "compared with a number"),
     ],

@@ -25,10 +25,13 @@ from mlcmr.cli import main
 from mlcmr.data.features import write_features
 from mlcmr.errors import UserError
 from mlcmr.extraction.encoders import load_encoder
+from mlcmr.extraction.extract import extract
 from mlcmr.model.two_tower import TwoTower
 from mlcmr.search import Searcher
 from mlcmr.search.index import index_videos
-from tiny import SCENES, captions
+from mlcmr.search.info import read_info
+from mlcmr.training.train import train
+from tiny import SCENES, captions, tiny_config, video_name, write_collection
 
 TEXTS = ["a dog catches a frisbee", "一只狗在接飞盘", "A girl sings, and a man plays the guitar!", "x"]
 CORPUS = [
@@ -81,8 +84,8 @@ def siglip_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def write_clip(folder: Path) -> Path:
-    torch.manual_seed(0)
+def write_clip(folder: Path, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
     tokenizer = clip_tokenizer()
     text = {**TEXT, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
     text |= {"eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 1}
@@ -295,3 +298,41 @@ def test_a_collection_with_captions(folders, tmp_path):
     assert (summary.added, summary.segments) == (len(SCENES), len(SCENES))
     with pytest.raises(UserError, match="no such feature; there is tiny-clip"):
         index_videos(tmp_path / "mine", tmp_path / "other", model=folders["siglip"], device="cpu")
+
+
+def test_features_of_another_encoder_are_refused(pictures, tmp_path):
+    """Folders of one name, and features of one size, though of different models."""
+    mine, index, other = tmp_path / "mine", tmp_path / "index", tmp_path / "b" / "clip"
+    model = write_clip(tmp_path / "a" / "clip")
+    extract(pictures, mine, encoder=model, device="cpu")
+    write_clip(other, seed=5)
+    with pytest.raises(UserError, match=r"made by .*a/clip, but .*b/clip takes .*--encoder .*b/clip$"):
+        index_videos(mine, index, model=other, device="cpu")
+    assert not (index / "index.json").exists()
+    # The same weights elsewhere are the same encoder,
+    copy = shutil.copytree(model, tmp_path / "c" / "clip")
+    assert index_videos(mine, tmp_path / "copied", model=copy, device="cpu").added == 3
+    # and where that cannot be seen any more, who says so is believed, once.
+    shutil.rmtree(model)
+    with pytest.raises(UserError, match=r"made by .*a/clip, but"):
+        index_videos(mine, index, model=copy, device="cpu")
+    assert index_videos(mine, index, model=copy, encoder=copy, device="cpu").added == 3
+    assert index_videos(mine, index, device="cpu").unchanged == 3
+    assert read_info(index).encoder == str(copy)
+    best = Searcher(index, device="cpu").search_file(pictures / "two.png", k=1)[0]
+    assert best.score == pytest.approx(1, abs=1e-4)
+
+
+def test_a_second_collection_s_features_are_of_the_same_encoder_as_the_first_s(pictures, tmp_path):
+    """Also where the run no longer knows which that is."""
+    first, second = write_clip(tmp_path / "a" / "clip"), write_clip(tmp_path / "b" / "clip", seed=5)
+    extract(pictures, tmp_path / "mine", encoder=first, device="cpu")
+    write_collection(tmp_path)
+    blocks = [([f"{video_name(*scene)}_0"], np.ones((1, 24), np.float32)) for scene in SCENES]
+    write_features(tmp_path / "tiny" / "FeatureData" / "clip", blocks)
+    run = train(tiny_config(tmp_path, tmp_path / "run", feature="clip", epochs=1)).folder
+    index_videos(tmp_path / "mine", tmp_path / "index", run=run, device="cpu")
+    (pictures / "one.png").rename(pictures / "four.png")
+    extract(pictures, tmp_path / "more", encoder=second, device="cpu")
+    with pytest.raises(UserError, match=r"made by .*b/clip, but .*run takes what .*a/clip makes"):
+        index_videos(tmp_path / "more", tmp_path / "index", device="cpu")

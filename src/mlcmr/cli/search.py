@@ -25,7 +25,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-k", type=int, default=10, help="How many hits.")
     parser.add_argument("--video", type=str | None, help="Instead of a text: a video or image file.")
     parser.add_argument("--similar", type=str | None, help="Instead of a text: the id of an indexed video.")
-    parser.add_argument("--segment", type=int, default=0, help="Which segment of that video, from 0.")
+    parser.add_argument(
+        "--segment", type=int | None, help="Which segment of that video, from 0; by default the first."
+    )
     parser.add_argument(
         "--captions",
         action="store_true",
@@ -50,26 +52,38 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
     asked = [one for one in (parsed.text, parsed.video, parsed.similar) if one is not None]
     if len(asked) != 1:
         raise UserError("say what to look for: a text, --video FILE or --similar VIDEO, one of the three")
-    if parsed.captions and parsed.text is not None:
-        raise UserError("--captions finds those of a video: give --video FILE or --similar VIDEO")
+    _require_use(parsed)
     limits: dict[str, Any] = {"k": parsed.k, "filters": Filters.parse(parsed.filter)}
     from mlcmr.search.searcher import Searcher
     from mlcmr.search.show import captions_table, hits_table, print_found
 
     searcher = Searcher(parsed.index, device=parsed.device)
     if parsed.captions:
-        captions = searcher.captions(asked[0], k=parsed.k, language=parsed.language)
+        find = searcher.captions if parsed.video is None else searcher.captions_of_file
+        captions = find(asked[0], k=parsed.k, language=parsed.language)
         found, table = [asdict(hit) for hit in captions], captions_table(captions)
     else:
         if parsed.video is not None:
             hits = searcher.search_file(parsed.video, **limits)
         elif parsed.similar is not None:
-            hits = searcher.similar(parsed.similar, parsed.segment, **limits)
+            hits = searcher.similar(parsed.similar, parsed.segment or 0, **limits)
         else:
             hits = searcher.search(parsed.text, language=parsed.language, **limits)
         found, table = [asdict(hit) for hit in hits], hits_table(hits)
     if parsed.json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
-    print_found(table, searcher)
+    print_found(table, searcher, captions=parsed.captions)
     return 0
+
+
+def _require_use(parsed: Namespace) -> None:
+    """Refuses what would make no difference."""
+    if parsed.captions and parsed.text is not None:
+        raise UserError("--captions finds those of a video: give --video FILE or --similar VIDEO")
+    if parsed.captions and parsed.filter:
+        raise UserError("--filter limits videos, and --captions finds captions: give one of them")
+    if parsed.segment is not None and (parsed.similar is None or parsed.captions):
+        raise UserError("--segment is for --similar VIDEO, without --captions")
+    if parsed.language is not None and parsed.text is None and not parsed.captions:
+        raise UserError("--language is for a text, or for --captions")

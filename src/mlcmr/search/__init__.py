@@ -7,12 +7,14 @@
 
 from typing import TYPE_CHECKING
 
+from mlcmr.search.filters import Filters
+
 if TYPE_CHECKING:
     from mlcmr.search.searcher import CaptionHit as CaptionHit
     from mlcmr.search.searcher import Hit as Hit
     from mlcmr.search.searcher import Searcher as Searcher
 
-__all__ = ["CaptionHit", "Hit", "Searcher"]
+__all__ = ["CaptionHit", "Filters", "Hit", "Searcher"]
 
 
 def __getattr__(name: str) -> object:

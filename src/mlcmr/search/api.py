@@ -8,6 +8,7 @@ from pathlib import Path as File
 from typing import Annotated, Any
 
 from mlcmr import __version__
+from mlcmr.data.languages import language_code
 from mlcmr.errors import UserError
 
 try:
@@ -114,6 +115,14 @@ def _sentence(text: str) -> str:
     return printable
 
 
+def _code(language: str) -> str:
+    """A language's code."""
+    try:
+        return language_code(language)
+    except UserError as error:
+        raise PydanticCustomError("language", "{reason}", {"reason": str(error)}) from None
+
+
 def _errors(**meanings: str) -> dict[int | str, dict[str, Any]]:
     return {int(status[1:]): {"model": Error, "description": text} for status, text in meanings.items()}
 
@@ -121,6 +130,16 @@ def _errors(**meanings: str) -> dict[int | str, dict[str, Any]]:
 TheService = Annotated[Service, Depends(_service)]
 TheFilters = Annotated[Filters | None, Depends(_filters)]
 K = Annotated[int, Query(ge=1, le=100, description="How many hits.")]
+_REST = "([-_][A-Za-z0-9]{1,8}){0,3}$"
+Language = Annotated[
+    str,
+    # What is described are the codes alone: too many names are too long a pattern.
+    Field(
+        pattern=f"^[A-Za-z]{{2,12}}{_REST}",
+        json_schema_extra={"pattern": f"^([A-Za-z]{{2}}|[A-Za-z]{{2}}[ABD-Zabd-z]){_REST}"},
+    ),
+    AfterValidator(_code),
+]
 VideoId = Annotated[str, Path(max_length=512, description="The video's id in the index.", examples=["cat01"])]
 SegmentNumber = Annotated[int, Path(ge=0, lt=2**31, description="The segment's number, from 0.")]
 
@@ -156,10 +175,10 @@ async def search(
         AfterValidator(_sentence),
     ],
     language: Annotated[
-        str | None,
+        Language | None,
         Query(
-            pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}$",
-            description="The sentence's language; by default guessed from its script.",
+            description="The sentence's language, by its ISO 639 code or English name; by default guessed "
+            "from its script.",
             examples=["zh"],
         ),
     ] = None,

@@ -194,20 +194,16 @@ def _filter(filters: Filters) -> edge.Filter | None:
     if not filters.conditions:
         return None
     return edge.Filter(
-        must=[_condition(one) for one in filters.conditions if one.operator != "!="],
-        must_not=[_condition(one) for one in filters.conditions if one.operator == "!="],
+        must=list(map(_condition, filters.must)), must_not=list(map(_condition, filters.must_not))
     )
 
 
 def _condition(condition: Condition) -> edge.FieldCondition:
     value = condition.value
     if isinstance(value, str):
-        value = value.encode(errors="backslashreplace").decode()  # what is not UTF-8 is nowhere stored
         match = edge.MatchSubstring(value) if condition.operator == "~" else edge.MatchValue(value)
         return edge.FieldCondition(condition.field, match=match)
-    limits = {"<": {"lt": value}, "<=": {"lte": value}, ">": {"gt": value}, ">=": {"gte": value}}
-    within = limits.get(condition.operator, {"gte": value, "lte": value})
-    return edge.FieldCondition(condition.field, range=edge.RangeFloat(**within))
+    return edge.FieldCondition(condition.field, range=edge.RangeFloat(**condition.limits))
 
 
 def _vector(vector: Any) -> Vector:

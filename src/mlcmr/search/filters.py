@@ -41,6 +41,18 @@ class Condition:
     operator: str
     value: float | str
 
+    def __post_init__(self) -> None:
+        if isinstance(self.value, str):
+            # What is not UTF-8, as arguments may be, is nowhere stored, and engines do not take it.
+            object.__setattr__(self, "value", self.value.encode(errors="backslashreplace").decode())
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Between what a number must be, by the names that engines give limits."""
+        assert not isinstance(self.value, str)
+        names = {"<": ["lt"], "<=": ["lte"], ">": ["gt"], ">=": ["gte"]}
+        return dict.fromkeys(names.get(self.operator, ["gte", "lte"]), self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -56,6 +68,16 @@ class Filters:
             UserError: an unknown field, an operator that it does not have, or a value that it cannot have.
         """
         return cls(tuple(map(_parse, texts)))
+
+    @property
+    def must(self) -> list[Condition]:
+        """Those that must hold."""
+        return [one for one in self.conditions if one.operator != "!="]
+
+    @property
+    def must_not(self) -> list[Condition]:
+        """Those of which the contrary, `=`, must not hold."""
+        return [one for one in self.conditions if one.operator == "!="]
 
     def also(self, *conditions: Condition) -> "Filters":
         """These conditions and others."""

@@ -1,7 +1,8 @@
 """`mlcmr index`: from videos or a collection to an index."""
 
+import shlex
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VIDEOS, is_utf8
 from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
-from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run
-from mlcmr.search.source import Source, open_source
+from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run, same_encoder
+from mlcmr.search.source import Source, open_source, without_features
 from mlcmr.search.update import Changes, remove_videos, update_index
 
 
@@ -31,6 +32,7 @@ class IndexSummary:
         captions: How many captions it holds.
         exact: Whether all segments are compared in a search, or an HNSW graph is followed.
         extraction: What extraction had to say, if there was one.
+        missing: How many videos of a collection have no features, and what makes them.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class IndexSummary:
     captions: int
     exact: bool
     extraction: str = ""
+    missing: str = ""
 
     def __str__(self) -> str:
         how = "exact" if self.exact else "approximate (HNSW)"
@@ -52,6 +55,8 @@ class IndexSummary:
             f"  holds:    {many(self.segments, 'segment')}, {many(self.captions, 'caption')}",
             f"  search:   {how}",
         ]
+        if self.missing:
+            lines.append(f"  missing:  {self.missing}")
         return "\n".join([self.extraction, *lines] if self.extraction else lines)
 
 
@@ -80,8 +85,8 @@ def index_videos(
         run: The run whose model embeds; by default the model that the index was made with.
         model: Instead of a run, a model by folder or hub id: a two-tower model, or an mlcmr model.
         encoder: What makes frame features from videos; by default what made those the run was trained on, or
-            the two-tower model itself.
-        feature: The collection's feature; by default the one that the run was trained on.
+            the two-tower model itself. A collection's features are then taken for made by it.
+        feature: Of a collection, the feature; by default the one that the run was trained on.
         url: A Qdrant server that keeps the vectors.
         name: What its collections there are called; by default as the folder.
         remove: Ids of videos to take out.
@@ -99,12 +104,17 @@ def index_videos(
     folder = Path(to).expanduser()
     place = Path(source).expanduser() if source is not None else None
     _require_names(folder, place, run, model, encoder)
-    if place is not None and not place.exists():
-        raise UserError(f"{place}: no such folder; name a folder of videos, or a collection")
-    if run is not None and model is not None:
-        raise UserError("--run and --model both name the model; give one")
-    if name is not None and url is None:
-        raise UserError("--name is for the collections on a server: give its --url too")
+    collection, extraction = _as_collection(place), ""
+    _require_options(
+        place=place,
+        collection=collection,
+        run=run,
+        model=model,
+        feature=feature,
+        url=url,
+        name=name,
+        batch_size=batch_size,
+    )
     _require_index_or_nothing(folder)
     before = _info(folder)
     if before is None and (place is None or (run is None and model is None)):
@@ -126,7 +136,6 @@ def index_videos(
         elif url is not None:
             name = name or folder.resolve().name
             require_free(url, name)
-        collection, extraction = _as_collection(place), ""
         if collection is None:
             encoder, feature, extraction = _extract(
                 place,
@@ -141,14 +150,16 @@ def index_videos(
             )
             collection = Collection(folder / COLLECTION, COLLECTION)
         feature = _feature(folder, before, opened, feature)
-        there = open_source(collection, feature, captions=captions)
+        there = _open_source(collection, feature, opened, captions=captions)
         _require_fit(there, opened)
+        made = _encoding(there.features.folder)
+        _require_same_encoder(there, made, before, opened, encoder)
         info = before or IndexInfo(str(uuid.uuid4()), opened.info, feature, url=url, name=name)
-        write_info(folder, _noted(info, opened, there, encoder))
+        write_info(folder, _noted(info, opened, made, encoder))
         removed = remove_videos(writer, remove) if remove else Changes()
         changes = update_index(writer, there, opened, prune=prune, captions=captions, display=display)
     changes.removed += removed.removed
-    return _summary(folder, changes, extraction)
+    return _summary(folder, changes, extraction, missing="" if extraction else without_features(there, made))
 
 
 # ─── model and source ────────────────────────────────────────────────────────────────────────────────────
@@ -165,9 +176,9 @@ def _open_model(
     return open_again(before.model, device=device)
 
 
-def _as_collection(place: Path) -> Collection | None:
+def _as_collection(place: Path | None) -> Collection | None:
     """`place` as a collection; None if it is videos."""
-    if any((place / name).exists() for name in ("FeatureData", "TextData", VIDEOS)):
+    if place is not None and any((place / name).exists() for name in ("FeatureData", "TextData", VIDEOS)):
         folder = place.resolve()  # one collection is one source, by whatever way it is named
         return Collection(folder, folder.name)
     return None
@@ -204,10 +215,16 @@ def _extract(
             f"{opened.info.feature_size:,}; name the encoder whose features it was trained on"
         )
     _require_feature(folder, before, made.feature)
+    # As before; else as the index's other features, or those that the model was trained on.
+    done = _encoding(Collection(folder / COLLECTION, COLLECTION).feature_folder(made.feature))
+    sampled = [(one.rate, one.count) for one in (before, opened) if one is not None]
+    rate, count = next(filter(any, [(done.get("rate"), done.get("count")), *sampled]), (None, None))
     summary = extract(
         videos,
         folder / COLLECTION,
         encoder=made,
+        rate=rate,
+        count=count,
         prune=prune,
         device=device,
         batch_size=batch_size,
@@ -224,22 +241,42 @@ def _feature(folder: Path, before: IndexInfo | None, opened: OpenModel, feature:
     return feature
 
 
-def _noted(info: IndexInfo, opened: OpenModel, source: Source, encoder: str | Path | None) -> IndexInfo:
+def _open_source(collection: Collection, feature: str, opened: OpenModel, *, captions: bool) -> Source:
+    try:
+        return open_source(collection, feature, captions=captions)
+    except UserError as error:
+        videos = collection.folder / "VideoData"
+        if collection.feature_folder(feature).is_dir() or not videos.is_dir():
+            raise
+        words = ["mlcmr", "extract", videos, "--collection", collection.folder, "--feature", feature]
+        words += ["--encoder", opened.encoder or "ENCODER"]
+        words += ["--rate", opened.rate] if opened.rate else []
+        words += ["--count", opened.count] if opened.count else []
+        raise UserError(f"{error}; to make it: {shlex.join(map(str, words))}") from error
+
+
+def _encoding(features: Path) -> dict[str, Any]:
+    """What made a folder of features, and from which frames; nothing where that is not known."""
+    from mlcmr.extraction.store import ENCODER, read_encoder  # noqa: PLC0415
+
+    return read_encoder(features) if (features / ENCODER).is_file() else {}
+
+
+def _noted(
+    info: IndexInfo, opened: OpenModel, made: Mapping[str, Any], encoder: str | Path | None
+) -> IndexInfo:
     """What an index knows of itself, with where its model is now, and what makes its features.
 
     The encoder is the one named now; else the one named before; else the one that the source names; else the
     one that the model names.
     """
-    from mlcmr.extraction.store import ENCODER, read_encoder  # noqa: PLC0415
-
     info = replace(info, model=opened.info)
-    made: dict[str, Any] = {}
-    if (source.features.folder / ENCODER).is_file():
-        made = read_encoder(source.features.folder)
+    if made:
         info = replace(info, rate=made.get("rate"), count=made.get("count"))
     if encoder is not None:
         named = Path(encoder).expanduser()
-        return replace(info, encoder=str(named.resolve() if named.is_dir() else encoder))
+        name = str(named.resolve() if named.is_dir() else encoder)
+        return replace(info, encoder=name, known_as=made.get("encoder", info.known_as))
     return replace(info, encoder=info.encoder or made.get("encoder") or opened.encoder)
 
 
@@ -250,7 +287,7 @@ def _info(folder: Path) -> IndexInfo | None:
     return read_info(folder) if (folder / INFO).exists() else None
 
 
-def _summary(folder: Path, changes: Changes, extraction: str = "") -> IndexSummary:
+def _summary(folder: Path, changes: Changes, extraction: str = "", missing: str = "") -> IndexSummary:
     _, stores = open_published(folder)
     try:
         return IndexSummary(
@@ -263,6 +300,7 @@ def _summary(folder: Path, changes: Changes, extraction: str = "") -> IndexSumma
             stores.captions.count(),
             stores.segments.exact,
             extraction,
+            missing,
         )
     finally:
         stores.close()
@@ -275,6 +313,30 @@ def _require_names(*paths: str | Path | None) -> None:
     for path in paths:
         if path is not None and not is_utf8(Path(path).expanduser().absolute()):
             raise UserError(f"{path}: its name, or that of a folder it lies in, is not UTF-8; rename that")
+
+
+def _require_options(
+    *,
+    place: Path | None,
+    collection: Collection | None,
+    run: str | Path | None,
+    model: str | Path | None,
+    feature: str | None,
+    url: str | None,
+    name: str | None,
+    batch_size: int | None,
+) -> None:
+    """Refuses what cannot be meant, and what would make no difference."""
+    if place is not None and not place.exists():
+        raise UserError(f"{place}: no such folder; name a folder of videos, or a collection")
+    if run is not None and model is not None:
+        raise UserError("--run and --model both name the model; give one")
+    if feature is not None and collection is None:
+        raise UserError("--feature is one of a collection's; videos get that of their encoder (--encoder)")
+    if name is not None and url is None:
+        raise UserError("--name is for the collections on a server: give its --url too")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"--batch-size {batch_size}: expected 1 or more")
 
 
 def _require_index_or_nothing(folder: Path) -> None:
@@ -317,4 +379,24 @@ def _require_fit(source: Source, opened: OpenModel) -> None:
         raise UserError(
             f"{source.features.folder}: features of {source.features.dimension:,} numbers, but the model "
             f"takes {opened.info.feature_size:,}: name the feature that it was trained on (--feature)"
+        )
+
+
+def _require_same_encoder(
+    source: Source,
+    made: Mapping[str, Any],
+    before: IndexInfo | None,
+    opened: OpenModel,
+    encoder: str | Path | None,
+) -> None:
+    """Features of one name and size may still be of two models, whose numbers mean different things."""
+    made_by = made.get("encoder")
+    if made_by is None or encoder is not None:  # who names it is believed
+        return
+    known = [before.encoder, before.known_as] if before is not None and before.encoder else [opened.encoder]
+    wanted = [one for one in known if one is not None]
+    if wanted and not any(same_encoder(one, made_by) for one in wanted):
+        raise UserError(
+            f"{source.features.folder}: made by {made_by}, but {opened.info.name} takes what {wanted[0]} "
+            f"makes; extract with that (--feature), or, if both are the same, add --encoder {wanted[0]}"
         )

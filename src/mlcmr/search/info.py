@@ -21,6 +21,7 @@ class IndexInfo:
         model: The model that made its vectors.
         feature: The name of the frame features.
         encoder: What makes these from videos; None where that is not known.
+        known_as: What a collection calls that encoder, where a person has said that it is the same.
         rate: How many frames a second it is given,
         count: or how many of each video; None and None for what suits the encoder.
         languages: The languages of its captions.
@@ -33,6 +34,7 @@ class IndexInfo:
     model: ModelInfo
     feature: str
     encoder: str | None = None
+    known_as: str | None = None
     rate: float | None = None
     count: int | None = None
     languages: tuple[str, ...] = ()

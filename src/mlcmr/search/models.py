@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import yaml
 
@@ -36,7 +36,8 @@ class ModelInfo:
     feature_size: int
 
 
-class OpenModel(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OpenModel:
     """A model ready to embed.
 
     Attributes:
@@ -44,12 +45,16 @@ class OpenModel(NamedTuple):
         info: Which it is.
         feature: The frame feature that it takes, where it says so.
         encoder: What makes that feature from videos, as far as is known.
+        rate: How many frames a second that was given for training,
+        count: or how many of each video; None and None where that is not known.
     """
 
     model: TextVideoModel
     info: ModelInfo
     feature: str | None
     encoder: str | None
+    rate: float | None = None
+    count: int | None = None
 
 
 def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
@@ -69,8 +74,13 @@ def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
         raise UserError(f"{path}: not the settings of a run") from error
     if not (folder / "model").is_dir():
         raise UserError(f"{folder / 'model'}: no model yet; training writes one after its first epoch")
-    return _open_mlcmr(
-        "run", str(folder), folder / "model", device, feature=feature, encoder=_encoder_of(settings)
+    made = _extraction_of(settings)
+    return replace(
+        _open_mlcmr("run", str(folder), folder / "model", device),
+        feature=feature,
+        encoder=made.get("encoder"),
+        rate=made.get("rate"),
+        count=made.get("count"),
     )
 
 
@@ -107,28 +117,31 @@ def open_again(info: ModelInfo, *, device: str = "auto") -> OpenModel:
     return opened
 
 
-def _open_mlcmr(
-    kind: Literal["run", "pretrained"],
-    name: str,
-    folder: Path,
-    device: str,
-    *,
-    feature: str | None = None,
-    encoder: str | None = None,
-) -> OpenModel:
+def same_encoder(one: str, other: str) -> bool:
+    """Whether two names mean one encoder: they are the same, or both are folders with the same weights."""
+    if one == other:
+        return True
+    folders = Path(one), Path(other)
+    try:
+        return all(folder.is_dir() for folder in folders) and len(set(map(_fingerprint, folders))) == 1
+    except (UserError, OSError):  # nothing of it is known any more
+        return False
+
+
+def _open_mlcmr(kind: Literal["run", "pretrained"], name: str, folder: Path, device: str) -> OpenModel:
     model = on_device(MLCMR.from_pretrained(folder), device)
     info = ModelInfo(kind, name, _fingerprint(folder), model.config.embedding_size, model.feature_size)
-    return OpenModel(model, info, feature, encoder)
+    return OpenModel(model, info, None, None)
 
 
-def _encoder_of(settings: dict[str, Any]) -> str | None:
-    """What made the features that a run was trained on, if the collection is there and was extracted."""
+def _extraction_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """How the features were made that a run was trained on, if the collection is there and was extracted."""
     try:
         collection = open_collection(settings["rootpath"], settings["collection"])
         folder = collection.feature_folder(settings["feature"])
-        return str(json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["encoder"])
+        return dict(json.loads((folder / "encoder.json").read_text(encoding="utf-8")))
     except (UserError, OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
 
 
 def _is_mlcmr(folder: Path) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlcmr.data.languages import language_code
+from mlcmr.display import many
 from mlcmr.errors import UserError
 from mlcmr.search.filters import Condition, Filters
 from mlcmr.search.folder import Stores, open_published
@@ -146,12 +148,12 @@ class Searcher:
 
         Args:
             text: In any language that the model knows.
-            language: Its language; by default guessed from its script.
+            language: Its language, as `en`, `English` or `en-US`; by default guessed from its script.
             k: How many hits, at most.
             filters: What hits must meet.
 
         Raises:
-            UserError: the text is blank, or `k` is no number of hits.
+            UserError: the text is blank, the language is none, or `k` is no number of hits.
         """
         return self.search_many([text], languages=[language], k=k, filters=filters)[0]
 
@@ -170,7 +172,10 @@ class Searcher:
         given = languages or [None] * len(texts)
         if blank := [text for text in texts if not text.strip()]:
             raise UserError(f"query {blank[0]!r}: blank; say what to look for")
-        found = [language or guess_language(text) for text, language in zip(texts, given, strict=True)]
+        found = [
+            language_code(language) if language else guess_language(text)
+            for text, language in zip(texts, given, strict=True)
+        ]
         limits = [k] * len(texts) if isinstance(k, int) else list(k)
         wanted = list(filters) if isinstance(filters, Sequence) else [filters] * len(texts)
         return self._find(self._embed_texts(texts, found), limits, wanted)
@@ -209,41 +214,32 @@ class Searcher:
         others = (filters or Filters()).also(Condition("video", "!=", video))
         return self._find(vector[None], [k], [others])[0]
 
-    def captions(
-        self, path_or_video: str | Path, *, k: int = 10, language: str | None = None
-    ) -> list[CaptionHit]:
-        """The captions of the index that describe a video best.
+    def captions(self, video: str, *, k: int = 10, language: str | None = None) -> list[CaptionHit]:
+        """The captions of the index that describe an indexed video best, as a whole.
 
         Args:
-            path_or_video: The id of an indexed video, or a video or image file.
+            video: Its id.
             k: How many, at most.
             language: In this language only.
 
         Raises:
-            UnknownVideo: it is neither.
-            UserError: the file cannot be read.
+            UnknownVideo: there is no such video.
+            UserError: the language is none, or `k` is no number of captions.
         """
-        _require_count(k)
-        segments = self._segments(str(path_or_video))
-        if segments:
-            # As a whole: what its segments have in common.
-            vector = np.mean([point.vector for point in segments], axis=0)
-        elif Path(path_or_video).expanduser().is_file():
-            vector = self._embed_file(Path(path_or_video))[0]
-        else:
-            raise UnknownVideo(f"'{path_or_video}': neither a video of the index nor a file")
-        filters = Filters((Condition("language", "=", language),)) if language else Filters()
-        (found,) = self._current().stores.captions.search([Query(vector, k, filters)])
-        return [
-            CaptionHit(
-                one.payload["video"],
-                one.payload["caption_id"],
-                one.payload["language"],
-                one.payload["text"],
-                one.score,
-            )
-            for one in found
-        ]
+        # What its segments have in common.
+        vector = np.mean([point.vector for point in self._segments(video)], axis=0)
+        return self._find_captions(vector, k, language)
+
+    def captions_of_file(
+        self, path: str | Path, *, k: int = 10, language: str | None = None
+    ) -> list[CaptionHit]:
+        """The captions of the index that describe a video or image file best; see `captions`.
+
+        Raises:
+            UnreadableFileError: the file cannot be read.
+            UserError: the index's features cannot be made from files, or as for `captions`.
+        """
+        return self._find_captions(self._embed_file(Path(path))[0], k, language)
 
     def segment(self, video: str, segment: int = 0) -> Hit:
         """A segment of an indexed video, score 1.
@@ -259,9 +255,7 @@ class Searcher:
         Raises:
             UnknownVideo: there is no such video.
         """
-        if not (points := self._segments(video)):
-            raise UnknownVideo(f"video '{video}': not in the index")
-        return [self._hit(point.payload, 1.0) for point in points]
+        return [self._hit(point.payload, 1.0) for point in self._segments(video)]
 
     # ─── what it is ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -279,6 +273,13 @@ class Searcher:
     def exact(self) -> bool:
         """Whether a search compares all segments, or follows an HNSW graph."""
         return self._current().exact
+
+    def how(self, *, captions: bool = False) -> str:
+        """How videos, or captions, are searched for, and in how many segments, or captions."""
+        opened = self._current()
+        store = opened.stores.captions if captions else opened.stores.segments
+        kind = "exact" if store.exact else "approximate (HNSW)"
+        return f"{kind} search in {many(store.count(), 'caption' if captions else 'segment')}"
 
     @property
     def model_name(self) -> str:
@@ -308,6 +309,26 @@ class Searcher:
         ]
         found = self._current().stores.segments.search(queries)
         return [[self._found(one) for one in hits] for hits in found]
+
+    def _find_captions(self, vector: Vector, k: int, language: str | None) -> list[CaptionHit]:
+        _require_count(k)
+        opened = self._current()
+        filters = Filters()
+        if language:
+            # What the captions themselves are marked with is right, whatever it is.
+            code = language if language in opened.info.languages else language_code(language)
+            filters = Filters((Condition("language", "=", code),))
+        (found,) = opened.stores.captions.search([Query(vector, k, filters)])
+        return [
+            CaptionHit(
+                one.payload["video"],
+                one.payload["caption_id"],
+                one.payload["language"],
+                one.payload["text"],
+                one.score,
+            )
+            for one in found
+        ]
 
     def _embed_texts(self, texts: Sequence[str], languages: Sequence[str]) -> Vector:
         vectors = np.empty((len(texts), self._opened.info.model.embedding_size), np.float32)
@@ -357,12 +378,13 @@ class Searcher:
         return points[0]
 
     def _segments(self, video: str) -> list[Point]:
-        """The segments of a video, in order; none if there is no such video."""
+        """The segments of a video, in order."""
         store = self._current().stores.segments
         points = store.get([segment_id(video, 0)])
-        if points:
-            rest = range(1, int(points[0].payload["segments"]))
-            points += store.get([segment_id(video, number) for number in rest])
+        if not points:
+            raise UnknownVideo(f"video '{video}': not in the index")
+        rest = range(1, int(points[0].payload["segments"]))
+        points += store.get([segment_id(video, number) for number in rest])
         return sorted(points, key=lambda point: int(point.payload["segment"]))
 
     def _found(self, found: Found) -> Hit:

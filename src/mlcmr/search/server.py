@@ -1,6 +1,7 @@
 """A vector store on a Qdrant server or cluster."""
 
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -82,6 +83,8 @@ class ServerStore:
         self.name = name
         self.size = size
         self._client = client
+        # Also where nobody closes it: when the last thread that searches in an older index is done.
+        self._close = weakref.finalize(self, client.close)
         with _talking(self.name):
             there = client.collection_exists(name)
             if not there and writing:
@@ -174,7 +177,7 @@ class ServerStore:
 
     def close(self) -> None:
         """Closes the connection."""
-        self._client.close()
+        self._close()
 
 
 @contextmanager
@@ -191,8 +194,7 @@ def _filter(filters: Filters) -> models.Filter | None:
     if not filters.conditions:
         return None
     return models.Filter(
-        must=[_condition(one) for one in filters.conditions if one.operator != "!="],
-        must_not=[_condition(one) for one in filters.conditions if one.operator == "!="],
+        must=list(map(_condition, filters.must)), must_not=list(map(_condition, filters.must_not))
     )
 
 
@@ -202,6 +204,4 @@ def _condition(condition: Condition) -> models.FieldCondition:
         part = condition.operator == "~"
         match: Any = models.MatchSubstring(substring=value) if part else models.MatchValue(value=value)
         return models.FieldCondition(key=condition.field, match=match)
-    limits = {"<": {"lt": value}, "<=": {"lte": value}, ">": {"gt": value}, ">=": {"gte": value}}
-    within = limits.get(condition.operator, {"gte": value, "lte": value})
-    return models.FieldCondition(key=condition.field, range=models.Range(**within))
+    return models.FieldCondition(key=condition.field, range=models.Range(**condition.limits))

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlcmr.display import many
 from mlcmr.search.searcher import CaptionHit, Hit, Searcher
 
 
@@ -55,15 +54,14 @@ def captions_table(hits: Sequence[CaptionHit]) -> Table:
     return table
 
 
-def print_found(table: Table, searcher: Searcher) -> None:
-    """Prints a table, and how it was found; through a pipe, no line is broken."""
+def print_found(table: Table, searcher: Searcher, *, captions: bool = False) -> None:
+    """Prints a table of videos or captions, and how it was found; through a pipe, no line is broken."""
     console = Console() if sys.stdout.isatty() else Console(width=10_000)
     if not table.row_count:
         console.print("nothing found")
     else:
         console.print(table)
-    how = "exact" if searcher.exact else "approximate (HNSW)"
-    note = f"{how} search in {many(searcher.size, 'segment')}, model {searcher.model_name}"
+    note = f"{searcher.how(captions=captions)}, model {searcher.model_name}"
     Console(stderr=True).print(note, style="dim", highlight=False, markup=False)
 
 

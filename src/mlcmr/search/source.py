@@ -2,14 +2,20 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from mlcmr.data.captions import parse_caption_id, read_captions
 from mlcmr.data.collection import Collection
 from mlcmr.data.features import FrameFeatures
+from mlcmr.data.ids import split_ending
+from mlcmr.display import many
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import Segment, VideoRecord, read_videos, videos_file
+from mlcmr.extraction.videos import Segment, VideoRecord, is_utf8, read_videos, videos_file
 
 _ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".jpg")
 
@@ -91,6 +97,30 @@ def open_source(collection: Collection, feature: str, *, captions: bool = True) 
     return Source(collection, features, videos, found, languages)
 
 
+def without_features(source: Source, made: Mapping[str, Any]) -> str:
+    """How many files beside a collection's videos have no features, and what makes them; nothing if all have.
+
+    Only the folders that its videos lie in are looked through; `VideoData`, where no file is known.
+
+    Args:
+        source: The collection.
+        made: What is known of how its features were made.
+    """
+    known = {record.path for record in source.videos.values()} if made else set()
+    folders = {Path(path).parent for path in known} or {source.collection.folder / "VideoData"}
+    files = sorted(path for folder in folders for path in _files(folder))
+    new = [path for path in files if str(path) not in known and (made or path.stem not in source.videos)]
+    if not new:
+        return ""
+    said = f"{many(len(new), 'file')} without features, as {new[0]}"
+    if not made:
+        return said
+    sampled = ["--rate", made["rate"]] if made.get("rate") else ["--count", made.get("count")]
+    words = ["mlcmr", "extract", new[0].parent, "--collection", source.collection.folder]
+    words += ["--encoder", made.get("encoder"), "--feature", source.features.folder.name, *sampled]
+    return f"{said}; {shlex.join(map(str, [*words, '--segment', made.get('segment')]))}"
+
+
 def with_properties(record: VideoRecord) -> VideoRecord:
     """A record with what its file says of duration and size, where it does not say them yet."""
     if record.width or not record.path:
@@ -111,6 +141,17 @@ def with_properties(record: VideoRecord) -> VideoRecord:
             )
     except UnreadableFileError:
         return record  # its features are good all the same
+
+
+def _files(folder: Path) -> list[Path]:
+    """The videos and images in a folder, by their names; none if it cannot be looked into."""
+    with suppress(OSError):
+        return [
+            path
+            for path in folder.iterdir()
+            if path.name[0] != "." and split_ending(path.name)[1] and is_utf8(path)
+        ]
+    return []
 
 
 def _is_recorded(collection: Collection, features: FrameFeatures) -> bool:
