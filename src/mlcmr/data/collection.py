@@ -8,6 +8,8 @@ from mlcmr.data.features import FrameFeatures, open_features
 from mlcmr.errors import UserError
 
 SPLITS = ("train", "val", "test")
+FEW = 20
+"""Videos of a split, below which what is measured on them says little."""
 # The published README, its code and its archives call the same two collections by these names.
 _SAME_COLLECTION = (("vatex", "VATEX"), ("msrvtt10kyu", "msrvtt10k", "msrvtt"))
 

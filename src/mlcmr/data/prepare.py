@@ -21,11 +21,12 @@ from mlcmr.data.annotations import (
     split_code,
 )
 from mlcmr.data.captions import write_captions
-from mlcmr.data.collection import SPLITS, Collection
+from mlcmr.data.collection import FEW, SPLITS, Collection
 from mlcmr.data.features import Progress
 from mlcmr.data.ids import split_ending, video_id
 from mlcmr.data.languages import language_code
 from mlcmr.data.scenario import human_suffix
+from mlcmr.display import many
 from mlcmr.errors import UserError
 from mlcmr.files import new_folder
 
@@ -78,6 +79,13 @@ class PrepareSummary:
         for what, count in left_out.items():
             if count:
                 yield f"left out: {what}: {count:,}"
+        for split in ("val", "test"):
+            sizes = [count for (one, _), count in self.videos.items() if one == split]
+            if sizes and min(sizes) < FEW:
+                yield (
+                    f"few: {many(min(sizes), 'video')} in {split}: what is measured on so few says little; "
+                    "--splits makes other shares"
+                )
         if self.apart:
             yield (
                 f"not paired: {', '.join(self.apart)}, as some videos have more captions in one language "

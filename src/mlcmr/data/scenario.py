@@ -160,7 +160,13 @@ def read_training_pairs(
             rows.append([row_of.get(key, -1) for key in first.keys])
     complete = [example for example in rows[0] if all(column[example] >= 0 for column in rows)]
     skipped = len(first) - len(complete)
-    if skipped and (missing_captions == "error" or not complete):
+    if not complete:
+        others = ", ".join(list(columns)[1:])
+        raise UserError(
+            f"{first.path}: none of its captions has a counterpart in {others}, one of the same video with "
+            "the same number; `mlcmr prepare --pair` makes such pairs"
+        )
+    if skipped and missing_captions == "error":
         raise _missing_counterpart(columns, rows, skipped)
     return TrainingPairs(
         [first.videos[example] for example in complete],

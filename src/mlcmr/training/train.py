@@ -15,6 +15,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from mlcmr.data.batches import EpochSampler, PairDataset, pair_loader
+from mlcmr.data.collection import FEW
 from mlcmr.data.features import FrameFeatures
 from mlcmr.data.scenario import Queries, TrainingPairs, read_training_pairs, read_validation
 from mlcmr.display import Display, many
@@ -92,7 +93,14 @@ def _read(config: TrainConfig, display: Display) -> _Data:
     pairs = read_training_pairs(collection, scenario, config.missing_captions)
     if pairs.skipped:
         display.say(f"left out {many(pairs.skipped, 'training example')}: no caption in some language")
-    return _Data(features, pairs, read_validation(collection, scenario, config.validation_split))
+    validation = read_validation(collection, scenario, config.validation_split)
+    fewest = min(len(set(queries.captions.videos)) for queries in validation)
+    if fewest < FEW:
+        display.say(
+            f"validating on {many(fewest, 'video')}: so few can hardly choose the best model; "
+            "--validation-split names another split"
+        )
+    return _Data(features, pairs, validation)
 
 
 def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
