@@ -105,7 +105,7 @@ def _grow(index: Path) -> None:
 def _server(index: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """`mlcmr serve` in a process of its own."""
     command = [sys.executable, "-m", "mlcmr", "serve", index, "--port", "0", "--rate", "0", "--device", "cpu"]
-    environment = os.environ | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     try:

@@ -485,6 +485,34 @@ def test_a_slow_upload_is_ended(searcher):
             assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
+def test_look_ups_that_hang_leave_the_page_and_files_alone(searcher, monkeypatch):
+    gate, similar = threading.Event(), type(searcher).similar
+    monkeypatch.setattr(
+        type(searcher), "similar", lambda *given, **options: gate.wait(20) and similar(*given, **options)
+    )
+    with running(searcher, waiting=40) as url, ThreadPoolExecutor(60) as pool:
+        asked = [pool.submit(httpx.get, f"{url}/api/similar/cat", timeout=30) for _ in range(60)]
+        try:
+            refused = [one.result() for one in islice(as_completed(asked, timeout=20), 12)]
+            for path in ("/", "/page/app.js", "/media/cat", "/thumbnails/cat/0", "/health"):
+                assert httpx.get(url + path, timeout=5).status_code == 200, path
+        finally:
+            gate.set()
+        assert {answer.status_code for answer in refused} == {503}
+        assert [one.result().status_code for one in asked].count(200) == 48
+        assert httpx.get(f"{url}/api/similar/cat").status_code == 200
+
+
+def test_a_look_up_that_takes_too_long_is_given_up(searcher, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr(type(searcher), "video", lambda *_: gate.wait(20))
+    with served(searcher, limits={"seconds": 0.1}) as client:
+        answer = client.get("/api/videos/cat")
+        gate.set()
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+
+
 def until(condition):
     end = time.monotonic() + 20
     while not condition():
@@ -535,6 +563,21 @@ def test_when_the_index_fails_nobody_waits_for_the_others_to_fail(searcher):
             answer.result(5)
     batcher.close()
     assert searcher.batches == [1, 5]
+
+
+def test_queries_go_on_after_a_panic_and_health_tells_when_they_do_not(searcher):
+    class Panic(BaseException):
+        """As the engine's, which is no Exception."""
+
+    with served(searcher, limits={"seconds": 5.0}) as client:
+        searcher.error = Panic("index out of range")
+        answer = client.get("/api/search?q=a")
+        assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
+        searcher.error = None
+        assert client.get("/api/search?q=a").status_code == 200
+        assert client.get("/health").status_code == 200
+        client.app.state.service._batcher.close()
+        assert client.get("/health").status_code == 503
 
 
 def test_a_query_that_nobody_waits_for_is_not_answered(searcher):

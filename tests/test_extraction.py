@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from time import sleep
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -143,6 +144,47 @@ def test_several_decoders_and_one_write_the_same(videos, tmp_path):
     assert default_workers() >= 1
 
 
+@pytest.mark.parametrize(
+    ("ending", "container", "codec"),
+    [
+        ("3gpp", "3gp", "mpeg4"),
+        ("apng", "apng", "apng"),
+        ("evo", "vob", "mpeg2video"),
+        ("ismv", "ismv", "mpeg4"),
+        ("ivf", "ivf", "libvpx"),
+        ("m2p", "mpeg", "mpeg2video"),
+        ("m2t", "mpegts", "mpeg2video"),
+        ("mj2", "mov", "jpeg2000"),
+        ("mk3d", "matroska", "mpeg4"),
+        ("mpeg4", "mp4", "mpeg4"),
+        ("nut", "nut", "mpeg4"),
+        ("ogg", "ogg", "libvpx"),
+        ("tod", "mpegts", "mpeg2video"),
+        ("wtv", "wtv", "mpeg2video"),
+        *((ending, "", "") for ending in ("j2k", "jfif", "jp2", "jpf", "jpx")),
+    ],
+)
+def test_less_common_endings_are_read(tmp_path, ending, container, codec):
+    path = tmp_path / "in" / f"a.{ending.upper()}"
+    path.parent.mkdir()
+    if container:
+        with av.open(str(path), "w", format=container) as file:
+            stream = file.add_stream(codec, rate=25)
+            stream.width, stream.height = 64, 48
+            stream.pix_fmt = "rgba" if codec == "apng" else "yuv420p"
+            for number in range(20):
+                frame = av.VideoFrame(64, 48, "rgb24")
+                frame.pts = number
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode())
+    else:
+        Image.new("RGB", (64, 48), "red").save(path, "JPEG" if ending == "jfif" else "JPEG2000")
+    summary = run(tmp_path / "in", tmp_path / "mine")
+    assert (summary.videos, summary.skipped) == (1, [])
+    (record,) = read_videos(tmp_path / "mine")
+    assert (record.video, record.kind) == ("a", "video" if container else "image")
+
+
 def test_large_pictures_get_small_thumbnails(tmp_path):
     (tmp_path / "in").mkdir()
     make_video(tmp_path / "in/a.mp4", size=(640, 200), frames=3)
@@ -194,6 +236,54 @@ def test_a_folder_is_the_same_however_it_is_named(videos, tmp_path, monkeypatch)
     summary = run(Path(".."), Path("../mine"))
     assert (summary.videos, summary.extracted, summary.gone) == (5, 0, [])
     assert run(Path(".."), videos / "deep er/../mine").extracted == 0
+
+
+def test_a_folder_that_was_renamed_is_known_again(videos, tmp_path):
+    run(videos, tmp_path / "mine", segment=1.0)
+    shutil.copytree(videos, tmp_path / "copy", copy_function=shutil.copy2)
+    assert run(tmp_path / "copy", tmp_path / "twice").moved == 0
+    assert run(videos, tmp_path / "twice").extracted == 5  # both are there
+    shutil.rmtree(tmp_path / "copy")
+
+    films = videos.rename(tmp_path / "films")
+    make_video(films / "a.mp4", frames=7)  # while no one looked
+    make_video(films / "b.mp4", frames=7)
+    summary = run(films, tmp_path / "mine", segment=1.0, prune=True)
+    assert (summary.videos, summary.extracted, summary.moved, summary.gone) == (7, 2, 4, [])
+    assert "4 videos in a folder that was moved" in str(summary)
+    again = run(films, tmp_path / "mine", segment=1.0)
+    assert (again.videos, again.extracted, again.moved) == (7, 0, 0)
+
+
+def test_a_renamed_folder_gives_what_a_new_extraction_of_it_does(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    films = videos.rename(tmp_path / "films")
+    summary = run(films, tmp_path / "mine")
+    assert (summary.videos, summary.extracted, summary.moved) == (5, 0, 5)
+    run(films, tmp_path / "fresh")
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+
+
+def test_what_is_the_same_below_two_folders_is_known_by_the_longer_path(tmp_path):
+    for name in ("a.mp4", "x/a.mp4"):
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_video(path)
+        os.utime(path, ns=(0, 0))
+    run(tmp_path / "videos", tmp_path / "mine")
+    (tmp_path / "videos").rename(tmp_path / "films")
+    assert run(tmp_path / "films", tmp_path / "mine").moved == 2
+    found = {one.video: one.path for one in read_videos(tmp_path / "mine")}
+    assert found == {"a": str(tmp_path / "films/a.mp4"), "x_a": str(tmp_path / "films/x/a.mp4")}
+
+
+def test_no_thumbnail_is_left_of_segments_that_a_new_version_lacks(videos, tmp_path):
+    run(videos, tmp_path / "mine", segment=0.5)
+    make_video(videos / "a.mp4", frames=4)
+    run(videos, tmp_path / "mine", segment=0.5)
+    run(videos, tmp_path / "fresh", segment=0.5)
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+    assert len(list((tmp_path / "mine/thumbnails/hues228/a").iterdir())) == 1
 
 
 def test_a_second_folder_adds_and_prunes_nothing_of_the_first(videos, tmp_path):
@@ -497,11 +587,19 @@ def test_killed_at_any_moment_it_goes_on(videos, tmp_path):
     assert contents(tmp_path / "mine") == whole
 
 
-@pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos"])
+@pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos", "unlink"])
 def test_killed_while_joining_it_goes_on(videos, tmp_path, monkeypatch, moment):
-    run(videos, tmp_path / "mine")
+    def dies_at_once(*_, **__):
+        raise KeyboardInterrupt
+
+    run(videos, tmp_path / "mine", segment=0.5)
+    make_video(videos / "a.mp4", frames=4)  # it has fewer segments, which is not merged yet
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(store.FeatureStore, "merge", dies_at_once)
+        run(videos, tmp_path / "mine", segment=0.5)
+    videos = videos.rename(tmp_path / "films")
     make_video(videos / "new.mp4")
-    run(videos, tmp_path / "fresh")
+    run(videos, tmp_path / "fresh", segment=0.5)
 
     for nth in range(1, 4):
         count = Counter()
@@ -515,12 +613,12 @@ def test_killed_while_joining_it_goes_on(videos, tmp_path, monkeypatch, moment):
 
             return replacement
 
-        owner = {"rename": store.Path, "rmtree": store.shutil, "write_videos": store}[moment]
+        owner = {"rmtree": store.shutil, "write_videos": store}.get(moment, store.Path)
         with monkeypatch.context() as patch:
             patch.setattr(owner, moment, dies(getattr(owner, moment)))
             with suppress(KeyboardInterrupt):
-                run(videos, tmp_path / "mine")
-    run(videos, tmp_path / "mine")
+                run(videos, tmp_path / "mine", segment=0.5)
+    run(videos, tmp_path / "mine", segment=0.5)
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
 
 
@@ -569,9 +667,13 @@ def test_records_survive_a_round_trip(videos, tmp_path):
 
 
 def test_files_are_found_in_order(videos):
-    found = find_files(videos, collection=videos / "none")
+    (videos / "IMG.HEIC").touch()
+    (videos / "README").touch()
+    (videos / "linked").symlink_to(videos / "deep er")
+    found, others = find_files(videos, collection=videos / "none")
+    assert others == {".txt": 1, ".heic": 1, "": 1}
     assert [path.name for path in found] == ["a.mp4", "b.avi", "b.mkv", "狗.webm", "photo.jpg"]
-    assert list(find_files(videos / "notes.txt", collection=videos)) == [videos / "notes.txt"]
+    assert list(find_files(videos / "notes.txt", collection=videos)[0]) == [videos / "notes.txt"]
 
 
 # ─── segments ────────────────────────────────────────────────────────────────────────────────────────────

@@ -29,7 +29,7 @@ from mlcmr.extraction.extract import extract
 from mlcmr.search import Filters, Searcher, edge, index, server, update
 from mlcmr.search.edge import EdgeStore
 from mlcmr.search.filters import Condition
-from mlcmr.search.folder import IndexWriter, open_published
+from mlcmr.search.folder import IndexWriter, _copy, open_published
 from mlcmr.search.index import index_videos
 from mlcmr.search.info import read_info
 from mlcmr.search.language import guess_language
@@ -835,6 +835,22 @@ def _take_out_and_hang(path: str, done: str) -> None:
         writer.begin().segments.delete([segment_id("dog_runs-1", 0)])
         Path(done).touch()
         time.sleep(600)
+
+
+def test_copies_have_no_more_on_disk_than_there_is(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "sendfile", raising=False)  # of two files it is Linux' own
+    file, copy = tmp_path / "file", tmp_path / "copy"
+    with file.open("wb") as made:
+        for at in (0, 20_000_000):
+            made.seek(at)
+            made.write(bytes(range(1, 256)) * 10_000)
+        made.truncate(90_000_000)
+    _copy(str(file), str(copy))
+    assert copy.read_bytes() == file.read_bytes()
+    assert copy.stat().st_blocks <= file.stat().st_blocks + 16
+    (tmp_path / "empty").touch()
+    _copy(str(tmp_path / "empty"), str(copy))
+    assert copy.read_bytes() == b""
 
 
 def test_what_a_power_cut_may_leave_is_whole(place, trained, monkeypatch):

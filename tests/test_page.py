@@ -238,6 +238,32 @@ def test_a_link_to_a_hit_opens_it(site, open_page):
     expect(page.locator("#player")).not_to_be_visible()
 
 
+@pytest.mark.parametrize("query", ["", "q=red&"])
+def test_a_link_to_a_video_that_is_gone_says_so(site, open_page, query):
+    page = open_page(f"{site.url}?{query}video=nope&at=1")
+    expect(page.locator("#notice h2")).to_have_text("No longer in the index")
+    page.wait_for_timeout(500)
+    expect(page.locator("#notice h2")).to_have_text("No longer in the index")
+    expect(page.locator("#player")).not_to_be_visible()
+    expect(page.locator("#results .open")).to_have_count(24 if query else 0)
+    expect(page).to_have_url(f"{site.url}{'?q=red' if query else ''}")
+    page.fill("#q", "blue")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_keys_of_an_input_method_stay_in_the_box(site, open_page):
+    page = open_page(site.url + "?q=red")
+    expect(page.locator("#results .open")).to_have_count(24)
+    press = """isComposing => document.querySelector('#q').dispatchEvent(
+        new KeyboardEvent('keydown', {key: 'ArrowDown', isComposing, bubbles: true}))"""
+    page.locator("#q").focus()
+    page.evaluate(press, True)
+    expect(page.locator("#q")).to_be_focused()
+    page.evaluate(press, False)
+    expect(page.locator(".open").first).to_be_focused()
+
+
 def test_similar_videos(site, open_page):
     page = open_page(site.url + "?q=red")
     expect(page.locator("#results .open")).to_have_count(24)

@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -25,7 +26,7 @@ from mlcmr.search import Searcher
 from mlcmr.search.api import create_app
 from mlcmr.search.filters import Filters
 from mlcmr.search.index import index_videos
-from mlcmr.search.serve import _listen
+from mlcmr.search.serve import _listen, serve
 from mlcmr.search.service import Limits
 from mlcmr.search.uploads import remove_leftovers
 from tiny import write_index
@@ -176,8 +177,7 @@ def test_an_index_that_is_removed_meanwhile(copied):
     with served(searcher) as client:
         shutil.rmtree(folder)
         assert len(client.get("/api/search?q=a&k=50").json()["hits"]) == 20  # they are still open
-        answer = client.get("/thumbnails/sample00003/0")
-        assert answer.status_code in (200, 404)
+        assert client.get("/thumbnails/sample00003/0").status_code == 200  # which lie with the films
         assert client.get("/media/sample00003").status_code == 200
         assert client.get("/health").status_code == 200
 
@@ -293,6 +293,22 @@ def test_a_film_of_which_hardly_a_frame_is_taken_ends_with_its_time_too(index, t
     with pytest.raises(TimeoutError):
         sample_file(tmp_path / "a.mkv", LightEncoder(), Sampling(count=1), check=check)
     assert calls == 10, calls
+
+
+@pytest.mark.parametrize(("size", "room"), [(900_000, 100_000), (5_000_000, 2_000_000)])
+def test_an_upload_that_the_disk_has_no_room_for_is_503(client, tmp_path, monkeypatch, size, room):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    content = b"\x89PNG\r\n\x1a\n" + bytes(size)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))  # as if the disk were full
+    try:
+        answer = post(client, content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "the server has no room for the file; try again later"}
+    assert list(tmp_path.iterdir()) == []
+    assert post(client, content).status_code == 422  # it is no picture
 
 
 def chunk(kind, content):
@@ -644,7 +660,7 @@ def test_a_signal_during_an_upload(index, tmp_path, number, stage):
             else:
                 time.sleep(0.5)
             ended(command, number)
-            assert connection.recv(100).startswith(b"HTTP/1.1 503 " if stage == "received" else b"HTTP/1.1 ")
+            assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
         assert "Traceback" not in command.output
         assert list(temporary.iterdir()) == []
 
@@ -654,6 +670,29 @@ def test_no_part_of_an_answer_waits_for_a_receipt():
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_browser_in_the_terminal_does_not_keep_the_server_waiting(index, monkeypatch):
+    runs, opened = threading.Event(), []
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: runs.set())
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append((address, runs.wait(10))))
+    serve(index, port=0, device="cpu", browse=True)
+    end = time.monotonic() + 10
+    while not opened and time.monotonic() < end:
+        time.sleep(0.01)
+    ((address, was_served),) = opened
+    assert address.startswith("http://127.0.0.1:")
+    assert was_served
+
+
+def test_its_lines_are_not_broken(index, monkeypatch, capfd):
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    monkeypatch.setenv("COLUMNS", "40")
+    serve(index, port=0, device="cpu")
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("page: ")
+    assert lines[1].endswith("stop: Ctrl+C")
 
 
 def test_a_port_in_use_is_one_line(index, tmp_path):

@@ -17,7 +17,7 @@ from mlcmr.extraction.encoders import LIGHT, FrameEncoder, load_encoder
 from mlcmr.extraction.pictures import UnreadableFileError
 from mlcmr.extraction.segments import Rule, checked_rule, write_rule
 from mlcmr.extraction.store import FeatureStore, open_store
-from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone, is_utf8
+from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone, is_utf8, moved
 from mlcmr.extraction.work import Extracted, Settings, default_workers, extract_file, extract_files
 
 SEGMENT = 10.0
@@ -38,6 +38,8 @@ class ExtractSummary:
         frames: How many frames these have.
         skipped: Files that could not be read, and why.
         damaged: Files that were read as far as they go.
+        moved: How many have another path than before, because a folder was moved or renamed.
+        others: How many files were left out, by their endings.
         gone: Ids of videos whose files are gone; with `prune` they were removed.
         pruned: Whether they were removed.
         seconds: How long it took.
@@ -52,6 +54,8 @@ class ExtractSummary:
     frames: int
     skipped: Sequence[tuple[Path, str]]
     damaged: Sequence[Path]
+    moved: int
+    others: Mapping[str, int]
     gone: Sequence[str]
     pruned: bool
     seconds: float
@@ -66,6 +70,16 @@ class ExtractSummary:
             lines.append(f"  skipped:  {many(len(self.skipped), 'file')} that cannot be read")
         if self.damaged:
             lines.append(f"  damaged:  {many(len(self.damaged), 'file')}, read as far as they go")
+        if self.moved:
+            lines.append(
+                f"  moved:    {many(self.moved, 'video')} in a folder that was moved, not extracted again"
+            )
+        if self.others:
+            most = sorted(self.others.items(), key=lambda one: (-one[1], one[0]))[:6]
+            endings = ", ".join(f"{printable(ending) or 'no ending'} {count:,}" for ending, count in most)
+            more = ", …" if len(self.others) > len(most) else ""
+            total = many(sum(self.others.values()), "file")
+            lines.append(f"  left out: {total}, by the endings of their names ({endings}{more})")
         if self.gone:
             what = "removed" if self.pruned else "kept; --prune removes them"
             lines.append(f"  gone:     {many(len(self.gone), 'video')} whose file is gone, {what}")
@@ -121,7 +135,7 @@ def extract(
         raise UserError(f"--batch-size {batch_size}: expected 1 or more")
     source, folder = _absolute(videos), _absolute(collection)
     root = source.parent if source.is_file() else source
-    files = find_files(source, folder)
+    files, others = find_files(source, folder)
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder, device=device)
     if rate is None and count is None:
@@ -129,6 +143,9 @@ def extract(
     sampling = Sampling(rate, count)
     settings = Settings(encoder, sampling, checked_rule(segment), batch_size=batch_size)
     with open_store(folder, feature or encoder.feature, _about(settings)) as store:
+        found_again = moved(list(store.records.values()), root, files) if source.is_dir() else {}
+        for path, record in found_again.items():
+            store.move(record, path)
         # One file says nothing of those beside it.
         missing = gone(store.records.values(), root, files) if source.is_dir() else set()
         if not files and not (missing and prune):
@@ -146,7 +163,7 @@ def extract(
             raise UserError(done.skipped[0][1])
         if not store.records:
             raise UserError(f"{source}: {many(len(files), 'file')}, none can be read: {done.skipped[0][1]}")
-        if store.unfinished or (prune and missing):
+        if store.unfinished or found_again or (prune and missing):
             store.merge(without=missing if prune else ())
         return ExtractSummary(
             collection=folder,
@@ -158,6 +175,8 @@ def extract(
             frames=done.frames,
             skipped=done.skipped,
             damaged=done.damaged,
+            moved=len(found_again),
+            others=others,
             gone=sorted(missing),
             pruned=prune,
             seconds=time.monotonic() - started,

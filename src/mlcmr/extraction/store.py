@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,13 @@ class FeatureStore:
             self._require_same(_read_settings(self.folder / ENCODER), self.folder)
             self.records = {record.path: record for record in read_videos(collection, feature)}
         self._merged = set(self.records)
+        by_video = {record.video: record for record in self.records.values()}
         for part in sorted(self._parts.glob("*.npz")):
             about = _read_part(part)
             self._require_same(about["settings"], self._parts)
             record = VideoRecord.from_dict(about["record"])
-            self.records[record.path] = record
+            by_video[record.video] = record  # also where one of the two knows its file by an older path
+        self.records = {record.path: record for record in by_video.values()}
 
     def keep(self, record: VideoRecord, features: Features, thumbnails: Sequence[bytes]) -> None:
         """Keeps a finished video: first its thumbnails, then, all at once, that it is finished."""
@@ -63,6 +65,11 @@ class FeatureStore:
     def thumbnails(self, video: str) -> str:
         """The folder of a video's thumbnails, relative to the collection's."""
         return f"thumbnails/{self.feature}/{video}"
+
+    def move(self, record: VideoRecord, path: Path) -> None:
+        """Notes that a video's file has another path; `merge` writes it down."""
+        del self.records[record.path]
+        self.records[str(path)] = replace(record, path=str(path))
 
     @property
     def unfinished(self) -> bool:
@@ -94,8 +101,7 @@ class FeatureStore:
             self.folder.rename(old)
         new.rename(self.folder)
         write_videos(self.collection, records)
-        for video in left_out:
-            shutil.rmtree(self.collection / self.thumbnails(video), ignore_errors=True)
+        self._remove_surplus_thumbnails(records)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(self._parts, ignore_errors=True)
         self.records = {record.path: record for record in records}
@@ -112,6 +118,18 @@ class FeatureStore:
                 assert merged is not None
                 features = merged[record.video]
             yield [f"{record.video}_{row}" for row in range(len(features))], features
+
+    def _remove_surplus_thumbnails(self, records: Iterable[VideoRecord]) -> None:
+        """Removes thumbnails of videos that are no longer there, and of segments that a new version lacks."""
+        needed = {self.collection / segment.thumbnail for record in records for segment in record.segments}
+        folder = self.collection / self.thumbnails("")
+        for file in folder.glob("*/*"):
+            if file not in needed:
+                with suppress(OSError):
+                    file.unlink()
+        for empty in folder.glob("*/"):
+            with suppress(OSError):  # it is not
+                empty.rmdir()
 
     def _part(self, record: VideoRecord) -> Path:
         return self._parts / f"{record.video}.npz"

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,35 +113,45 @@ def videos_file(collection: Path, feature: str | None = None) -> Path:
     return (collection if feature is None else collection / "FeatureData" / feature) / VIDEOS
 
 
-def find_files(videos: Path, collection: Path) -> dict[Path, os.stat_result]:
-    """The files of a folder that may be videos or images, by their endings, in order, as they are now.
+def find_files(videos: Path, collection: Path) -> tuple[dict[Path, os.stat_result], Counter[str]]:
+    """The files of a folder that may be videos or images, by their endings.
 
     Args:
         videos: A folder, searched with all folders in it; or a file, which is taken whatever its ending.
         collection: The collection's folder, which is not looked into; where it is `videos` itself, what is
             extracted there is not, as thumbnails.
 
+    Returns:
+        These, in order, as they are now; and how many others there are of each ending, hidden ones left out.
+
     Raises:
         UserError: there is no such folder or file, or a folder cannot be looked into.
     """
     if videos.is_file():
-        return {videos: videos.stat()}
+        return {videos: videos.stat()}, Counter()
     if not videos.is_dir():
         raise UserError(f"{videos}: no such folder or file")
     left_out = {collection, collection / "thumbnails", collection / "FeatureData"}
     found = []
+    others: Counter[str] = Counter()
     for folder, folders, names in os.walk(videos, onerror=_refuse_unless_absent):
         folders[:] = [
             name for name in folders if not name.startswith(".") and Path(folder, name) not in left_out
         ]
-        found += [Path(folder, name) for name in names if not name.startswith(".") and split_ending(name)[1]]
+        for name in names:
+            if name.startswith("."):
+                continue
+            if split_ending(name)[1]:
+                found.append(Path(folder, name))
+            else:
+                others[Path(name).suffix.lower()] += 1
     files = {}
     for path in sorted(found):
         try:
             files[path] = path.stat()
         except OSError as error:
             _refuse_unless_absent(error)
-    return {path: status for path, status in files.items() if stat.S_ISREG(status.st_mode)}
+    return {path: status for path, status in files.items() if stat.S_ISREG(status.st_mode)}, others
 
 
 def _refuse_unless_absent(error: OSError) -> None:
@@ -202,3 +213,35 @@ def gone(records: Iterable[VideoRecord], root: Path, files: Collection[Path]) ->
         for record in records
         if record.path not in there and Path(record.path).is_relative_to(root)
     }
+
+
+def moved(
+    records: Iterable[VideoRecord], root: Path, files: Mapping[Path, os.stat_result]
+) -> dict[Path, VideoRecord]:
+    """Files that were known below another folder, or the same one by another name, and are no longer there.
+
+    A file is taken for one of before that is gone if it has the same path below `root` as that had below some
+    folder, the same size, and the same time of change. Where two might be meant, neither is.
+
+    Returns:
+        The records as they are, by the file's new path.
+    """
+    known: dict[str, VideoRecord] = {}
+    lost: dict[tuple[str, int, int], list[VideoRecord]] = {}
+    for record in records:
+        known[record.path] = record
+        if Path(record.path) not in files:
+            key = (Path(record.path).name, record.bytes, record.modified_ns)
+            lost.setdefault(key, []).append(record)
+    found = {}
+    # The longest paths below the folder say most.
+    for path in sorted(files, key=lambda path: -len(path.parts)):
+        if str(path) in known or not is_utf8(path):
+            continue
+        status, below = files[path], f"{os.sep}{path.relative_to(root)}"
+        candidates = lost.get((path.name, status.st_size, status.st_mtime_ns), [])
+        same = [one for one in candidates if one.path.endswith(below) and not os.path.lexists(one.path)]
+        if len(same) == 1:
+            found[path] = same[0]
+            candidates.remove(same[0])
+    return found

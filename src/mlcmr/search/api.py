@@ -285,9 +285,11 @@ _files.add_api_route(
 # ─── operation and page ──────────────────────────────────────────────────────────────────────────────────
 
 
-@_operation.get("/health")
-async def health() -> HealthAnswer:
-    """Whether the server answers; needs no token."""
+@_operation.get("/health", responses=_errors(_503="Queries are not answered; start the server again."))
+async def health(service: TheService) -> HealthAnswer:
+    """Whether the server answers, and works on queries; needs no token."""
+    if not service.works:
+        raise Unavailable
     return HealthAnswer()
 
 

@@ -66,6 +66,11 @@ class Batcher:
             raise Overloaded from None
         return answer
 
+    @property
+    def works(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Ends the thread after the queries that wait, if that is soon."""
         with suppress(Full):
@@ -99,10 +104,11 @@ class Batcher:
                 k=[query.k for query in queries],
                 filters=[query.filters for query in queries],
             )
-        except Exception as error:
+        except BaseException as error:  # a panic of the engine is no Exception; the thread must outlive it
             if len(batch) == 1 or isinstance(error, UserError):
+                failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
                 for _, answer in batch:
-                    answer.set_exception(error)
+                    answer.set_exception(failure)
                 return
             for one in batch:
                 self._answer([one])

@@ -29,6 +29,7 @@ from mlcmr.search.store import VectorStore
 LOCK, COLLECTION = "lock", "collection"
 _UNFINISHED = ".vectors.unfinished"
 _MAKE_ANEW = "index again into another folder (--to)"
+_PIECE = 1024 * 1024
 _READERS = "readers"  # locked, shared, by whoever has the vectors open
 
 
@@ -305,9 +306,11 @@ def _copy(source: str, target: str) -> None:
             except OSError:  # nothing but a hole is left
                 break
             stop = os.lseek(file.fileno(), at, os.SEEK_HOLE)
-            while at < stop:
-                copy.seek(at)
-                at += os.sendfile(copy.fileno(), file.fileno(), at, stop - at)
+            file.seek(at)
+            copy.seek(at)
+            while part := file.read(min(stop - at, _PIECE)):
+                copy.write(part)
+                at += len(part)
 
 
 def _all_in(folder: Path) -> list[Path]:

@@ -7,8 +7,7 @@ import math
 import time
 from asyncio import CancelledError
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -71,15 +70,6 @@ class Slots:
     def give(self) -> None:
         """Returns a slot."""
         self._free += 1
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Holds a slot."""
-        self.take()
-        try:
-            yield
-        finally:
-            self.give()
 
 
 class Rate:

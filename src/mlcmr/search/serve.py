@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import webbrowser
 from contextlib import closing, suppress
 from pathlib import Path
@@ -66,10 +67,15 @@ def serve(
             address = f"http://{name}:{listener.getsockname()[1]}/"
             found = "exact search" if searcher.exact else "HNSW"
             console = Console()
-            console.print(f"{searcher.size:,} segments, {found}, {searcher.model_name}", highlight=False)
-            console.print(f"page: {address}   API: {address}api/openapi.json   stop: Ctrl+C", highlight=False)
+            for line in (
+                f"{searcher.size:,} segments, {found}, {searcher.model_name}",
+                f"page: {address}   API: {address}api/openapi.json   stop: Ctrl+C",
+            ):
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
             if browse:
-                webbrowser.open(address)  # the socket listens: the page waits until it is served
+                # The socket listens: the page waits until it is served. A browser in the terminal returns
+                # only when it is closed.
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             with closing(app.state.service), suppress(KeyboardInterrupt):  # the way to stop it
                 uvicorn.Server(config).run(sockets=[listener])
         finally:

@@ -4,13 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -32,6 +31,7 @@ from mlcmr.search.searcher import Hit, Searcher
 from mlcmr.search.uploads import receive_upload, remove_leftovers
 
 Result = TypeVar("Result")
+_LOOKUPS = 8  # threads; what they do takes milliseconds, or hangs together
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -41,10 +41,10 @@ class Limits:
 
     Attributes:
         rate: Requests to the API a second and client, in the long run; 0 is no limit.
-        waiting: Queries that may wait to be answered; more are refused with 503.
+        waiting: Queries, look-ups of videos and look-ups of files that may wait; more are refused with 503.
         uploads: Uploads that are received or searched for at a time.
         upload_mb: The largest upload, in millions of bytes.
-        seconds: How long an upload, its search or a query may take.
+        seconds: How long an upload, its search, a query or a look-up may take.
     """
 
     rate: float = 20.0
@@ -81,7 +81,9 @@ class Service:
         self.limits = limits
         self.metrics = metrics
         self._batcher = Batcher(searcher, capacity=limits.waiting, on_batch=metrics.batch_size.observe)
-        self._lookups = Slots(limits.waiting)
+        # Threads of their own: in those that read files, look-ups that hang would stop the page too.
+        self._lookups = _Crew("lookups", limits)
+        self._files = _Crew("files", limits)
         self._uploads = Slots(limits.uploads)
         # One for each: a video that takes long to decode keeps nobody else waiting.
         self._decoders = ThreadPoolExecutor(max_workers=limits.uploads, thread_name_prefix="uploads")
@@ -93,7 +95,14 @@ class Service:
         """Ends the threads."""
         self._closing = True
         self._batcher.close()
+        self._lookups.close()
+        self._files.close()
         self._decoders.shutdown(cancel_futures=True)
+
+    @property
+    def works(self) -> bool:
+        """Whether queries are answered."""
+        return self._batcher.works
 
     async def search(self, query: Query) -> SearchAnswer:
         """Answers a text."""
@@ -119,15 +128,8 @@ class Service:
         except BaseException:
             self._uploads.give()
             raise
-        loop = asyncio.get_running_loop()
-
-        def done(_: object) -> None:
-            file.close()
-            with suppress(RuntimeError):  # the loop has ended with the server
-                loop.call_soon_threadsafe(self._uploads.give)
-
-        # The slot stays taken until the thread is done, even when nobody waits for it any longer.
-        job.add_done_callback(done)
+        job.add_done_callback(lambda _: file.close())
+        _give_when_done(self._uploads, job)
         try:
             async with asyncio.timeout(seconds):
                 hits = await asyncio.shield(asyncio.wrap_future(job))
@@ -143,22 +145,22 @@ class Service:
     async def similar(self, video: str, segment: int, k: int, filters: Filters | None) -> SearchAnswer:
         """Answers an indexed segment."""
         start = time.perf_counter()
-        hits = await self._look_up(lambda: self.searcher.similar(video, segment, k=k, filters=filters))
+        hits = await self._lookups.do(lambda: self.searcher.similar(video, segment, k=k, filters=filters))
         return search_answer(hits, time.perf_counter() - start)
 
     async def segment(self, video: str, segment: int) -> Hit:
         """One segment of an indexed video."""
-        return await self._look_up(lambda: self.searcher.segment(video, segment))
+        return await self._files.do(lambda: self.searcher.segment(video, segment))
 
     async def video(self, video: str, captions: int) -> VideoAnswer:
         """An indexed video, and so many of the captions nearest to it."""
-        return await self._look_up(
+        return await self._lookups.do(
             lambda: video_answer(self.searcher.video(video), self.searcher.captions(video, k=captions))
         )
 
     async def index(self) -> IndexAnswer:
         """What is served, and queries to try."""
-        return await self._look_up(self._index)
+        return await self._lookups.do(self._index)
 
     def _index(self) -> IndexAnswer:
         searcher = self.searcher
@@ -186,10 +188,6 @@ class Service:
                 texts.setdefault(caption.text, Example(language=caption.language, text=caption.text))
         return list(texts.values())[:6]
 
-    async def _look_up(self, function: Callable[[], Result]) -> Result:
-        with self._lookups.one():
-            return await run_in_threadpool(function)
-
     def _search_file(self, path: str, k: int, filters: Filters | None) -> list[Hit]:
         end = time.monotonic() + self.limits.seconds
 
@@ -198,3 +196,47 @@ class Service:
                 raise TimeoutError
 
         return self.searcher.search_file(path, k=k, filters=filters, check=check)
+
+
+class _Crew:
+    """Threads that look something up in the index.
+
+    Args:
+        name: What is looked up.
+        limits: How much may wait for a thread, and how long.
+    """
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        self._slots = Slots(limits.waiting + _LOOKUPS)
+        self._seconds = limits.seconds
+        self._threads = ThreadPoolExecutor(max_workers=_LOOKUPS, thread_name_prefix=name)
+
+    async def do(self, function: Callable[[], Result]) -> Result:
+        """Calls a function in a thread.
+
+        Raises:
+            Overloaded: too much waits, or it takes too long.
+        """
+        self._slots.take()
+        job = self._threads.submit(function)
+        _give_when_done(self._slots, job)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await asyncio.wrap_future(job)
+        except TimeoutError:
+            raise Overloaded from None
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+def _give_when_done(slots: Slots, job: Future[Any]) -> None:
+    """Keeps a slot until the thread is done, even when nobody waits for it any longer."""
+    loop = asyncio.get_running_loop()
+
+    def give(_: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended with the server
+            loop.call_soon_threadsafe(slots.give)
+
+    job.add_done_callback(give)

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import AsyncGenerator
@@ -21,6 +22,7 @@ try:
 except ImportError as error:
     raise UserError("the server needs python-multipart: pip install 'mlcmr[search]'") from error
 
+_log = logging.getLogger("uvicorn.error")
 _FRAMING = 64 * 1024  # bytes of a multipart body that are not the file
 _CHUNK = 1024 * 1024
 _PREFIX = "mlcmr-upload-"
@@ -70,8 +72,18 @@ async def receive_upload(request: Request, *, most_bytes: int, seconds: float) -
 
     Raises:
         HTTPException: 400 for a body that breaks off or is no form, 408, 413, 415 for something that is not a
-            picture or video, 422 for a form without a file.
+            picture or video, 422 for a form without a file, 503 where the disk is full.
     """
+    try:
+        return await _receive(request, most_bytes=most_bytes, seconds=seconds)
+    except OSError as error:
+        _log.warning("an upload cannot be kept in %s: %s", tempfile.gettempdir(), error)
+        raise HTTPException(
+            503, "the server has no room for the file; try again later", {"Retry-After": "60"}
+        ) from None
+
+
+async def _receive(request: Request, *, most_bytes: int, seconds: float) -> IO[bytes]:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise HTTPException(415, "expected multipart/form-data with a field called file")
     try:

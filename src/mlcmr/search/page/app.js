@@ -16,6 +16,7 @@ let index = null;
 let hits = [];
 let shown = null; // the query whose hits are shown, as text
 let running = null; // the AbortController of the search under way
+let asking = null; // its end
 let message = null; // draws the notice, again when the language changes
 
 
@@ -60,7 +61,7 @@ function show() {
   const state = readAddress();
   const query = JSON.stringify([state.q, state.similar, state.segment, state.file]);
   document.title = state.q ? `${state.q} · mlcmr` : "mlcmr";
-  if (query !== shown || state.k > hits.length) ask(state, query);
+  if (query !== shown || state.k > hits.length) asking = ask(state, query);
   state.video ? openPlayer(state) : closePlayer();
 }
 
@@ -413,8 +414,12 @@ async function openPlayer({ video, at }) {
     drawSegments(answer, at);
   } catch (error) {
     if (playing !== key || known) return;
-    player.close();
-    failed(error);
+    // The address first, so that nothing is left to leave and what is behind is not drawn over what is said.
+    history.replaceState({ file: history.state?.file }, "", address({ ...readAddress(), video: null }));
+    closePlayer();
+    const search = asking;
+    await search;
+    if (search === asking) failed(error);
   }
 }
 
@@ -583,6 +588,7 @@ document.querySelector("h1 a").addEventListener("click", (event) => {
 });
 
 addEventListener("keydown", (event) => {
+  if (event.isComposing) return; // these keys are the input method's
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const focused = document.activeElement;
   if (event.key === "/" && !focused.matches("input")) {
