@@ -27,7 +27,7 @@ class FakeSearcher:
     """The methods of `Searcher` that the server calls."""
 
     model_name = "fake"
-    languages = ("en", "zh")
+    languages = known_languages = ("en", "zh")
     exact = True
     version = 1
 

@@ -99,6 +99,8 @@ def test_dashes_are_as_good_as_underscores(capsys, tmp_path):
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])
     assert "--fusion-weight FUSION_WEIGHT" in capsys.readouterr().out
+    assert main(["extract", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "mlcmr: the following arguments are required: collection\n"
     assert main(["evaluate", str(tmp_path), "--no_such-option", "1"]) == 2
     assert capsys.readouterr().err == "mlcmr: unrecognized arguments: --no-such-option 1\n"
 

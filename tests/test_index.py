@@ -1129,6 +1129,7 @@ def test_a_collection_whose_videos_are_there(drawn, tmp_path):
     assert hit.path == str(drawn / "sample/VideoData/sample00003.mp4")
     assert (hit.end, hit.duration, hit.width, hit.height) == (2, 2, 96, 96)
     assert searcher.languages == ("en", "de", "es", "zh")
+    assert searcher.known_languages == ("en", "zh")  # those of the training
     # Described as it was for training, so found again by its file.
     best = searcher.search_file(hit.path, k=1)[0]
     assert (best.video, round(best.score, 3)) == ("sample00003", 1)

@@ -263,7 +263,7 @@ def test_without_pyav_the_user_is_told_what_to_install():
     code = "import sys; sys.modules['av'] = None\nimport mlcmr.data.sample"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == (
-        "mlcmr.errors.UserError: the sample needs PyAV to write videos: pip install 'mlcmr[video]'"
+        "mlcmr.errors.UserError: videos need PyAV: pip install 'mlcmr[video]'"
     )
 
 

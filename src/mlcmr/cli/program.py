@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mlcmr: a file given as an option is not UTF-8: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("mlcmr: interrupted; the same command again goes on where this one can", file=sys.stderr)
+        print("mlcmr: interrupted; long work goes on when it is started again", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `mlcmr … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

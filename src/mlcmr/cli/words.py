@@ -24,7 +24,9 @@ def spelled(words: Sequence[str]) -> list[str]:
 
 
 def shown(text: str) -> str:
-    """Text for people, who are told of options with dashes."""
+    """Text for people, who are told of options with dashes, and know what command they gave."""
+    if text.startswith("the following arguments are required: "):
+        text = re.sub(r" [\w-]+\.(?=\w)", " ", text)
     return re.sub(r"(?<![\w.-])--[a-z][\w.]*", lambda option: option[0].replace("_", "-"), text)
 
 

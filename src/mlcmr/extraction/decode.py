@@ -26,7 +26,7 @@ try:
     import av
     from av.video.reformatter import VideoReformatter
 except ImportError as error:
-    raise UserError("to read videos needs PyAV: pip install 'mlcmr[video]'") from error
+    raise UserError("videos need PyAV: pip install 'mlcmr[video]'") from error
 
 _WORTH_A_SEEK = 12
 """How many frames must be left out for a seek to be faster than to decode them."""

@@ -186,8 +186,12 @@ def pretrained_encoder(config: TextConfig) -> tuple["PreTrainedModel", "PreTrain
     """
     option = "--model.text.encoder, or train a small one with --model.text.new"
     name = find_encoder(config.encoder, option)
-    with _opening(name):
-        transformer = AutoModel.from_pretrained(name, dtype=torch.float32)
+    with _opening(name, quiet=True):
+        transformer, loaded = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    if missing := sorted(key for key in loaded["missing_keys"] if "pooler" not in key):
+        raise UserError(
+            f"encoder '{name}': {len(missing)} weights are missing, the first is {missing[0]}; choose another"
+        )
     return _without_pooler(transformer), open_tokenizer(name, config.lowercase)
 
 
@@ -253,8 +257,8 @@ def _longest_text(transformer: nn.Module, tokenizer: "PreTrainedTokenizerFast") 
     return longest
 
 
-def _opening(name: str) -> AbstractContextManager[None]:
-    return opening(f"encoder '{name}': not a Hugging Face encoder, by hub id or folder")
+def _opening(name: str, *, quiet: bool = False) -> AbstractContextManager[None]:
+    return opening(f"encoder '{name}': not a Hugging Face encoder, by hub id or folder", quiet=quiet)
 
 
 def transformer_layers(transformer: nn.Module) -> nn.ModuleList:

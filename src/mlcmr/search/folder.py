@@ -28,7 +28,7 @@ from mlcmr.search.store import VectorStore
 
 LOCK, COLLECTION = "lock", "collection"
 _UNFINISHED = ".vectors.unfinished"
-_MAKE_ANEW = "index again into another folder (--to)"
+_MAKE_ANEW = "make a new index in another folder (--to)"
 _PIECE = 1024 * 1024
 _READERS = "readers"  # locked, shared, by whoever has the vectors open
 

@@ -53,7 +53,7 @@ def read_info(folder: Path) -> IndexInfo:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != _FORMAT:
-            raise UserError(f"{path}: written by another version of mlcmr; index again into another folder")
+            raise UserError(f"{path}: of another version of mlcmr; make a new index in another folder")
         model = ModelInfo(**content.pop("model"))
         return IndexInfo(**{**content, "model": model, "languages": tuple(content["languages"])})
     except OSError as error:

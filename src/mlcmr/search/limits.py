@@ -142,7 +142,7 @@ class Gate:
             await (refusal or self._app)(scope, receive, send_with_headers)
         except CancelledError:  # the server ends, and waits for this one no longer
             if not begun:
-                await _error(503, "the server ends")(scope, receive, send_with_headers)
+                await _error(503, "the server is shutting down")(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         path, headers = scope["path"], Headers(scope=scope)

@@ -47,6 +47,7 @@ class OpenModel:
         encoder: What makes that feature from videos, as far as is known.
         rate: How many frames a second that was given for training,
         count: or how many of each video; None and None where that is not known.
+        languages: Those that it was trained in; none where that is not known.
     """
 
     model: TextVideoModel
@@ -55,6 +56,7 @@ class OpenModel:
     encoder: str | None
     rate: float | None = None
     count: int | None = None
+    languages: tuple[str, ...] = ()
 
 
 def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
@@ -67,7 +69,7 @@ def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
     path = folder / "config.yaml"
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        feature = str(settings["feature"])
+        feature, languages = str(settings["feature"]), tuple(map(str, settings["languages"]))
     except OSError as error:
         raise UserError(f"{path}: no such file; name the folder of a run (mlcmr train writes it)") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
@@ -81,6 +83,7 @@ def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
         encoder=made.get("encoder"),
         rate=made.get("rate"),
         count=made.get("count"),
+        languages=languages,
     )
 
 

@@ -134,7 +134,8 @@ class Searcher:
         self._encoder: Any = None
         self._opened = self._open()
         try:
-            self._model = open_again(self._opened.info.model, device=device).model
+            model = open_again(self._opened.info.model, device=device)
+            self._model, self._trained = model.model, model.languages
         except BaseException:
             self.close()
             raise
@@ -291,6 +292,11 @@ class Searcher:
     def languages(self) -> tuple[str, ...]:
         """The languages of the captions in the index."""
         return self._current().info.languages
+
+    @property
+    def known_languages(self) -> tuple[str, ...]:
+        """Those of them that the model was trained in; all where it does not say."""
+        return tuple(one for one in self.languages if not self._trained or one in self._trained)
 
     def close(self) -> None:
         """Lets go of the index."""

@@ -40,7 +40,7 @@ class Limits:
     """How much the server does for its clients.
 
     Attributes:
-        rate: Requests to the API a second and client, in the long run; 0 is no limit.
+        rate: Requests to the API per second and client, in the long run; 0 is no limit.
         waiting: Queries, look-ups of videos and look-ups of files that may wait; more are refused with 503.
         uploads: Uploads that are received or searched for at a time.
         upload_mb: The largest upload, in millions of bytes.
@@ -135,7 +135,7 @@ class Service:
                 hits = await asyncio.shield(asyncio.wrap_future(job))
         except TimeoutError:
             raise HTTPException(
-                422, f"to read the file took more than {seconds:g} s; send a shorter one"
+                422, f"reading the file took more than {seconds:g} s; send a shorter one"
             ) from None
         except UnreadableFileError as error:
             _log.info("upload refused: %s", error)
@@ -182,7 +182,7 @@ class Service:
         texts: dict[str, Example] = {}
         hits = self.searcher.search("video", k=8)
         for number, hit in enumerate(hits):
-            languages = self.searcher.languages or (None,)
+            languages = self.searcher.known_languages or (None,)
             language = languages[number % len(languages)]
             for caption in self.searcher.captions(hit.video, k=1, language=language):
                 texts.setdefault(caption.text, Example(language=caption.language, text=caption.text))

@@ -11,7 +11,7 @@ try:
     import av
     from av.video.reformatter import VideoReformatter
 except ImportError as error:
-    raise UserError("the sample needs PyAV to write videos: pip install 'mlcmr[video]'") from error
+    raise UserError("videos need PyAV: pip install 'mlcmr[video]'") from error
 
 FPS = 8
 """Frames per second."""

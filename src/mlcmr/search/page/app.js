@@ -331,7 +331,7 @@ function fill(hit) {
   return [copy];
 }
 
-const score = (hit) => hit.score.toFixed(2);
+const score = (hit) => hit.score.toFixed(2).replace("-0.00", "0.00");
 const nameOf = (path) => path.split(/[/\\]/).pop();
 const span = ({ start, end }) => `${clock(start)}–${clock(end)}`;
 
