@@ -1,6 +1,5 @@
 """`mlcmr search`."""
 
-import json
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -45,8 +44,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(_: ArgumentParser, parsed: Namespace) -> int:
-    from dataclasses import asdict
-
     from mlcmr.search.filters import Filters
 
     asked = [one for one in (parsed.text, parsed.video, parsed.similar) if one is not None]
@@ -55,25 +52,21 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
     _require_use(parsed)
     limits: dict[str, Any] = {"k": parsed.k, "filters": Filters.parse(parsed.filter)}
     from mlcmr.search.searcher import Searcher
-    from mlcmr.search.show import captions_table, hits_table, print_found
+    from mlcmr.search.show import print_captions, print_hits
 
     searcher = Searcher(parsed.index, device=parsed.device)
     if parsed.captions:
         find = searcher.captions if parsed.video is None else searcher.captions_of_file
         captions = find(asked[0], k=parsed.k, language=parsed.language)
-        found, table = [asdict(hit) for hit in captions], captions_table(captions)
-    else:
-        if parsed.video is not None:
-            hits = searcher.search_file(parsed.video, **limits)
-        elif parsed.similar is not None:
-            hits = searcher.similar(parsed.similar, parsed.segment or 0, **limits)
-        else:
-            hits = searcher.search(parsed.text, language=parsed.language, **limits)
-        found, table = [asdict(hit) for hit in hits], hits_table(hits)
-    if parsed.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print_captions(captions, searcher, as_json=parsed.json)
         return 0
-    print_found(table, searcher, captions=parsed.captions)
+    if parsed.video is not None:
+        hits = searcher.search_file(parsed.video, **limits)
+    elif parsed.similar is not None:
+        hits = searcher.similar(parsed.similar, parsed.segment or 0, **limits)
+    else:
+        hits = searcher.search(parsed.text, language=parsed.language, **limits)
+    print_hits(hits, searcher, as_json=parsed.json)
     return 0
 
 

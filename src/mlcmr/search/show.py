@@ -1,7 +1,9 @@
-"""Hits as a table for people."""
+"""Hits as a table for people, and as JSON for programs."""
 
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -10,9 +12,16 @@ from rich.text import Text
 
 from mlcmr.search.searcher import CaptionHit, Hit, Searcher
 
+_WIDE = 10_000
 
-def hits_table(hits: Sequence[Hit]) -> Table:
-    """Rank, score, time range, video, caption and file of each hit; the file is a link in many terminals."""
+
+def hits_table(hits: Sequence[Hit], *, paths: bool = True) -> Table:
+    """Rank, score, time range, video, caption and file of each hit; the video is a link in many terminals.
+
+    Args:
+        hits: The hits.
+        paths: Whether the files are named.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
     columns = [
         ("#", "", lambda _: True),
@@ -20,7 +29,7 @@ def hits_table(hits: Sequence[Hit]) -> Table:
         ("time", "", lambda hit: hit.end > 0),
         ("video", "", lambda _: True),
         ("caption", "italic", lambda hit: hit.caption),
-        ("path", "dim", lambda hit: hit.path),
+        ("path", "dim", lambda hit: hit.path and paths),
     ]
     shown = [(name, style) for name, style, has in columns if any(map(has, hits))]
     for name, style in shown:
@@ -33,9 +42,9 @@ def hits_table(hits: Sequence[Hit]) -> Table:
             "#": Text(str(rank)),
             "score": Text(f"{hit.score:.3f}"),
             "time": Text(time_range(hit.start, hit.end) if hit.end else ""),
-            "video": Text(hit.video),
+            "video": Text(hit.video, style=f"link {Path(hit.path).as_uri()}" if hit.path else ""),
             "caption": Text(hit.caption),
-            "path": Text(hit.path, style=f"link {Path(hit.path).as_uri()}" if hit.path else ""),
+            "path": Text(hit.path),
         }
         table.add_row(*(cells[name] for name, _ in shown))
     return table
@@ -54,14 +63,34 @@ def captions_table(hits: Sequence[CaptionHit]) -> Table:
     return table
 
 
-def print_found(table: Table, searcher: Searcher, *, captions: bool = False) -> None:
-    """Prints a table of videos or captions, and how it was found; through a pipe, no line is broken."""
-    console = Console() if sys.stdout.isatty() else Console(width=10_000)
-    if not table.row_count:
-        console.print("nothing found")
+def print_hits(hits: Sequence[Hit], searcher: Searcher, *, as_json: bool) -> None:
+    """Prints hits, and how they were found; without their files where a terminal is too narrow for them."""
+    if as_json:
+        _print_json(hits)
+        return
+    table = hits_table(hits)
+    console = Console()
+    if console.is_terminal and Console(width=_WIDE).measure(table).maximum > console.width:
+        table = hits_table(hits, paths=False)
+    _print(table, searcher, searcher.how())
+
+
+def print_captions(hits: Sequence[CaptionHit], searcher: Searcher, *, as_json: bool) -> None:
+    """Prints captions, and how they were found."""
+    if as_json:
+        _print_json(hits)
     else:
-        console.print(table)
-    note = f"{searcher.how(captions=captions)}, model {searcher.model_name}"
+        _print(captions_table(hits), searcher, searcher.how(captions=True))
+
+
+def _print_json(hits: Sequence[Hit] | Sequence[CaptionHit]) -> None:
+    print(json.dumps([asdict(hit) for hit in hits], indent=2, ensure_ascii=False))
+
+
+def _print(table: Table, searcher: Searcher, how: str) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDE)  # through a pipe, no line is broken
+    console.print(table if table.row_count else "nothing found")
+    note = f"{how}, model {searcher.model_name}"
     Console(stderr=True).print(note, style="dim", highlight=False, markup=False)
 
 
