@@ -670,3 +670,13 @@ def test_the_command(tmp_path, capsys):
         == 0
     )
     assert list(contents(tmp_path / "b")) == ["bval.caption.txt", "bval_zh.caption.txt"]
+
+
+def test_few_videos_to_measure_on_are_told(tmp_path):
+    for videos, few in ((30, ["3 videos in val", "3 videos in test"]), (400, [])):
+        table = tmp_path / "t.csv"
+        rows = "".join(f"v{number},caption {number},en\n" for number in range(videos))
+        table.write_text(f"video,text,language\n{rows}", encoding="utf-8")
+        notes = prepare([table], tmp_path / f"c{videos}").notes()
+        told = [note for note in notes if note.startswith("few: ")]
+        assert [note.removeprefix("few: ").partition(":")[0] for note in told] == few

@@ -93,14 +93,7 @@ def _read(config: TrainConfig, display: Display) -> _Data:
     pairs = read_training_pairs(collection, scenario, config.missing_captions)
     if pairs.skipped:
         display.say(f"left out {many(pairs.skipped, 'training example')}: no caption in some language")
-    validation = read_validation(collection, scenario, config.validation_split)
-    fewest = min(len(set(queries.captions.videos)) for queries in validation)
-    if fewest < FEW:
-        display.say(
-            f"validating on {many(fewest, 'video')}: so few can hardly choose the best model; "
-            "--validation-split names another split"
-        )
-    return _Data(features, pairs, validation)
+    return _Data(features, pairs, read_validation(collection, scenario, config.validation_split))
 
 
 def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
@@ -127,6 +120,11 @@ def _fit(config: TrainConfig, run: Run, data: _Data, display: Display) -> None:
         load_weights(model, state.model, str(run.state))
         trainer.precision_plugin.load_state_dict(state.precision)
         display.say(f"going on with {run.folder} at epoch {progress.epoch + 1}, step {progress.step:,}")
+    elif (fewest := min(len(set(one.captions.videos)) for one in data.validation)) < FEW:
+        display.say(
+            f"validating on {many(fewest, 'video')}: so few can hardly choose the best model; "
+            "--validation-split names another split"
+        )
     module = TrainingModule(model, config, progress, state.optimizer if state else None)
     trainer.fit_loop.epoch_progress.current.processed = progress.epoch  # type: ignore[attr-defined]
     sampler = EpochSampler(
