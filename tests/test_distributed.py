@@ -120,7 +120,8 @@ def test_the_command_on_two_devices(tmp_path):
         [sys.executable, "-m", "mlcmr", "train", str(recipe)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    said = [line.split(":")[0] for line in done.stderr.splitlines()]
+    assert said == ["validating on 6 videos", "epoch 1/2", "epoch 2/2"]
     train(replace(config, run=str(tmp_path / "one"), devices=1))
     records = [
         [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
