@@ -173,7 +173,7 @@ def test_a_query_finds_its_video(site, open_page, language):
     card = page.locator("#results li").first
     assert re.fullmatch(r"0:0\d–0:0\d", card.locator(".time").inner_text())
     assert re.fullmatch(r"\d\.\d\d", card.locator(".score").inner_text())
-    assert card.locator("img").first.get_attribute("alt") == site.searcher.videos[video].captions["en"][0]
+    assert card.locator("img").first.get_attribute("alt") == site.searcher.videos[video].captions[language][0]
 
 
 def test_the_interface_changes_its_language_and_remembers(site, open_page):
