@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,15 +152,21 @@ def test_many_are_found_as_in_a_folder(pair):
 
 
 def test_commands(place, trained, qdrant, capfd, monkeypatch):
+    """A search only reads."""
     monkeypatch.chdir(place)
     words = ["--run", str(trained), "--url", qdrant.url, "--device", "cpu"]
     assert main(["index", "tiny", "--to", "my films", *words]) == 0
     assert "36 added" in capfd.readouterr().out
     assert qdrant.engine.count("my films-segments").count == 36
+    qdrant.asked.clear()
     assert (
         main(["search", "A dog runs.", "-k", "3", "--index", "my films", "--filter", "video!=dog_runs-1"])
         == 0
     )
+    assert {(one.method, one.path.rpartition("/")[2]) for one in qdrant.asked} == {
+        ("GET", "exists"), ("GET", "my films-segments"), ("GET", "my films-captions"), ("POST", "count"),
+        ("POST", "batch"),
+    }  # fmt: skip
     shown = capfd.readouterr()
     assert "dog_" in shown.out
     assert "dog_runs-1" not in shown.out
@@ -417,9 +424,10 @@ def test_a_server_that_is_away(place, trained, qdrant, capfd, monkeypatch):
 def test_a_server_that_hangs(place, trained, monkeypatch):
     monkeypatch.setattr(server, "_TIMEOUT", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        url, start = f"http://127.0.0.1:{silent.getsockname()[1]}", time.monotonic()
         with pytest.raises(UserError, match=rf"^Qdrant server {url}: timed out; see that it runs"):
             require_free(url, ["films"])
+        assert time.monotonic() - start < 30
 
 
 def test_serving_goes_on_when_the_server_is_back(place, trained, qdrant, tmp_path):
@@ -516,6 +524,16 @@ def test_whoever_has_mistyped_an_address_says_it_anew(place, trained, qdrant):
         UserError, match=f"are in the server {qdrant.url}, --name films; index into another folder"
     ):
         index_on(qdrant, place, url="http://127.0.0.1:1")
+
+
+def test_a_name_that_no_collection_can_have(place, trained, qdrant):
+    with pytest.raises(
+        UserError, match=r"^a collection cannot be called 'a/b-segments', with '/'; choose another"
+    ):
+        index_on(qdrant, place, run=trained, name="a/b")
+    with pytest.raises(UserError, match="with ':'; choose another --name"):
+        index_on(qdrant, place, "films: new", run=trained, name=None)
+    assert qdrant.asked == []
 
 
 def test_another_server_at_that_address(qdrant):

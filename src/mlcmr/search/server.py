@@ -16,6 +16,7 @@ try:
     from qdrant_client import QdrantClient, models
     from qdrant_client.common.version_check import parse_version
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+    from qdrant_client.local.qdrant_local import INVALID_NAME_CHARS
 except ImportError as error:
     raise UserError("--url needs Qdrant's client: pip install 'mlcmr[search]'") from error
 
@@ -66,8 +67,14 @@ def require_free(address: str, names: Sequence[str]) -> None:
     """Sees to it that a new index takes nobody's collections.
 
     Raises:
-        UserError: a collection of such a name is there, or the server is too old, or cannot be reached.
+        UserError: a collection of such a name is there, or cannot be; or the server is too old, or cannot be
+            reached.
     """
+    for name in names:
+        if wrong := [one for one in INVALID_NAME_CHARS if one in name]:
+            raise UserError(
+                f"a collection cannot be called '{name}', with {wrong[0]!r}; choose another --name"
+            )
     with _talking(address), closing(connect(address)) as client:
         version = client.info().version
         parsed = parse_version(version)
