@@ -248,14 +248,10 @@ def _said(error: Exception) -> str:
     if not isinstance(error, UnexpectedResponse):
         source = error.source if isinstance(error, ResponseHandlingException) else error
         return f"{reason(source)}; {address}"
-    try:
-        words, advice = str(error.structured()["status"]["error"]), ""
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-    ):  # Qdrant says so of keys only, but another server of anything
-        words, advice = error.content.decode(errors="replace"), f"; {address}"
+    # Qdrant's answers are JSON, but for keys that it refuses; another server's may be anything.
+    words, advice = error.content.decode(errors="replace"), f"; {address}"
+    with suppress(ValueError, LookupError, TypeError):
+        words, advice = error.structured()["status"]["error"], ""
     if error.status_code in (401, 403):
         advice = "; its key belongs in the environment's QDRANT_API_KEY"
     return f"answers {error.status_code}: {reason(Exception(words))}{advice}"
