@@ -25,7 +25,7 @@ class IndexSummary:
     Attributes:
         folder: The index.
         added: Videos that are new in it.
-        changed: Videos that were embedded anew.
+        changed: Videos that were embedded or described anew.
         removed: Videos that were taken out.
         unchanged: Videos of the source that were there already.
         segments: How many segments the index holds.
