@@ -10,8 +10,8 @@ import yaml
 
 from mlcmr.data.collection import open_collection
 from mlcmr.errors import UserError
-from mlcmr.model.checkpoint import find_model
 from mlcmr.model.device import on_device
+from mlcmr.model.hub import fetch_model
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import TextVideoModel
 from mlcmr.model.two_tower import TwoTower
@@ -93,7 +93,7 @@ def open_pretrained(name: str | Path, *, device: str = "auto") -> OpenModel:
     Raises:
         UserError: there is no such model, it cannot embed texts and videos, or the device is not there.
     """
-    folder = find_model(name)
+    folder = fetch_model(name, "--model")
     known = str(folder.absolute()) if Path(name).expanduser().is_dir() else str(name)
     if _is_mlcmr(folder):
         return _open_mlcmr("pretrained", known, folder, device)
