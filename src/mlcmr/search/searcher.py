@@ -371,7 +371,7 @@ class Searcher:
         if name is None:
             raise UserError(
                 f"{self.folder}: what makes the feature '{info.feature}' from a file is not known; to search "
-                "by files, index with --encoder"
+                "by files, index once more with --encoder"
             )
         with self._encoder_lock:
             if self._encoder is None:
@@ -379,7 +379,8 @@ class Searcher:
                 if encoder.dimension != info.model.feature_size:
                     raise UserError(
                         f"encoder {name}: makes features of {encoder.dimension:,} numbers, but the model "
-                        f"takes {info.model.feature_size:,}"
+                        f"takes {info.model.feature_size:,}; index once more with the one whose features it "
+                        "was trained on (--encoder)"
                     )
                 rate = encoder.rate if info.rate is None and info.count is None else info.rate
                 self._encoder = _Shared(encoder), Sampling(rate, info.count)
@@ -388,7 +389,9 @@ class Searcher:
     def _segment(self, video: str, segment: int) -> Point:
         points = self._current().stores.segments.get([segment_id(video, segment)])
         if not points:
-            raise UnknownVideo(f"video '{video}', segment {segment}: not in the index")
+            raise UnknownVideo(
+                f"video '{video}', segment {segment}: not in the index; `mlcmr search` shows ids"
+            )
         return points[0]
 
     def _segments(self, video: str) -> list[Point]:
@@ -396,7 +399,7 @@ class Searcher:
         store = self._current().stores.segments
         points = store.get([segment_id(video, 0)])
         if not points:
-            raise UnknownVideo(f"video '{video}': not in the index")
+            raise UnknownVideo(f"video '{video}': not in the index; `mlcmr search` shows ids")
         rest = range(1, int(points[0].payload["segments"]))
         points += store.get([segment_id(video, number) for number in rest])
         return sorted(points, key=lambda point: int(point.payload["segment"]))
