@@ -1,6 +1,7 @@
-"""What all tests share: one thread, no network, and the reference data where it lies beside the checkout."""
+"""What all tests share: one thread, no network, reference data beside the checkout, models in runs."""
 
 import os
+import shutil
 from pathlib import Path
 
 # Before anything imports torch or the hub's client; the programs that tests start inherit it too.
@@ -23,3 +24,59 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the reference data in ../shared")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """A run, beside the tiny collection that it was trained on."""
+    from mlcmr.training.train import train
+    from tiny import tiny_config, write_collection
+
+    place = tmp_path_factory.mktemp("index")
+    write_collection(place)
+    return train(tiny_config(place, place / "run", epochs=8)).folder
+
+
+@pytest.fixture(scope="session")
+def indexed(trained) -> Path:
+    """An index that tests only read."""
+    from mlcmr.search.index import index_videos
+
+    index_videos(trained.parent / "tiny", trained.parent / "index", run=trained)
+    return trained.parent / "index"
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A copy of the collection that a test may change."""
+    from tiny import write_collection
+
+    write_collection(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """A small sample, and a run trained on it."""
+    from mlcmr.data.sample import make_sample
+    from mlcmr.training.train import train
+    from tiny import tiny_config
+
+    folder = tmp_path_factory.mktemp("drawn")
+    make_sample(folder, videos=20, captions=1)
+    train(tiny_config(folder, folder / "run", collection="sample", feature="hues228", epochs=1))
+    return folder
+
+
+@pytest.fixture
+def films(drawn, tmp_path) -> Path:
+    """A folder of six videos, and a photograph."""
+    from PIL import Image
+
+    folder = tmp_path / "films"
+    (folder / "holiday").mkdir(parents=True)
+    for number in range(6):
+        shutil.copy(drawn / f"sample/VideoData/sample0000{number}.mp4", folder / f"{number}.mp4")
+    (folder / "5.mp4").rename(folder / "holiday" / "beach.mp4")
+    Image.new("RGB", (64, 48), (99, 99, 99)).save(folder / "photo.png")
+    return folder

@@ -3,14 +3,15 @@
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlcmr.data.captions import read_captions
 from mlcmr.extraction.pictures import UnreadableFileError
 from mlcmr.search.filters import Filters
-from mlcmr.search.searcher import CaptionHit, Hit, UnknownVideo
+from mlcmr.search.language import guess_language
+from mlcmr.search.searcher import CaptionHit, Hit, Searcher, UnknownVideo
 
 _PREFIX = {"en": "enc", "zh": "zh"}
 
@@ -23,8 +24,8 @@ class FakeVideo:
     captions: dict[str, list[str]]
 
 
-class FakeSearcher:
-    """The methods of `Searcher` that the server calls."""
+class FakeSearcher(Searcher):
+    """What the server calls of a `Searcher`; mypy sees that it is as there."""
 
     model_name = "fake"
     languages = known_languages = ("en", "zh")
@@ -44,19 +45,35 @@ class FakeSearcher:
     def size(self) -> int:
         return sum(len(video.hits) for video in self.videos.values())
 
-    def search(self, text: str, *, language=None, k: int = 10, filters=None) -> list[Hit]:
+    def search(
+        self, text: str, *, language: str | None = None, k: int = 10, filters: Filters | None = None
+    ) -> list[Hit]:
         return self._ranked(text, k, filters)
 
-    def search_many(self, texts: Sequence[str], *, languages=None, k=10, filters=None) -> list[list[Hit]]:
+    def search_many(
+        self,
+        texts: Sequence[str],
+        *,
+        languages: Sequence[str | None] | None = None,
+        k: int | Sequence[int] = 10,
+        filters: Filters | Sequence[Filters | None] | None = None,
+    ) -> list[list[Hit]]:
         self.batches.append(len(texts))
         self._work()
         if "xx" in (languages or ()):
             raise ValueError("language xx")
         counts = [k] * len(texts) if isinstance(k, int) else k
-        wanted = filters if isinstance(filters, list) else [filters] * len(texts)
+        wanted = filters if isinstance(filters, Sequence) else [filters] * len(texts)
         return [self._ranked(*one) for one in zip(texts, counts, wanted, strict=True)]
 
-    def search_file(self, path, *, k: int = 10, filters=None, check=lambda: None) -> list[Hit]:
+    def search_file(
+        self,
+        path: str | Path,
+        *,
+        k: int = 10,
+        filters: Filters | None = None,
+        check: Callable[[], object] = lambda: None,
+    ) -> list[Hit]:
         content = Path(path).read_bytes()
         self.files.append(content)
         self._work()
@@ -64,7 +81,9 @@ class FakeSearcher:
             raise UnreadableFileError(f"{path}: cannot be decoded")
         return self._ranked("", k, filters)
 
-    def similar(self, video: str, segment: int = 0, *, k: int = 10, filters=None) -> list[Hit]:
+    def similar(
+        self, video: str, segment: int = 0, *, k: int = 10, filters: Filters | None = None
+    ) -> list[Hit]:
         words = self.segment(video, segment).caption
         return [hit for hit in self._ranked(words, self.size, filters) if hit.video != video][:k]
 
@@ -103,7 +122,8 @@ class FakeSearcher:
         for video in self.videos.values():
             said = [_words(caption) for captions in video.captions.values() for caption in captions]
             score = max((len(asked & words) / len(asked | words) for words in said if words), default=0.0)
-            hits += [replace(hit, score=score - 0.01 * hit.segment) for hit in video.hits]
+            caption = video.captions.get(guess_language(text), [video.hits[0].caption])[0]
+            hits += [replace(one, score=score - 0.01 * one.segment, caption=caption) for one in video.hits]
         if filters and any(one.field == "kind" and one.value == "image" for one in filters.conditions):
             hits = []
         return sorted(hits, key=lambda hit: (-hit.score, hit.video))[:k]
@@ -163,7 +183,7 @@ def sample_searcher(collection: Path) -> FakeSearcher:
     videos = {}
     for path in sorted((collection / "VideoData").glob("*.mp4")):
         with av.open(str(path)) as container:
-            frames = [frame.to_image() for frame in container.decode(video=0)]
+            frames = [one.to_image() for one in container.decode(video=0)]  # type: ignore[no-untyped-call]
         hits = []
         for number in range(2):
             picture = thumbnails / f"{path.stem}-{number}.jpg"

@@ -23,10 +23,22 @@ TIMEOUT = 120.0  # seconds
 def server() -> ForkServerContext:
     """Starts processes that have imported all that is slow to import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["processes", "mlcmr.cli", "mlcmr.training.train", "mlcmr.translation.translate"]
-    )
+    rooms = ("cli", "training.train", "translation.translate", "search.index", "search.edge")
+    context.set_forkserver_preload(["processes", *(f"mlcmr.{room}" for room in rooms)])
     return context
+
+
+def start_function(function: Callable[..., None], *arguments: str) -> ForkServerProcess:
+    """Starts a function of a test module."""
+    process = server().Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+def wait_for_bytes(log: Path, count: int, process: ForkServerProcess) -> None:
+    """Until a log is so long, or the process has ended."""
+    while process.is_alive() and (not log.exists() or log.stat().st_size < count):
+        sleep(0.001)
 
 
 @dataclass

@@ -1,0 +1,74 @@
+"""`mlcmr index` and `mlcmr search` as they are typed."""
+
+import json
+
+import pytest
+
+from mlcmr.cli import main
+
+
+def test_commands(place, trained, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    assert main(["index", "tiny", "--run", str(trained), "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "36 added" in out
+    assert "search:   exact" in out
+    assert main(["search", "A dog runs.", "-k", "3", "--device", "cpu"]) == 0
+    captured = capsys.readouterr()
+    assert "dog_runs-1" in captured.out
+    assert "A dog runs." in captured.out
+    assert "exact search in 36 segments" in captured.err
+    assert (
+        main(["search", "A dog runs.", "-k", "2", "--json", "--filter", "kind=video", "video!=dog_runs-1"])
+        == 0
+    )
+    hits = json.loads(capsys.readouterr().out)
+    assert len(hits) == 2
+    assert "dog_runs-1" not in {hit["video"] for hit in hits}
+    assert hits[0].keys() == {
+        "video", "segment", "score", "path", "start", "end", "duration", "width", "height", "kind",
+        "thumbnail", "caption",
+    }  # fmt: skip
+    assert (
+        main(["search", "--similar", "dog_runs-1", "--captions", "--language", "zh", "--json", "-k", "1"])
+        == 0
+    )
+    (caption,) = json.loads(capsys.readouterr().out)
+    assert caption["language"] == "zh"
+    assert main(["search", "--similar", "dog_runs-1", "--captions"]) == 0
+    assert "exact search in 144 captions" in capsys.readouterr().err
+    assert main(["search", "a dog", "--filter", "duration>5"]) == 0
+    assert "nothing found" in capsys.readouterr().out
+    assert main(["index", "--remove", "dog_runs-1"]) == 0
+    assert "1 removed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["index", "no/such/folder", "--run", "run"], "no/such/folder: no such folder"),
+        (["index"], "give videos or a collection, and a model"),
+        (["index", ".", "--run", "no/such/run", "--to", "i"], "config.yaml: no such file"),
+        (["index", ".", "--run", "a", "--model", "b"], "give one"),
+        (["search"], "a text, --video FILE or --similar VIDEO"),
+        (["search", "dog", "--video", "dog.mp4"], "one of the three"),
+        (["search", "dog", "--captions"], "--captions finds those of a video"),
+        (["search", "--similar", "a", "--captions", "--filter", "kind=video"], "--filter limits videos"),
+        (["search", "dog", "--segment", "0"], "--segment is for --similar"),
+        (["search", "--video", "dog.mp4", "--segment", "1"], "--segment is for --similar"),
+        (["search", "--similar", "a", "--captions", "--segment", "1"], "without --captions"),
+        (["search", "--video", "dog.mp4", "--language", "en"], "--language is for a text"),
+        (["search", "--similar", "a", "--language", "en"], "--language is for a text"),
+        (["index", ".", "--run", "a", "--feature", "nonsense"], "--feature is one of a collection's"),
+        (["index", ".", "--run", "a", "--batch-size", "0"], "--batch-size 0: expected 1 or more"),
+        (["search", "dog", "--index", "none"], "none: no index there"),
+        (["search", "dog", "--filter", "duration<long"], "compared with a number"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(words, part, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
