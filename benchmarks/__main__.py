@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.measure import Options
 from benchmarks.table import markdown
 from mlcmr.errors import UserError
-from mlcmr.model.text import find_encoder
+from mlcmr.model.hub import find_model
 
 NAMES = ("yardstick", "training_data", "step", "evaluation", "start", "embedding", "serving", "extraction")
 WITH_ENCODER = {"training_data", "step", "start", "embedding"}
@@ -44,7 +44,7 @@ def main() -> None:
     names = arguments.names or (ON_GPU if arguments.gpu else NAMES)
     try:
         if WITH_ENCODER.intersection(names):
-            find_encoder(options.encoder, "--encoder")
+            find_model(options.encoder, "--encoder", "encoder")
     except UserError as error:
         raise SystemExit(f"python -m benchmarks: {error}") from error
     captions = options.captions or "made up"

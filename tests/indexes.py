@@ -1,5 +1,6 @@
 """What the tests of indexes share: vectors to store, and what an index holds."""
 
+import json
 import shutil
 import uuid
 from pathlib import Path
@@ -45,7 +46,7 @@ def content(path: Path) -> dict[str, dict[str, tuple]]:
     """All that an index holds."""
     _, stores = open_published(path)
     fields = {
-        "segments": [*SEGMENT_FIELDS, "segment", "segments", "caption", "thumbnail"],
+        "segments": [*SEGMENT_FIELDS, "segment", "segments", "caption", "captions", "thumbnail"],
         "captions": [*CAPTION_FIELDS, "caption_id", "text"],
     }
     held = {}
@@ -53,7 +54,7 @@ def content(path: Path) -> dict[str, dict[str, tuple]]:
         ids = dict(one.scan(fields[name]))
         of = {point.id: point.vector for point in one.get(list(ids))}
         held[name] = {
-            point: (tuple(sorted(payload.items())), tuple(of[point].round(4).tolist()))
+            point: (json.dumps(payload, sort_keys=True), tuple(of[point].round(4).tolist()))
             for point, payload in ids.items()
         }
     stores.close()

@@ -90,6 +90,7 @@ def test_a_folder_is_read_as_it_was_written(folder):
     assert (len(features), features.dimension) == (2, 3)
     assert "a" in features
     assert "a_0" not in features
+    assert list(features) == features.videos
     np.testing.assert_array_equal(features["b-1"], numbers(3, start=6))
     assert sorted(path.name for path in folder.iterdir()) == [
         "feature.bin", "id.txt", "shape.txt", CACHE_NAME, "video2frames.txt"

@@ -58,7 +58,7 @@ def test_a_model_that_has_moved_is_taken(place, trained):
     run = Path(shutil.copytree(trained, place / "run"))
     index_videos(place / "tiny", place / "index", run=run, device="cpu")
     run.rename(place / "elsewhere")
-    with pytest.raises(UserError, match=r"config\.yaml: no such file"):
+    with pytest.raises(UserError, match=r"run: the model of the index is no longer there; .* \(--run\)"):
         Searcher(place / "index", device="cpu")
     summary = index_videos(place / "tiny", place / "index", run=place / "elsewhere", device="cpu")
     assert summary.unchanged == 36

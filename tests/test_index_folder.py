@@ -194,7 +194,7 @@ def test_a_disk_that_gets_full(place, trained, monkeypatch):
 
     monkeypatch.setattr(update, "BATCH", 10)
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    with pytest.raises(UserError, match=r"the disk is nearly full: 1 MB are free, .* needed: make room"):
+    with pytest.raises(UserError, match=r"the disk is nearly full: 1 MB are free, .* needed; make room"):
         index_videos(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
     monkeypatch.undo()
     assert Searcher(place / "index", device="cpu").size == 10
@@ -230,7 +230,7 @@ def test_an_index_that_is_only_read(indexed, tmp_path, monkeypatch):
 def test_vectors_that_are_gone_are_missed_by_a_writer_too(place, trained):
     index_videos(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
     shutil.rmtree(place / "index" / "vectors-1")
-    with pytest.raises(UserError, match="vectors-1: is missing or not whole; make a new index"):
+    with pytest.raises(UserError, match="vectors-1: is missing or not whole; index into another folder"):
         index_videos(place / "tiny", place / "index", device="cpu")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from indexes import count_embedded
 from mlcmr.cli import main
 from mlcmr.errors import UserError
 from mlcmr.extraction.extract import extract
@@ -118,6 +119,20 @@ def test_files_come_change_and_go(drawn, films, tmp_path):
     summary = index_videos(films, tmp_path / "index", prune=True, device="cpu")
     assert (summary.added, summary.changed, summary.removed, summary.segments) == (0, 0, 1, 7)
     assert "0" not in {hit.video for hit in searcher.search("a", k=50)}
+
+
+def test_a_folder_of_videos_that_has_moved(drawn, films, tmp_path, monkeypatch):
+    index_videos(films, tmp_path / "index", run=drawn / "run", device="cpu")
+    searcher = Searcher(tmp_path / "index", device="cpu")
+    before = searcher.search("a red circle", k=20)
+    films.rename(tmp_path / "moved")
+    counts = count_embedded(monkeypatch)
+    summary = index_videos(tmp_path / "moved", tmp_path / "index", device="cpu")
+    assert (summary.added, summary.changed, summary.unchanged) == (0, 7, 0)
+    assert counts == [0, 0]
+    after = searcher.search("a red circle", k=20)
+    assert [hit.path for hit in after] == [hit.path.replace("/films/", "/moved/") for hit in before]
+    assert [hit.score for hit in after] == pytest.approx([hit.score for hit in before], abs=1e-6)
 
 
 def test_a_collection_whose_videos_are_there(drawn, tmp_path):

@@ -22,7 +22,7 @@ from transformers.utils import logging
 from golden_model import golden, golden_batch, golden_model
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
 from mlcmr.errors import UserError
-from mlcmr.model import checkpoint, text
+from mlcmr.model import checkpoint, hub, text
 from mlcmr.model.config import LossConfig, ModelConfig, NewEncoder, TextConfig, VideoConfig
 from mlcmr.model.losses import MLCMRLoss, ViewEmbeddings
 from mlcmr.model.mlcmr import MLCMR
@@ -373,8 +373,13 @@ def test_foreign_configuration(saved, tmp_path, name, value):
 
 
 def test_no_such_model(tmp_path):
-    for name in (tmp_path / "nothing", "nobody/nothing", "a/b/c"):
-        with pytest.raises(UserError, match=r"no such folder, and not from the hub"):
+    for name, message in (
+        (tmp_path / "nothing", f"model '{tmp_path}/nothing': no such folder; name another$"),
+        ("a/b/c", "model 'a/b/c': no such folder; name another$"),
+        ("my model", "model 'my model': no such folder, and no such model on the hub; name another$"),
+        ("nobody/nothing", "cannot be downloaded: no connection to the hub; name a folder that holds it$"),
+    ):
+        with pytest.raises(UserError, match=message):
             MLCMR.from_pretrained(name)
     with pytest.raises(UserError, match=r"config\.json: no such file; this is not a complete model folder"):
         MLCMR.from_pretrained(tmp_path)
@@ -409,7 +414,7 @@ class FakeHub:
 
 def test_pushed_to_the_hub(model, videos, tmp_path, monkeypatch):
     FakeHub.store = tmp_path
-    monkeypatch.setattr(checkpoint, "HfApi", FakeHub)
+    monkeypatch.setattr(hub, "HfApi", FakeHub)
     assert model.push_to_hub("mine", private=True) == "https://hub/private/mine/commit/1"
     assert_equal_models(model, MLCMR.from_pretrained(tmp_path / "private/mine"), videos)
     with pytest.raises(UserError, match=r"^model 'mine': cannot be uploaded: 401 Unauthorized more$"):
@@ -419,11 +424,25 @@ def test_pushed_to_the_hub(model, videos, tmp_path, monkeypatch):
 def test_opened_from_the_hub(model, saved, videos, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        checkpoint, "snapshot_download", lambda *args, **kw: asked.append((args, kw)) or saved
+        hub.HfApi, "model_info", lambda api, name, revision: asked.append((api.token, name, revision))
     )
+    monkeypatch.setattr(hub, "snapshot_download", lambda *args, **kw: asked.append((args, kw)) or saved)
     opened = MLCMR.from_pretrained("people/model", revision="v1", token="secret")
-    assert asked == [(("people/model",), {"revision": "v1", "token": "secret"})]
+    assert asked == [
+        ("secret", "people/model", "v1"),
+        (("people/model",), {"revision": "v1", "token": "secret"}),
+    ]
     assert_equal_models(model, opened, videos)
+
+
+def test_a_download_that_fails_is_one_line(monkeypatch):
+    def download(*_, **__):
+        raise RuntimeError("no room\non the disk")
+
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: "/cache/config.json")
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    with pytest.raises(UserError, match=r"^model 'people/model': cannot be downloaded: no room on the disk$"):
+        MLCMR.from_pretrained("people/model")
 
 
 # ─── training ────────────────────────────────────────────────────────────────────────────────────────────
@@ -640,19 +659,19 @@ def test_an_encoder_that_the_hub_has(monkeypatch):
         [None, RepositoryNotFoundError("404", response=Mock()), HfHubHTTPError("503", response=Mock())]
     )
 
-    def model_info(_, name: str) -> None:
+    def model_info(_, name: str, revision: None) -> None:
         if answer := next(answers):
             raise answer
 
-    monkeypatch.setattr(text.HfApi, "model_info", model_info)
-    assert text.find_encoder("some/encoder", "--encoder") == "some/encoder"
+    monkeypatch.setattr(hub.HfApi, "model_info", model_info)
+    assert hub.find_model("some/encoder", "--encoder") == "some/encoder"
     with pytest.raises(UserError, match="no such model on the hub; name another with --encoder"):
-        text.find_encoder("some/encoder", "--encoder")
+        hub.find_model("some/encoder", "--encoder")
     assert (
-        text.find_encoder("some/encoder", "--encoder") == "some/encoder"
+        hub.find_model("some/encoder", "--encoder") == "some/encoder"
     )  # the download will say what is wrong
-    monkeypatch.setattr(text, "try_to_load_from_cache", lambda *_: "/cache/config.json")
-    assert text.find_encoder("some/encoder", "--encoder") == "some/encoder"
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: "/cache/config.json")
+    assert hub.find_model("some/encoder", "--encoder") == "some/encoder"
     assert next(answers, None) is None
 
 

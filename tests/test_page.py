@@ -5,6 +5,7 @@ import shutil
 import socket
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -345,14 +346,16 @@ def test_errors_are_shown_in_words(site, open_page, status, error, title):
     expect(page.locator("#notice h2")).to_have_text(title)
 
 
-def test_nothing_moves_while_hits_load(site, open_page):
+@pytest.mark.parametrize("captioned", [24, 6, 0])
+def test_nothing_moves_while_hits_load(site, open_page, captioned):
     page = open_page(site.url)
+    leave_captions(page, captioned)
     expect(page.locator(".examples")).to_be_visible()
     site.searcher.seconds = 0.4
     try:
         page.fill("#q", "red")
         page.keyboard.press("Enter")
-        expect(page.locator("#results .waiting")).to_have_count(24)
+        expect(page.locator("#results .waiting")).to_have_count(4)
         before = page.evaluate(LOOKS)
         expect(page.locator("#status")).to_contain_text("24 hits")
     finally:
@@ -360,7 +363,36 @@ def test_nothing_moves_while_hits_load(site, open_page):
     until(
         page, "[...document.querySelectorAll('.open img:first-child')].slice(0, 4).every(one => one.complete)"
     )
-    assert page.evaluate(LOOKS) == before
+    assert page.evaluate(LOOKS)[:4] == before
+
+
+def leave_captions(page, count):
+    """Takes the captions of the hits after the first `count`."""
+
+    def answer(route):
+        response = route.fetch()
+        content = response.json()
+        for hit in content["hits"][count:]:
+            hit["caption"] = ""
+        route.fulfill(response=response, json=content)
+
+    page.route("**/api/search*", answer)
+
+
+@pytest.mark.parametrize("captioned", [24, 6, 0])
+def test_without_captions_no_row_is_kept_for_them(site, open_page, captioned):
+    page = open_page(site.url)
+    leave_captions(page, captioned)
+    ask(page, "red")
+    below = """one => one.querySelector('.meta').getBoundingClientRect().top
+        - one.querySelector('.frame').getBoundingClientRect().bottom"""
+    cards = page.locator("#results li")
+    spaces = [cards.nth(number).evaluate(below) for number in range(24)]
+    assert [space > 40 for space in spaces] == [number < captioned for number in range(24)]
+    assert all(space < 15 for space in spaces[captioned:])
+    tops = [top for _, top, _, _ in page.evaluate(LOOKS)][::4]
+    high = [later - top > 300 for top, later in pairwise(tops)]
+    assert high == [4 * row < captioned for row in range(5)]
 
 
 def test_more_hits_are_added_below(site, open_page):

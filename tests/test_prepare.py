@@ -5,6 +5,7 @@ import json
 import random
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,7 @@ def test_vatex(tmp_path):
     assert list(contents(tmp_path / "vatex")) == [
         "vatextest.caption.txt",
         "vatextrain.caption.txt",
+        "vatextrain_half.caption.txt",
         "vatextrain_zh.caption.txt",
         "vatexval.caption.txt",
         "vatexval_zh.caption.txt",
@@ -118,6 +120,7 @@ def test_vatex_pairs_stay_pairs(tmp_path):
     summary = prepare([write(tmp_path / "vatex_training.json", [item])], tmp_path / "vatex")
     assert contents(tmp_path / "vatex") == {
         "vatextrain.caption.txt": "v#enc#0 one\nv#enc#2 three\nv#enc#4 x\n",
+        "vatextrain_half.caption.txt": "v#enc#0 one\nv#enc#2 three\nv#enc#4 x\n",
         "vatextrain_zh.caption.txt": "v#zh#0 一\nv#zh#2 三\nv#zh#4 一\n",
     }
     assert (summary.blank, summary.spare, summary.duplicates) == (1, 1, 2)
@@ -303,6 +306,28 @@ def test_languages_with_unequal_numbers_of_captions(tmp_path):
     assert problems(tmp_path / "paired") == []
     pairs = read_training_pairs(open_collection(tmp_path, "paired"), Scenario(ScenarioKind.PARALLEL))
     assert len(pairs.videos) == 18
+
+
+def test_for_unparallel_training_each_video_has_one_language(tmp_path):
+    both = [
+        {"video": f"v{i}", "text": f"{lang} {i}", "lang": lang} for i in range(10) for lang in ("en", "zh")
+    ]
+    english = [{"video": f"w{i}", "text": f"en {i}", "lang": "en"} for i in range(4)]
+    table = write_table(tmp_path / "t.csv", [*both, *english])
+    halves = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 2)):
+        summary = prepare([table], tmp_path / name, splits=["train"], seed=seed)
+        assert summary.halves == {"en": 7, "zh": 7}  # Chinese makes up for those that are in English alone
+        assert "unparallel: of the videos to train on, 7 in en, 7 in zh" in summary.notes()
+        collection = open_collection(tmp_path, name)
+        assert len(read_training_pairs(collection, Scenario(ScenarioKind.UNPARALLEL)).videos) == 14
+        captions = read_captions(collection.caption_file("train", "_half"))
+        halves.append(dict(zip(captions.videos, captions.languages, strict=True)))
+        assert {halves[-1][f"w{i}"] for i in range(4)} == {"en"}
+    assert halves[0] == halves[1] != halves[2]
+
+    prepare([write_table(tmp_path / "e.csv", english)], tmp_path / "english", splits=["train"])
+    assert list(contents(tmp_path / "english")) == ["englishtrain.caption.txt"]
 
 
 # ─── ids ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -626,9 +651,24 @@ def test_whatever_the_captions_check_is_clean_and_nothing_is_lost(rows, pair):
         written = [
             (video, language, text)
             for path in (mine / "TextData").iterdir()
+            if "_half" not in path.name
             for captions in [read_captions(path)]
             for video, language, text in zip(captions.videos, captions.languages, captions.texts, strict=True)
         ]
+        half = mine / "TextData" / "minetrain_half.caption.txt"
+        of_one = read_captions(half) if half.exists() else None
+        of_all = [read_captions(path).ids for path in (mine / "TextData").glob("minetrain*") if path != half]
+    if of_one:  # every video once, in one language, with all its captions in that
+        assert set(of_one.videos) == {one.partition("#")[0] for ids in of_all for one in ids}
+        spoken = dict(zip(of_one.videos, of_one.languages, strict=True))
+        tags = {video: "enc" if language == "en" else language for video, language in spoken.items()}
+        assert set(of_one.ids) == {
+            one for ids in of_all for one in ids if tags[one.split("#")[0]] == one.split("#")[1]
+        }
+        assert Counter(spoken.values()) == Counter({k: v for k, v in summary.halves.items() if v})
+    else:
+        assert len(of_all) == 1
+        assert not summary.halves
     assert len(written) == len(set(written)) == len(expected) - summary.spare
     assert set(written) <= expected
     assert len(rows) == len(written) + summary.blank + summary.duplicates + summary.spare

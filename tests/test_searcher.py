@@ -64,6 +64,21 @@ def test_a_language_by_its_other_names(indexed):
             ask("dog_runs-1", language="klingon")
 
 
+def test_captions_are_shown_in_the_language_of_the_query(indexed):
+    searcher = Searcher(indexed, device="cpu")
+    caption = {
+        text: {hit.video: hit.caption for hit in searcher.search(text, language=language, k=50)}["cat_eats-1"]
+        for text, language in (
+            ("A dog runs.", None), ("一只狗在跑", None), ("dog", "zh-CN"), ("犬が走る", None), ("hund", "de")
+        )
+    }  # fmt: skip
+    english, chinese = "A cat eats.", "一只猫在吃"
+    assert list(caption.values()) == [english, chinese, chinese, english, english]
+    together = searcher.search_many(["一只猫在吃", "A cat eats."], k=1)
+    assert [hit.caption for (hit,) in together] == [chinese, english]
+    assert {hit.caption.isascii() for hit in searcher.similar("dog_runs-1", k=50)} == {True}
+
+
 def test_similar_leaves_the_video_itself_out(indexed):
     searcher = Searcher(indexed, device="cpu")
     hits = searcher.similar("dog_runs-1", k=50)

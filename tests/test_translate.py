@@ -139,11 +139,11 @@ def test_models_that_do_not_translate(tmp_path, model):
 def test_a_model_of_the_hub_without_a_connection(collection, monkeypatch, capsys):
     asked = []
 
-    def model_info(_, name):
+    def model_info(_, name, revision):
         asked.append(name)
         raise ConnectionError
 
-    monkeypatch.setattr("mlcmr.model.text.HfApi.model_info", model_info)
+    monkeypatch.setattr("mlcmr.model.hub.HfApi.model_info", model_info)
     command = ["translate", str(collection), "--from", "en", "--to", "zh", "--model", "nobody/no-such-model"]
     assert main(command) == 2
     message = "model 'nobody/no-such-model' cannot be downloaded: no connection to the hub; "

@@ -10,7 +10,7 @@ from mlcmr import MLCMR
 from mlcmr.data.captions import write_captions
 from mlcmr.errors import UserError
 from mlcmr.search import Searcher
-from mlcmr.search.folder import open_published
+from mlcmr.search.folder import IndexWriter, open_published
 from mlcmr.search.index import index_videos
 from mlcmr.search.points import segment_id
 from tiny import FEATURE, SCENES, frames
@@ -33,11 +33,58 @@ def test_again_does_only_what_is_new(place, trained, monkeypatch):
     write_captions(path, [(one, text) for one, text in lines])
     summary = index_videos(place / "tiny", place / "index", device="cpu")
     assert (summary.added, summary.changed, summary.unchanged) == (0, 1, 35)
-    assert counts == [37, 145]
+    assert counts == [36, 145]
     video = lines[0][0].split("#")[0]
     searcher = Searcher(place / "index", device="cpu")
     assert searcher.video(video)[0].caption == "Something else."
     assert "Something else." in {hit.text for hit in searcher.captions(video, k=200)}
+
+
+def test_captions_in_another_language_cost_no_video(place, trained, monkeypatch):
+    text = place / "tiny" / "TextData"
+    chinese = [*text.glob("*zh.caption.txt"), text / "tinytrain_half.caption.txt"]
+    for path in chinese:
+        path.rename(place / path.name)
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    searcher = Searcher(place / "index", device="cpu")
+    before = searcher.search("一只猫在吃", k=5)
+    assert all(hit.caption.isascii() for hit in before)
+    for path in chinese:
+        (place / path.name).rename(path)
+    counts = count_embedded(monkeypatch)
+    summary = index_videos(place / "tiny", place / "index", device="cpu")
+    assert (summary.changed, counts) == (36, [0, 72])
+    after = searcher.search("一只猫在吃", k=5)
+    assert [(hit.video, hit.score) for hit in after] == [
+        (hit.video, pytest.approx(hit.score, abs=1e-6)) for hit in before
+    ]
+    assert not any(hit.caption.isascii() for hit in after)
+
+
+def test_the_first_caption_is_in_the_first_language(place, trained):
+    earlier = [("dog_runs-1#enc#0", "A dog runs."), ("cat_eats-1#zh#0", "一只猫在吃")]
+    write_captions(place / "tiny" / "TextData" / "tiny0.caption.txt", earlier)
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    searcher = Searcher(place / "index", device="cpu")
+    assert searcher.languages == ("en", "zh")
+    assert searcher.video("cat_eats-1")[0].caption == "A cat eats."
+
+
+def test_an_index_that_knows_one_caption_of_a_video_is_read_and_brought_up_to_date(place, trained):
+    """As those were that showed the same caption whatever the query's language was."""
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    whole = content(place / "index")
+    with IndexWriter(place / "index") as writer:
+        stores = writer.begin()
+        points = stores.segments.get([one for one, _ in stores.segments.scan([])])
+        for one in points:
+            del one.payload["captions"], one.payload["features"]
+            one.payload["stamp"] = "another"
+        stores.segments.upsert(points)
+    searcher = Searcher(place / "index", device="cpu")
+    assert searcher.search("一只猫在吃", k=1)[0].caption.isascii()
+    assert index_videos(place / "tiny", place / "index", device="cpu").changed == 36
+    assert content(place / "index") == whole
 
 
 def test_changed_features_are_embedded_anew(place, trained):

@@ -73,9 +73,9 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
 def _require_use(parsed: Namespace) -> None:
     """Refuses what would make no difference."""
     if parsed.captions and parsed.text is not None:
-        raise UserError("--captions finds those of a video: give --video FILE or --similar VIDEO")
+        raise UserError("--captions finds those of a video; give --video FILE or --similar VIDEO")
     if parsed.captions and parsed.filter:
-        raise UserError("--filter limits videos, and --captions finds captions: give one of them")
+        raise UserError("--filter limits videos, and --captions finds captions; give one of them")
     if parsed.segment is not None and (parsed.similar is None or parsed.captions):
         raise UserError("--segment is for --similar VIDEO, without --captions")
     if parsed.language is not None and parsed.text is None and not parsed.captions:

@@ -68,6 +68,9 @@ class FrameFeatures:
     def __len__(self) -> int:
         return len(self.videos)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.videos)
+
     def __contains__(self, video: str) -> bool:
         return video in self._positions
 

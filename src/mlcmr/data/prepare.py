@@ -45,6 +45,8 @@ class PrepareSummary:
         folder: The collection.
         videos: The number of videos by split and language.
         captions: The number of captions by split and language.
+        halves: The number of videos by language in the file that the unparallel scenario trains on; none
+            where the training captions are in one language.
         splits: How the videos came to their splits, for people.
         apart: Languages whose captions have numbers of their own, as some videos have more captions in them
             than in another language: such captions make no pairs.
@@ -58,6 +60,7 @@ class PrepareSummary:
     folder: Path
     videos: dict[tuple[str, str], int] = field(default_factory=dict)
     captions: dict[tuple[str, str], int] = field(default_factory=dict)
+    halves: dict[str, int] = field(default_factory=dict)
     splits: str = ""
     apart: list[str] = field(default_factory=list)
     blank: int = 0
@@ -79,6 +82,9 @@ class PrepareSummary:
         for what, count in left_out.items():
             if count:
                 yield f"left out: {what}: {count:,}"
+        if self.halves:
+            shares = ", ".join(f"{count:,} in {language}" for language, count in self.halves.items())
+            yield f"unparallel: of the videos to train on, {shares}"
         for split in ("val", "test"):
             sizes = [count for (one, _), count in self.videos.items() if one == split]
             if sizes and min(sizes) < FEW:
@@ -115,6 +121,9 @@ def prepare(
     Captions of a video in different languages make pairs by their order, unless some video has more of them
     in one language than in another: then that language has numbers of its own, and nothing is lost.
 
+    For the unparallel scenario, each video to train on is given one of its languages, to each as many videos
+    as to another, by chance.
+
     Args:
         files: VATEX's or MSR-VTT's JSON, or tables (see `read_annotations`).
         collection: The collection's folder; there may be features in it, but no captions.
@@ -123,7 +132,7 @@ def prepare(
         splits: The split of all captions, or that of each file.
         shares: How much of the videos to train, to validate and to test on; by default 0.8, 0.1, 0.1.
         lists: By split, a file that lists its videos; videos in none are left out.
-        seed: Another seed makes other splits by chance.
+        seed: Another seed makes other splits, and other halves, by chance.
         pair: Leave out captions that lack a counterpart in another language of their video.
         progress: Told the files that were read.
 
@@ -165,7 +174,7 @@ def prepare(
         split_of = _splits_by_chance(list(captions), shares or SHARES, seed)
         summary.splits = f"by chance, {' : '.join(f'{share:g}' for share in shares or SHARES)}, seed {seed}"
     _align(captions, summary, pair=pair)
-    _write(captions, split_of, summary)
+    _write(captions, split_of, summary, seed)
     return summary
 
 
@@ -362,11 +371,15 @@ def _splits_by_chance(videos: Sequence[str], shares: Sequence[float], seed: int)
     if sizes[largest] < 1:
         raise UserError(f"{len(videos)} videos with captions are too few for {sum(map(bool, shares))} splits")
 
+    drawn = iter(_shuffled(videos, seed))
+    return {next(drawn): split for split, size in zip(SPLITS, sizes, strict=True) for _ in range(size)}
+
+
+def _shuffled(videos: Iterable[str], seed: int) -> list[str]:
     def chance(video: str) -> bytes:
         return hashlib.blake2b(f"{seed}:{video}".encode(), digest_size=16).digest()
 
-    drawn = iter(sorted(videos, key=chance))
-    return {next(drawn): split for split, size in zip(SPLITS, sizes, strict=True) for _ in range(size)}
+    return sorted(videos, key=chance)
 
 
 def _align(captions: Mapping[str, _Numbered], summary: PrepareSummary, *, pair: bool) -> None:
@@ -397,26 +410,55 @@ def _align(captions: Mapping[str, _Numbered], summary: PrepareSummary, *, pair: 
                 spoken[language] = {last + 1 + number: text for number, text in spoken[language].items()}
 
 
-def _write(captions: Mapping[str, _Numbered], split_of: Mapping[str, str], summary: PrepareSummary) -> None:
+def _write(
+    captions: Mapping[str, _Numbered], split_of: Mapping[str, str], summary: PrepareSummary, seed: int
+) -> None:
     languages = sorted({one for spoken in captions.values() for one in spoken}, key=_order)
     collection = Collection(summary.folder, summary.folder.name)
     with new_folder(summary.folder / "TextData") as temporary:
+
+        def write(split: str, suffix: str, language_of: Mapping[str, str]) -> int:
+            """Writes the captions of these videos, each in one language; returns how many there are."""
+            lines = [
+                line for video, one in language_of.items() for line in _lines(video, captions[video], one)
+            ]
+            if lines:
+                write_captions(temporary / collection.caption_file(split, suffix).name, lines)
+            return len(lines)
+
         for split in SPLITS:
-            in_split = [(video, spoken) for video, spoken in captions.items() if split_of[video] == split]
+            videos = [video for video in captions if split_of[video] == split]
             for language in languages:
-                tag = "enc" if language == "en" else language
-                lines = [
-                    (f"{video}#{tag}#{number}", line)
-                    for video, spoken in in_split
-                    for number, line in spoken.get(language, {}).items()
-                ]
-                if lines:
-                    name = collection.caption_file(split, human_suffix(language)).name
-                    write_captions(temporary / name, lines)
-                    summary.captions[split, language] = len(lines)
-                    summary.videos[split, language] = sum(
-                        bool(spoken.get(language)) for _, spoken in in_split
-                    )
+                speaking = [video for video in videos if captions[video].get(language)]
+                if count := write(split, human_suffix(language), dict.fromkeys(speaking, language)):
+                    summary.captions[split, language] = count
+                    summary.videos[split, language] = len(speaking)
+        if sum(split == "train" for split, _ in summary.captions) > 1:
+            training = {video: spoken for video, spoken in captions.items() if split_of[video] == "train"}
+            halves = _halves(training, languages, seed)
+            write("train", "_half", halves)
+            summary.halves = {one: list(halves.values()).count(one) for one in languages}
+
+
+def _lines(video: str, spoken: _Numbered, language: str) -> Iterator[tuple[str, str]]:
+    tag = "enc" if language == "en" else language
+    for number, text in spoken.get(language, {}).items():
+        yield f"{video}#{tag}#{number}", text
+
+
+def _halves(captions: Mapping[str, _Numbered], languages: Sequence[str], seed: int) -> dict[str, str]:
+    """One language for each video, of those that it has; each as often as that allows."""
+    choices = {
+        video: [language for language in languages if captions[video].get(language)]
+        for video in _shuffled(captions, seed)
+    }
+    counts = dict.fromkeys(languages, 0)
+    chosen = {}
+    # Those with the least to choose from come first; the others make up for them.
+    for video in sorted(filter(choices.__getitem__, choices), key=lambda video: len(choices[video])):
+        chosen[video] = min(choices[video], key=counts.__getitem__)
+        counts[chosen[video]] += 1
+    return {video: chosen[video] for video in captions if video in chosen}
 
 
 def _order(language: str) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""Weights on disk: a model folder, here or on a model hub.
+"""Weights on disk: a model folder.
 
 config.json           what the model is made of (`ModelConfig`), the size of a frame feature
 model.safetensors     all weights
@@ -8,13 +8,11 @@ text_encoder/         the transformer's configuration and its tokenizer
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -130,35 +128,3 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) -
     except RuntimeError as error:
         first = [line.strip() for line in str(error).splitlines()[1:2]]
         raise UserError(f"{origin}: the weights do not fit the model: {' '.join(first)[:300]}") from error
-
-
-def find_model(name: str | Path, *, revision: str | None = None, token: str | None = None) -> Path:
-    """The folder of a model: `name` itself if it is a folder, else a copy from the hub.
-
-    Raises:
-        UserError: there is no such folder, and no such model on the hub that can be reached.
-    """
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
-    try:
-        return Path(snapshot_download(str(name), revision=revision, token=token))
-    except (HFValidationError, OSError) as error:
-        raise UserError(f"model '{name}': no such folder, and not from the hub: {reason(error)}") from error
-
-
-def push_folder(
-    name: str, save: Callable[[Path], None], *, private: bool = False, token: str | None = None
-) -> str:
-    """Uploads what `save` writes into a folder as the hub's model `name`; returns the commit's address.
-
-    Raises:
-        UserError: the hub cannot be reached, or does not take it.
-    """
-    hub = HfApi(token=token)
-    with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder))
-        try:
-            repository = hub.create_repo(name, private=private, exist_ok=True).repo_id
-            return str(hub.upload_folder(repo_id=repository, folder_path=folder).commit_url)
-        except (HFValidationError, OSError) as error:
-            raise UserError(f"model '{name}': cannot be uploaded: {reason(error)}") from error

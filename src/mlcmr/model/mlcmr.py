@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
 from mlcmr.errors import UserError
-from mlcmr.model.checkpoint import ModelParts, find_model, load_weights, push_folder, read_parts, write_parts
+from mlcmr.model.checkpoint import ModelParts, load_weights, read_parts, write_parts
 from mlcmr.model.config import ModelConfig
+from mlcmr.model.hub import fetch_model, push_folder
 from mlcmr.model.losses import ViewEmbeddings
 from mlcmr.model.protocol import Advance
 from mlcmr.model.text import TextEncoder
@@ -184,7 +185,7 @@ class MLCMR(nn.Module):
         Raises:
             UserError: there is no such model, or a file of it is missing or damaged.
         """
-        parts = read_parts(find_model(name, revision=revision, token=token))
+        parts = read_parts(fetch_model(name, revision=revision, token=token))
         model = cls(parts.config, parts.feature_size, parts.transformer, parts.tokenizer)
         load_weights(model, parts.weights, str(name))
         return model.eval()

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from numpy.typing import NDArray
 from tokenizers import normalizers
 from torch import Tensor, nn
@@ -22,6 +20,7 @@ from mlcmr.data.captions import clean_english
 from mlcmr.errors import UserError
 from mlcmr.model.config import TextConfig
 from mlcmr.model.dropout import quicken_dropout
+from mlcmr.model.hub import find_model
 from mlcmr.model.opening import opening
 
 if TYPE_CHECKING:
@@ -143,41 +142,6 @@ def group_bounds(lengths: Sequence[int], group_cost: int) -> list[int]:
     return [places[place] for place in reversed(bounds)]
 
 
-def find_encoder(name: str, option: str, what: str = "encoder") -> str:
-    """The folder `name`, or the hub id where the hub, or its cache on this machine, has such a model.
-
-    Asking once is quick. Left to itself, the download tries again and again where there is no connection.
-
-    Args:
-        name: Hub id or folder.
-        option: What names another one, to say so.
-        what: What people call it.
-
-    Raises:
-        UserError: there is none under this name, or the hub cannot be reached.
-    """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return str(folder)
-    if name.startswith((".", "~", "/")) or name.count("/") > 1:
-        raise UserError(f"{what} '{name}': no such folder; name another with {option}")
-    try:
-        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
-            HfApi().model_info(name)
-    except (HFValidationError, RepositoryNotFoundError) as error:
-        raise UserError(
-            f"{what} '{name}': no such folder, and no such model on the hub; name another with {option}"
-        ) from error
-    except HfHubHTTPError:
-        pass  # the hub is there; what it lacks, the download will say
-    except Exception as error:  # each version of the hub's client has another library's
-        raise UserError(
-            f"{what} '{name}' cannot be downloaded: no connection to the hub; name a folder that holds it "
-            f"with {option}"
-        ) from error
-    return name
-
-
 def pretrained_encoder(config: TextConfig) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
     """Opens the encoder that `config.encoder` names, by hub id or folder.
 
@@ -185,7 +149,7 @@ def pretrained_encoder(config: TextConfig) -> tuple["PreTrainedModel", "PreTrain
         UserError: there is none under this name, or it has no fast tokenizer.
     """
     option = "--model.text.encoder, or train a small one with --model.text.new"
-    name = find_encoder(config.encoder, option)
+    name = find_model(config.encoder, option, "encoder")
     with _opening(name, quiet=True):
         transformer, loaded = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
     if missing := sorted(key for key in loaded["missing_keys"] if "pooler" not in key):
@@ -201,7 +165,7 @@ def empty_encoder(name: str, lowercase: bool | None) -> tuple["PreTrainedModel",
     Raises:
         UserError: there is none under this name, or it has no fast tokenizer.
     """
-    name = find_encoder(name, "--encoder")
+    name = find_model(name, "--encoder", "encoder")
     with _opening(name):
         config = AutoConfig.from_pretrained(name)
         transformer = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]

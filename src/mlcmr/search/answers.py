@@ -38,7 +38,13 @@ class HitAnswer(_Media, Segment):
     """A segment that was found."""
 
     score: Annotated[float, Field(description="Cosine with the query.", examples=[0.61])]
-    caption: Annotated[str, Field(description="One of the video; empty without.", examples=["A cat sleeps."])]
+    caption: Annotated[
+        str,
+        Field(
+            description="One of the video, in the sentence's language where there is one.",
+            examples=["A cat sleeps."],
+        ),
+    ]
 
 
 class SearchAnswer(BaseModel):

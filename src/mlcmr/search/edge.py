@@ -52,7 +52,7 @@ def require_room(place: Path, more: int = 0) -> None:
     free, wanted = shutil.disk_usage(place).free, _ROOM + more
     if free < wanted:
         raise UserError(
-            f"{place}: the disk is nearly full: {free >> 20:,} MB are free, {wanted >> 20:,} MB needed: "
+            f"{place}: the disk is nearly full: {free >> 20:,} MB are free, {wanted >> 20:,} MB needed; "
             "make room, then run the same command again"
         )
 

@@ -28,7 +28,7 @@ from mlcmr.search.store import VectorStore
 
 LOCK, COLLECTION = "lock", "collection"
 _UNFINISHED = ".vectors.unfinished"
-_MAKE_ANEW = "make a new index in another folder (--to)"
+_MAKE_ANEW = "index into another folder (--to)"
 _PIECE = 1024 * 1024
 _READERS = "readers"  # locked, shared, by whoever has the vectors open
 
@@ -248,7 +248,8 @@ def _open_for_reading(vectors: Path, info: IndexInfo) -> Stores:
             return Stores(*_edge_stores(Path(copy), info, _MAKE_ANEW, writing=False), hold)
     except (OSError, shutil.Error) as error:
         raise UserError(
-            f"{vectors}: is read-only, and cannot be copied to where it is not: {reason(error)}"
+            f"{vectors}: is read-only, and cannot be copied to where it is not: {reason(error)}; name "
+            "a folder with room in the environment's TMPDIR"
         ) from error
 
 

@@ -25,7 +25,7 @@ class IndexSummary:
     Attributes:
         folder: The index.
         added: Videos that are new in it.
-        changed: Videos that were embedded anew.
+        changed: Videos that were embedded or described anew.
         removed: Videos that were taken out.
         unchanged: Videos of the source that were there already.
         segments: How many segments the index holds.
@@ -128,7 +128,7 @@ def index_videos(
     display = display or Display(quiet=True)
     if place is None:
         if not remove:
-            raise UserError("nothing to do: give a folder of videos, or a collection")
+            raise UserError("nothing to do; give a folder of videos, or a collection")
         with IndexWriter(folder) as writer:
             changes = remove_videos(writer, remove)
         return _summary(folder, changes)
@@ -215,8 +215,8 @@ def _extract(
     made = load_encoder(encoder, device=device)
     if made.dimension != opened.info.feature_size:
         raise UserError(
-            f"--encoder {encoder}: makes features of {made.dimension:,} numbers, but the model takes "
-            f"{opened.info.feature_size:,}; name the encoder whose features it was trained on"
+            f"encoder {encoder}: makes features of {made.dimension:,} numbers, but the model takes "
+            f"{opened.info.feature_size:,}; name the encoder whose features it was trained on (--encoder)"
         )
     _require_feature(folder, before, made.feature)
     # As before; else as the index's other features, or those that the model was trained on.
@@ -338,7 +338,7 @@ def _require_options(
     if feature is not None and collection is None:
         raise UserError("--feature is one of a collection's; videos get that of their encoder (--encoder)")
     if name is not None and url is None:
-        raise UserError("--name is for the collections on a server: give its --url too")
+        raise UserError("--name is for the collections on a server; give its --url too")
     if batch_size is not None and batch_size < 1:
         raise UserError(f"--batch-size {batch_size}: expected 1 or more")
 
@@ -382,7 +382,7 @@ def _require_fit(source: Source, opened: OpenModel) -> None:
     if source.features.dimension != opened.info.feature_size:
         raise UserError(
             f"{source.features.folder}: features of {source.features.dimension:,} numbers, but the model "
-            f"takes {opened.info.feature_size:,}: name the feature that it was trained on (--feature)"
+            f"takes {opened.info.feature_size:,}; name the feature that it was trained on (--feature)"
         )
 
 

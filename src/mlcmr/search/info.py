@@ -53,13 +53,13 @@ def read_info(folder: Path) -> IndexInfo:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != _FORMAT:
-            raise UserError(f"{path}: of another version of mlcmr; make a new index in another folder")
+            raise UserError(f"{path}: of another version of mlcmr; index into another folder (--to)")
         model = ModelInfo(**content.pop("model"))
         return IndexInfo(**{**content, "model": model, "languages": tuple(content["languages"])})
     except OSError as error:
-        raise UserError(f"{folder}: no index there (mlcmr index … --to {folder} makes one)") from error
+        raise UserError(f"{folder}: no index there; `mlcmr index … --to {folder}` makes one") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged: {error!r}; remove the index and make it again") from error
+        raise UserError(f"{path}: damaged: {error!r}; index into another folder (--to)") from error
 
 
 def write_info(folder: Path, info: IndexInfo) -> None:

@@ -10,8 +10,8 @@ import yaml
 
 from mlcmr.data.collection import open_collection
 from mlcmr.errors import UserError
-from mlcmr.model.checkpoint import find_model
 from mlcmr.model.device import on_device
+from mlcmr.model.hub import fetch_model
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import TextVideoModel
 from mlcmr.model.two_tower import TwoTower
@@ -73,7 +73,9 @@ def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
     except OSError as error:
         raise UserError(f"{path}: no such file; name the folder of a run (mlcmr train writes it)") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the settings of a run") from error
+        raise UserError(
+            f"{path}: not the settings of a run; name the folder of one (mlcmr train writes it)"
+        ) from error
     if not (folder / "model").is_dir():
         raise UserError(f"{folder / 'model'}: no model yet; training writes one after its first epoch")
     made = _extraction_of(settings)
@@ -93,7 +95,7 @@ def open_pretrained(name: str | Path, *, device: str = "auto") -> OpenModel:
     Raises:
         UserError: there is no such model, it cannot embed texts and videos, or the device is not there.
     """
-    folder = find_model(name)
+    folder = fetch_model(name, "--model")
     known = str(folder.absolute()) if Path(name).expanduser().is_dir() else str(name)
     if _is_mlcmr(folder):
         return _open_mlcmr("pretrained", known, folder, device)
@@ -111,11 +113,16 @@ def open_again(info: ModelInfo, *, device: str = "auto") -> OpenModel:
     Raises:
         UserError: it is gone, or has changed since.
     """
+    if Path(info.name).is_absolute() and not Path(info.name).is_dir():
+        raise UserError(
+            f"{info.name}: the model of the index is no longer there; bring it back, or index once more with "
+            f"where it is now (--{'run' if info.kind == 'run' else 'model'})"
+        )
     opened = (open_run if info.kind == "run" else open_pretrained)(info.name, device=device)
     if opened.info.fingerprint != info.fingerprint:
         raise UserError(
-            f"{info.name}: the model has changed since the index was made with it; index again into another "
-            "folder (--to), or bring the model back"
+            f"{info.name}: the model has changed since the index was made with it; bring it back, or index "
+            "into another folder (--to)"
         )
     return opened
 
@@ -151,7 +158,9 @@ def _is_mlcmr(folder: Path) -> bool:
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'config.json'}: not the configuration of a model") from error
+        raise UserError(
+            f"{folder / 'config.json'}: not the configuration of a model; name the folder of one (--model)"
+        ) from error
     return isinstance(content, dict) and {"model", "feature_size"} <= content.keys()
 
 
@@ -159,7 +168,7 @@ def _fingerprint(folder: Path) -> str:
     """SHA-256 of the weights: of a model's one file, or of those of all its files."""
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
-        raise UserError(f"{folder}: no weights there (model.safetensors)")
+        raise UserError(f"{folder}: no weights there (model.safetensors); copy or download the model again")
     digests = []
     for path in files:
         with path.open("rb") as file:

@@ -1,6 +1,7 @@
 """What an index stores of a segment and of a caption."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from mlcmr.extraction.videos import VideoRecord
@@ -35,7 +36,14 @@ def caption_point_id(caption_id: str) -> str:
 
 
 def segment_point(
-    record: VideoRecord, number: int, vector: Vector, *, caption: str, source: str, stamp: str
+    record: VideoRecord,
+    number: int,
+    vector: Vector,
+    *,
+    captions: Mapping[str, str],
+    source: str,
+    stamp: str,
+    features: str,
 ) -> Point:
     """A segment with its vector.
 
@@ -43,9 +51,10 @@ def segment_point(
         record: The video.
         number: Which of its segments.
         vector: (D,) float32.
-        caption: The video's first caption.
+        captions: The video's first caption in each of its languages, by language, the first language first.
         source: The collection that the video is from.
-        stamp: What changes when the video must be embedded anew.
+        stamp: What changes when the video may have to be embedded or described anew.
+        features: What changes when the segment's frame features do.
     """
     segment = record.segments[number]
     payload = {
@@ -60,9 +69,11 @@ def segment_point(
         "height": float(record.height),
         "path": record.path,
         "thumbnail": segment.thumbnail,
-        "caption": caption,
+        "caption": next(iter(captions.values()), ""),  # engines do not keep the order of a dictionary
+        "captions": dict(captions),
         "source": source,
         "stamp": stamp,
+        "features": features,
     }
     return Point(segment_id(record.video, number), vector, payload)
 

@@ -17,7 +17,7 @@ from mlcmr.search.info import INFO, IndexInfo
 from mlcmr.search.language import guess_language
 from mlcmr.search.models import open_again
 from mlcmr.search.points import segment_id
-from mlcmr.search.store import Found, Payload, Point, Query, Vector
+from mlcmr.search.store import Payload, Point, Query, Vector
 
 __all__ = ["CaptionHit", "Filters", "Hit", "Searcher", "UnknownVideo"]
 
@@ -40,7 +40,8 @@ class Hit:
         height: Of the video, in pixels.
         kind: `video` or `image`.
         thumbnail: A JPEG file, absolute; empty where there is none.
-        caption: The video's first caption; empty where it has none.
+        caption: The video's first caption in the language of the query, where it has one; else its first of
+            all; empty where it has none.
     """
 
     video: str
@@ -179,7 +180,7 @@ class Searcher:
         ]
         limits = [k] * len(texts) if isinstance(k, int) else list(k)
         wanted = list(filters) if isinstance(filters, Sequence) else [filters] * len(texts)
-        return self._find(self._embed_texts(texts, found), limits, wanted)
+        return self._find(self._embed_texts(texts, found), limits, wanted, found)
 
     def search_file(
         self,
@@ -248,7 +249,7 @@ class Searcher:
         Raises:
             UnknownVideo: there is no such segment.
         """
-        return self._hit(self._segment(video, segment).payload, 1.0)
+        return self._hit(self._segment(video, segment).payload)
 
     def video(self, video: str) -> list[Hit]:
         """All segments of an indexed video, in order, score 1.
@@ -256,7 +257,7 @@ class Searcher:
         Raises:
             UnknownVideo: there is no such video.
         """
-        return [self._hit(point.payload, 1.0) for point in self._segments(video)]
+        return [self._hit(point.payload) for point in self._segments(video)]
 
     # ─── what it is ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -305,7 +306,11 @@ class Searcher:
     # ─── how it is done ──────────────────────────────────────────────────────────────────────────────────
 
     def _find(
-        self, vectors: Vector, limits: Sequence[int], filters: Sequence[Filters | None]
+        self,
+        vectors: Vector,
+        limits: Sequence[int],
+        filters: Sequence[Filters | None],
+        languages: Sequence[str] | None = None,
     ) -> list[list[Hit]]:
         for limit in limits:
             _require_count(limit)
@@ -314,7 +319,10 @@ class Searcher:
             for vector, limit, wanted in zip(vectors, limits, filters, strict=True)
         ]
         found = self._current().stores.segments.search(queries)
-        return [[self._found(one) for one in hits] for hits in found]
+        return [
+            [self._hit(one.payload, one.score, language) for one in hits]
+            for hits, language in zip(found, languages or [""] * len(queries), strict=True)
+        ]
 
     def _find_captions(self, vector: Vector, k: int, language: str | None) -> list[CaptionHit]:
         _require_count(k)
@@ -363,7 +371,7 @@ class Searcher:
         if name is None:
             raise UserError(
                 f"{self.folder}: what makes the feature '{info.feature}' from a file is not known; to search "
-                "by files, index with --encoder"
+                "by files, index once more with --encoder"
             )
         with self._encoder_lock:
             if self._encoder is None:
@@ -371,7 +379,8 @@ class Searcher:
                 if encoder.dimension != info.model.feature_size:
                     raise UserError(
                         f"encoder {name}: makes features of {encoder.dimension:,} numbers, but the model "
-                        f"takes {info.model.feature_size:,}"
+                        f"takes {info.model.feature_size:,}; index once more with the one whose features it "
+                        "was trained on (--encoder)"
                     )
                 rate = encoder.rate if info.rate is None and info.count is None else info.rate
                 self._encoder = _Shared(encoder), Sampling(rate, info.count)
@@ -380,7 +389,9 @@ class Searcher:
     def _segment(self, video: str, segment: int) -> Point:
         points = self._current().stores.segments.get([segment_id(video, segment)])
         if not points:
-            raise UnknownVideo(f"video '{video}', segment {segment}: not in the index")
+            raise UnknownVideo(
+                f"video '{video}', segment {segment}: not in the index; `mlcmr search` shows ids"
+            )
         return points[0]
 
     def _segments(self, video: str) -> list[Point]:
@@ -388,15 +399,12 @@ class Searcher:
         store = self._current().stores.segments
         points = store.get([segment_id(video, 0)])
         if not points:
-            raise UnknownVideo(f"video '{video}': not in the index")
+            raise UnknownVideo(f"video '{video}': not in the index; `mlcmr search` shows ids")
         rest = range(1, int(points[0].payload["segments"]))
         points += store.get([segment_id(video, number) for number in rest])
         return sorted(points, key=lambda point: int(point.payload["segment"]))
 
-    def _found(self, found: Found) -> Hit:
-        return self._hit(found.payload, found.score)
-
-    def _hit(self, payload: Payload, score: float) -> Hit:
+    def _hit(self, payload: Payload, score: float = 1.0, language: str = "") -> Hit:
         thumbnail = payload["thumbnail"]
         return Hit(
             video=payload["video"],
@@ -410,7 +418,8 @@ class Searcher:
             height=int(payload["height"]),
             kind=payload["kind"],
             thumbnail=str(self.folder / payload["source"] / thumbnail) if thumbnail else "",
-            caption=payload["caption"],
+            # An older index has the first caption only.
+            caption=payload.get("captions", {}).get(language, payload["caption"]),
         )
 
     def _open(self) -> _Opened:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 from mlcmr.data.captions import parse_caption_id, read_captions
 from mlcmr.data.collection import Collection
-from mlcmr.data.features import FrameFeatures
+from mlcmr.data.features import Features, FrameFeatures
 from mlcmr.data.ids import split_ending
 from mlcmr.display import many
 from mlcmr.errors import UserError
@@ -49,25 +50,27 @@ class Source:
     languages: tuple[str, ...]
 
     @property
-    def first_captions(self) -> dict[str, str]:
-        """The first caption of each video that has one, in the first language that it has one in."""
-        first: dict[str, Caption] = {}
-        order = {language: place for place, language in enumerate(self.languages)}
-        for caption in self.captions.values():
-            before = first.get(caption.video)
-            if before is None or order[caption.language] < order[before.language]:
-                first[caption.video] = caption
-        return {video: caption.text for video, caption in first.items()}
+    def first_captions(self) -> dict[str, dict[str, str]]:
+        """The first caption in each language, in the order of `languages`, of each video that has one."""
+        first: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for caption in sorted(self.captions.values(), key=lambda one: self.languages.index(one.language)):
+            first[caption.video].setdefault(caption.language, caption.text)
+        return dict(first)
+
+    def frames(self, record: VideoRecord, segment: int) -> Features:
+        """The frame features of a segment, (frames, d)."""
+        rows = self.features.rows(record.video)[slice(*record.segments[segment].frames)]
+        return self.features.matrix[rows]
 
     def stamps(self) -> dict[str, str]:
-        """What changes when a video must be embedded or described anew, by video."""
+        """What changes when a video may have to be embedded or described anew, by video."""
         # Records speak of a file and how it was sampled. Without them, it is the features' files that change.
         files = [self.features.folder / name for name in ("feature.bin", "video2frames.txt")]
         state = [[path.stat().st_size, path.stat().st_mtime_ns] for path in files]
         recorded = _is_recorded(self.collection, self.features)
         captions = self.first_captions
         return {
-            video: _digest([asdict(record), captions.get(video, ""), [] if recorded else state])
+            video: _digest([asdict(record), captions.get(video, {}), [] if recorded else state])
             for video, record in self.videos.items()
         }
 

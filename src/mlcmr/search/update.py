@@ -1,10 +1,12 @@
 """Bringing an index up to date with a source: only what is new or has changed is embedded."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from mlcmr.data.features import Features
 from mlcmr.display import Display
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VideoRecord
@@ -20,7 +22,7 @@ BATCH = 256
 
 @dataclass
 class Changes:
-    """How many videos were added, embedded anew, taken out, or there already."""
+    """How many videos were added, embedded or described anew, taken out, or there already."""
 
     added: int = 0
     changed: int = 0
@@ -119,7 +121,7 @@ def _update_segments(
     *,
     display: Display,
 ) -> tuple[int, int]:
-    """Embeds videos that are new, and those that have changed; returns how many they are."""
+    """Embeds videos that are new, brings up to date those that have changed; returns how many they are."""
     stamps, captions = source.stamps(), source.first_captions
     new = [
         video
@@ -129,19 +131,29 @@ def _update_segments(
     ]
     with display.work("segments", sum(len(source.videos[video].segments) for video in new)) as advance:
         for batch in _batches(source, new):
-            places = [(record, number) for record in batch for number in range(len(record.segments))]
-            frames = (source.features[one.video][slice(*one.segments[n].frames)] for one, n in places)
-            vectors = opened.model.encode_videos(frames).numpy()
+            stores = writer.begin()
+            places = {segment_id(one.video, n): (one, n) for one in batch for n in range(len(one.segments))}
+            features = {one: _digest(source.frames(*place)) for one, place in places.items()}
+            # Where a file was only moved, or captions have come, the vector stays.
+            vectors = {
+                point.id: point.vector
+                for point in stores.segments.get(list(places))
+                if point.payload.get("features") == features[point.id]
+            }
+            anew = [one for one in places if one not in vectors]
+            embedded = opened.model.encode_videos(source.frames(*places[one]) for one in anew).numpy()
+            vectors |= zip(anew, embedded, strict=True)
             points = [
                 segment_point(
                     record,
                     number,
-                    vector,
-                    caption=captions.get(record.video, ""),
+                    vectors[one],
+                    captions=captions.get(record.video, {}),
                     source=key,
                     stamp=stamps[record.video],
+                    features=features[one],
                 )
-                for (record, number), vector in zip(places, vectors, strict=True)
+                for one, (record, number) in places.items()
             ]
             surplus = [
                 segment_id(record.video, number)
@@ -150,12 +162,15 @@ def _update_segments(
                 for number in stored[record.video].segments
                 if number >= len(record.segments)
             ]
-            stores = writer.begin()
             stores.segments.upsert(points)
             stores.segments.delete(surplus)
             advance(len(points))
     changed = sum(video in stored for video in new)
     return len(new) - changed, changed
+
+
+def _digest(frames: Features) -> str:
+    return hashlib.blake2b(frames.tobytes(), digest_size=12).hexdigest()
 
 
 def _batches(source: Source, videos: Sequence[str]) -> Iterator[list[VideoRecord]]:

@@ -11,8 +11,8 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from mlcmr.errors import UserError, reason
 from mlcmr.model.device import enough_memory, on_device
+from mlcmr.model.hub import find_model
 from mlcmr.model.opening import opening
-from mlcmr.model.text import find_encoder
 from mlcmr.translation.direction import FAMILIES, Direction, find_direction
 
 _UNLIMITED = 1_000_000  # tokenizers without a limit say a very large number
@@ -55,7 +55,7 @@ class Translator:
     ) -> None:
         if beams < 1 or longest < 1:
             raise UserError(f"--beams {beams}, --longest {longest}: expected 1 or more")
-        model = find_encoder(model, "--model", "model")
+        model = find_model(model, "--model")
         with _opening(model):
             self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
             self._model: Any = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=torch.float32).eval()

@@ -228,7 +228,8 @@ function waiting(what, isMore) {
   if (isMore || hits.length) return; // what is there stays, dimmed, and nothing moves
   clearNotice();
   more.hidden = true;
-  grid.replaceChildren(...Array.from({ length: STEP }, () => {
+  // One row: how high it will be depends on its captions, and what is below would move.
+  grid.replaceChildren(...Array.from({ length: columns() }, () => {
     const card = element("card").content.firstElementChild.cloneNode(true);
     card.className = "waiting";
     card.setAttribute("aria-hidden", "true");
@@ -262,6 +263,8 @@ function showAsked({ similar, segment, file }) {
 
 
 // ─── hits ────────────────────────────────────────────────────────────────────────────────────────────────
+
+const columns = () => getComputedStyle(grid).gridTemplateColumns.split(" ").length;
 
 function drawHits(keep = false) {
   stopPreview();
@@ -299,7 +302,7 @@ function card(hit) {
   similar.title = words.similar;
   similar.setAttribute("aria-label", `${words.similar}: ${what}`);
   similar.addEventListener("click", () => go({ similar: hit.video, segment: hit.segment }));
-  part(".caption").textContent = hit.caption || "\u00a0";
+  part(".caption").textContent = hit.caption;
   part(".path").textContent = name;
   part(".path").title = hit.path || hit.video;
   part(".score").textContent = score(hit);
@@ -605,14 +608,13 @@ addEventListener("keydown", (event) => {
   }
   const place = opens.indexOf(focused.closest("li")?.querySelector(".open"));
   if (place < 0) return;
-  const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
   const forward = getComputedStyle(grid).direction === "rtl" ? -1 : 1;
-  const last = opens.length - 1;
+  const [across, last] = [columns(), opens.length - 1];
   const target = {
     ArrowRight: place + forward,
     ArrowLeft: place - forward,
-    ArrowDown: place + columns > last && place < last - (last % columns) ? last : place + columns,
-    ArrowUp: place - columns,
+    ArrowDown: place + across > last && place < last - (last % across) ? last : place + across,
+    ArrowUp: place - across,
     Home: 0,
     End: last,
   }[event.key];
@@ -694,7 +696,6 @@ function speak(language) {
 
 function about() {
   if (!index) return;
-  grid.classList.toggle("captionless", !index.languages.length); // before anything is shown, so that nothing moves
   const size = index.size.toLocaleString(document.documentElement.lang);
   element("about").textContent = words.about(size, index.model, index.search);
 }
