@@ -34,7 +34,7 @@ def points(rows: np.ndarray, start: int = 0) -> list[Point]:
             {
                 "video": f"v{start + n}",
                 "kind": "image" if n % 3 == 0 else "video",
-                "path": f"/films/{'holiday' if n % 2 else 'work'}/{n}.mp4",
+                "path": f"/films/{'holiday' if n % 2 else 'garden'}/{n}.mp4",
                 "duration": float(n),
             },
         )

@@ -10,8 +10,8 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -122,6 +122,21 @@ def run(words: Sequence[str | Path], log: Path, *, largest_file: int | None = No
     command = start(words, log, largest_file=largest_file)
     command.wait()
     return command
+
+
+@contextmanager
+def serving(index: Path, log: Path) -> Iterator[tuple[Command, str]]:
+    """`mlcmr serve`: the command and its address. Its log lies beside its `tmp`."""
+    temporary = log.parent / "tmp"
+    temporary.mkdir(exist_ok=True)
+    words = ["serve", index, "--port", "0", "--rate", "0", "--device", "cpu"]
+    command = start(words, log, environment={"TMPDIR": str(temporary)})
+    try:
+        assert command.wait_until(lambda: "stop: Ctrl+C" in command.output), command.output
+        (url,) = (line.split()[1] for line in command.lines if line.startswith("page: "))
+        yield command, url.rstrip("/")
+    finally:
+        command.kill()
 
 
 def _main(

@@ -1,4 +1,4 @@
-"""What goes together in an index, and an index on a server."""
+"""What goes together in an index."""
 
 import shutil
 from pathlib import Path
@@ -6,21 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes import content, keep_features
+from indexes import content
 from mlcmr.data.features import write_features
 from mlcmr.errors import UserError
-from mlcmr.search import Searcher, index, server
+from mlcmr.search import Searcher, index
 from mlcmr.search.index import index_videos
 from mlcmr.search.info import read_info
-from mlcmr.search.points import CAPTION_FIELDS, SEGMENT_FIELDS, segment_id
-from mlcmr.search.server import ServerStore
 from mlcmr.training.train import train
 from tiny import FEATURE, SCENES, tiny_config, video_name
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
-    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
-]
 
 
 def test_another_model_is_refused(place, trained):
@@ -118,133 +111,3 @@ def test_a_folder_that_is_no_index_is_left_alone(place, trained):
     (place / "file").touch()
     with pytest.raises(UserError, match="is a file"):
         index_videos(place / "tiny", place / "file", run=trained, device="cpu")
-
-
-# ─── a server ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def client(monkeypatch) -> server.QdrantClient:
-    """A server in memory, which whoever connects finds."""
-    one = server.QdrantClient(":memory:")
-    monkeypatch.setattr(one, "close", lambda: None)
-    monkeypatch.setattr(server, "connect", lambda url: one)
-    return one
-
-
-def test_a_server_keeps_the_vectors(indexed, place, trained, client):
-    summary = index_videos(
-        place / "tiny", place / "index", run=trained, url="http://qdrant:6333", name="films", device="cpu"
-    )
-    assert (summary.added, summary.segments, summary.captions, summary.exact) == (36, 36, 144, True)
-    assert {one.name for one in client.get_collections().collections} == {"films-segments", "films-captions"}
-    assert not list((place / "index").glob("vectors-*"))
-    here, there = Searcher(indexed, device="cpu"), Searcher(place / "index", device="cpu")
-    for ask in (
-        lambda one: one.search("一只狗在跑", k=5),
-        lambda one: one.similar("dog_runs-1", k=5),
-        lambda one: one.captions("dog_runs-1", k=5, language="zh"),
-        lambda one: one.video("dog_runs-1"),
-    ):
-        for hit, expected in zip(ask(there), ask(here), strict=True):
-            assert hit.video == expected.video
-            assert hit.score == pytest.approx(expected.score, abs=1e-5)
-    summary = index_videos(None, place / "index", remove=["dog_runs-1"])
-    assert (summary.removed, summary.segments, summary.captions) == (1, 35, 140)
-    assert there.size == 35
-
-
-def test_connections_to_a_server_are_closed(place, trained, client, monkeypatch):
-    """Also those of an index that a newer one has followed, once nobody searches in it."""
-    open_now: set[object] = set()
-
-    class Connection:
-        def __init__(self, _: str) -> None:
-            open_now.add(id(self))
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(client, name)
-
-        def close(self) -> None:
-            open_now.remove(id(self))  # once
-
-    monkeypatch.setattr(server, "connect", Connection)
-    index_videos(place / "tiny", place / "index", run=trained, url="http://q", name="films", device="cpu")
-    assert not open_now
-    searcher = Searcher(place / "index", device="cpu")
-    for video in ("dog_runs-1", "dog_eats-1", "cat_eats-1"):
-        in_use = searcher._current()
-        index_videos(None, place / "index", remove=[video])
-        assert searcher.search("a")
-        assert len(open_now) == 4
-        assert in_use.stores.segments.get([segment_id("cat_runs-1", 0)])
-        del in_use
-        assert len(open_now) == 2
-    searcher.close()
-    assert not open_now
-    with pytest.raises(UserError, match="is another index's"):
-        ServerStore(server.connect("http://q"), "films-segments", 32, SEGMENT_FIELDS, "other")
-    assert not open_now
-
-
-def test_two_indexes_do_not_share_what_is_on_a_server(place, trained, client):
-    on_server = {"run": trained, "url": "http://q", "device": "cpu"}
-    index_videos(place / "tiny", place / "first", name="films", **on_server)
-    keep_features(place, SCENES[:3])
-    with pytest.raises(UserError, match=r"'films-segments' .* is another index's; choose another --name"):
-        index_videos(place / "tiny", place / "second", prune=True, name="films", **on_server)
-    assert not (place / "second" / "index.json").exists()
-    assert Searcher(place / "first", device="cpu").size == 36
-    assert index_videos(place / "tiny", place / "second", name="more", **on_server).segments == 3
-    # Also where the other one came later, under the name that this one had.
-    for name in ("films-segments", "films-captions"):
-        client.delete_collection(name)
-    with pytest.raises(
-        UserError, match=r"'films-segments' is not on the server; run `mlcmr index` \(again\)"
-    ):
-        Searcher(place / "first", device="cpu")
-    index_videos(place / "tiny", place / "third", name="films", **on_server)
-    for ask in (
-        lambda: index_videos(place / "tiny", place / "first", device="cpu"),
-        lambda: Searcher(place / "first", device="cpu"),
-    ):
-        with pytest.raises(UserError, match="is another index's; index into another folder"):
-            ask()
-
-
-def test_what_makes_filters_fast_is_made_though_the_first_run_was_killed(place, trained, client, monkeypatch):
-    """The server in memory keeps no payload indexes: here it is noted which it was asked for."""
-    made: dict[str, set[str]] = {"films-segments": set(), "films-captions": set()}
-    create, about = client.create_payload_index, client.get_collection
-
-    def killed(*_, **__):
-        raise KeyboardInterrupt
-
-    def noted(name, field, *rest, **options):
-        assert field not in made[name]
-        made[name].add(field)
-        return create(name, field, *rest, **options)
-
-    def with_indexes(name):
-        kind = server.models.PayloadIndexInfo(data_type="keyword", points=0)
-        return about(name).model_copy(update={"payload_schema": dict.fromkeys(made[name], kind)})
-
-    def again(**options):
-        index_videos(place / "tiny", place / "index", url="http://q", name="films", device="cpu", **options)
-
-    monkeypatch.setattr(client, "get_collection", with_indexes)
-    monkeypatch.setattr(client, "create_payload_index", killed)
-    with pytest.raises(KeyboardInterrupt):
-        again(run=trained)
-    monkeypatch.setattr(client, "create_payload_index", noted)
-    again()
-    assert made == {"films-segments": set(SEGMENT_FIELDS), "films-captions": set(CAPTION_FIELDS)}
-    again()  # and not once more
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense://", "http://["])
-def test_no_server(place, trained, url):
-    with pytest.raises(UserError):
-        index_videos(place / "tiny", place / "index", run=trained, url=url, device="cpu")
-    # Whoever has mistyped it says it anew.
-    assert index_videos(place / "tiny", place / "index", run=trained, device="cpu").segments == 36

@@ -582,7 +582,7 @@ def test_ten_thousand_random_bytes_in_every_field(searcher, index, token):
 
 def test_random_bytes_instead_of_a_request(index, tmp_path):
     draw = random.Random(2)
-    with serving(index, tmp_path / "log") as (command, url):
+    with processes.serving(index, tmp_path / "log") as (command, url):
         host, port = url.removeprefix("http://").split(":")
         starts = (b"", b"GET ", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n",
                   b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -602,21 +602,6 @@ def test_random_bytes_instead_of_a_request(index, tmp_path):
 # ─── the process ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@contextmanager
-def serving(index, log):
-    """`mlcmr serve` in a process of its own: the command and its address. Its log lies beside its `tmp`."""
-    temporary = log.parent / "tmp"
-    temporary.mkdir(exist_ok=True)
-    words = ["serve", index, "--port", "0", "--rate", "0", "--device", "cpu"]
-    command = processes.start(words, log, environment={"TMPDIR": str(temporary)})
-    try:
-        assert command.wait_until(lambda: "stop: Ctrl+C" in command.output), command.output
-        (url,) = (line.split()[1] for line in command.lines if line.startswith("page: "))
-        yield command, url.rstrip("/")
-    finally:
-        command.kill()
-
-
 def ended(command, number):
     start = time.monotonic()
     os.kill(command.process.pid, number)
@@ -627,7 +612,7 @@ def ended(command, number):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_signal_ends_it_cleanly(index, tmp_path, number, status):
-    with serving(index, tmp_path / "log") as (command, url):
+    with processes.serving(index, tmp_path / "log") as (command, url):
         answer = httpx.get(f"{url}/api/search", params={"q": "一个红色的圆形"})
         assert len(answer.json()["hits"]) == 10
         assert ended(command, number) == status
@@ -652,7 +637,7 @@ def begin_upload(url, content):
 @pytest.mark.parametrize(("number", "stage"), [(signal.SIGINT, "received"), (signal.SIGTERM, "read")])
 def test_a_signal_during_an_upload(index, tmp_path, number, stage):
     temporary = tmp_path / "tmp"
-    with serving(index, tmp_path / "log") as (command, url):
+    with processes.serving(index, tmp_path / "log") as (command, url):
         with begin_upload(url, gif(3000, frames=1500)) as connection:
             if stage == "read":
                 connection.sendall(b"\r\n--b--\r\n")
@@ -712,7 +697,7 @@ def test_what_a_killed_server_left_goes_at_the_next_start(index, tmp_path, monke
         return [path for path in temporary.glob("mlcmr-upload-*") if path.stat().st_size]
 
     with (
-        serving(index, tmp_path / "log") as (command, url),
+        processes.serving(index, tmp_path / "log") as (command, url),
         begin_upload(url, gif(3000, frames=1500)) as connection,
     ):
         connection.sendall(b"\r\n--b--\r\n")
@@ -722,7 +707,7 @@ def test_what_a_killed_server_left_goes_at_the_next_start(index, tmp_path, monke
         command.kill()
     assert there()
     (temporary / "mlcmr-upload-link").symlink_to(tmp_path / "log")
-    with serving(index, tmp_path / "second") as (_, url):
+    with processes.serving(index, tmp_path / "second") as (_, url):
         assert [path.name for path in there()] == ["mlcmr-upload-link"]
         assert (tmp_path / "log").exists()
 

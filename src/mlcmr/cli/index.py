@@ -45,7 +45,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--url",
         type=str | None,
-        help="A Qdrant server that keeps the vectors; its key is in the environment's QDRANT_API_KEY.",
+        help="The address of a Qdrant server that keeps the vectors, as http://host:6333; its key is in the "
+        "environment's QDRANT_API_KEY.",
     )
     parser.add_argument(
         "--name", type=str | None, help="What its collections there are called; by default as the index."

@@ -7,10 +7,11 @@ from typing import Self
 
 from mlcmr.errors import UserError
 
-_NUMBERS = ("duration", "start", "end", "width", "height")
+NUMBERS = ("duration", "start", "end", "width", "height")
+"""The fields that are compared with a number."""
 _TEXT = r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f]"
 _FORMS = (  # fields, operators, values
-    ("|".join(_NUMBERS), "<=|>=|<|>|=", r"-?[0-9]{1,12}(\.[0-9]{1,12})?"),
+    ("|".join(NUMBERS), "<=|>=|<|>|=", r"-?[0-9]{1,12}(\.[0-9]{1,12})?"),
     ("kind", "!=|=", "video|image"),
     ("video", "!=|=", _TEXT),
     ("path", "=|~", _TEXT),
@@ -20,7 +21,7 @@ PATTERN = "|".join(rf"^\s*({field})\s*({operator})\s*({value})\s*$" for field, o
 LONGEST = 1000
 """Characters of a condition."""
 _HELP = (
-    f"filters are {', '.join(_NUMBERS)}, compared with a number by < <= > >= =; kind=video or kind=image; "
+    f"filters are {', '.join(NUMBERS)}, compared with a number by < <= > >= =; kind=video or kind=image; "
     "video=ID, video!=ID, path=FILE, path~PART"
 )
 _FORM = re.compile(PATTERN)
@@ -89,4 +90,4 @@ def _parse(text: str) -> Condition:
         shown = text if len(text) <= 80 else f"{text[:80]}…"
         raise UserError(f"filter {shown!r}: {_HELP}")
     field, operator, value = _OPERATOR.split(text.strip(), maxsplit=1)
-    return Condition(field, operator, float(value) if field in _NUMBERS else value)
+    return Condition(field, operator, float(value) if field in NUMBERS else value)

@@ -23,7 +23,7 @@ from typing import NamedTuple, Self
 from mlcmr.errors import UserError, reason
 from mlcmr.files import locked
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
-from mlcmr.search.points import CAPTION_FIELDS, SEGMENT_FIELDS
+from mlcmr.search.points import CAPTION_FIELDS, FILTER_FIELDS, SEGMENT_FIELDS
 from mlcmr.search.store import VectorStore
 
 LOCK, COLLECTION = "lock", "collection"
@@ -284,13 +284,13 @@ def _collections(name: str) -> tuple[str, str]:
 
 
 def _on_server(info: IndexInfo, *, writing: bool) -> Stores:
-    from mlcmr.search.server import ServerStore, connect  # noqa: PLC0415
+    from mlcmr.search.server import ServerStore  # noqa: PLC0415
 
     assert info.url is not None
     assert info.name is not None
     stores = [
-        ServerStore(connect(info.url), name, info.model.embedding_size, fields, info.id, writing=writing)
-        for name, fields in zip(_collections(info.name), (SEGMENT_FIELDS, CAPTION_FIELDS), strict=True)
+        ServerStore(info.url, name, info.model.embedding_size, fields, info.id, writing=writing)
+        for name, fields in zip(_collections(info.name), (FILTER_FIELDS, CAPTION_FIELDS), strict=True)
     ]
     return Stores(stores[0], stores[1])
 

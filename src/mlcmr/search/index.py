@@ -116,6 +116,10 @@ def index_videos(
         batch_size=batch_size,
     )
     _require_index_or_nothing(folder)
+    if url is not None:
+        from mlcmr.search.server import whole_address  # noqa: PLC0415 – needs Qdrant's client
+
+        url = whole_address(url)
     before = _info(folder)
     if before is None and (place is None or (run is None and model is None)):
         raise UserError(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from mlcmr.extraction.videos import VideoRecord
+from mlcmr.search.filters import NUMBERS
 from mlcmr.search.source import Caption
 from mlcmr.search.store import PayloadType, Point, Vector
 
@@ -15,6 +16,8 @@ SEGMENT_FIELDS: dict[str, PayloadType] = {
     "duration": "float",
 }
 """What filters are mostly put on, and what the engine therefore indexes; the other fields take it longer."""
+FILTER_FIELDS: dict[str, PayloadType] = {**SEGMENT_FIELDS, **dict.fromkeys(NUMBERS, "float")}
+"""All that filters are put on: a server may refuse a field that it does not index, as Qdrant's cloud does."""
 CAPTION_FIELDS: dict[str, PayloadType] = {"video": "keyword", "language": "keyword"}
 
 _NAMES = uuid.UUID("6f1d3f0e-54a1-4c0b-9d57-9f3d3f2a7c11")  # ours alone, so that ids are those of nobody else

@@ -1,10 +1,10 @@
 """A vector store on a Qdrant server or cluster."""
 
 import os
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -14,44 +14,80 @@ from mlcmr.search.store import EXACT_NUMBERS, Found, Payload, PayloadType, Point
 
 try:
     from qdrant_client import QdrantClient, models
+    from qdrant_client.common.version_check import parse_version
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+    from qdrant_client.local.qdrant_local import INVALID_NAME_CHARS
 except ImportError as error:
     raise UserError("--url needs Qdrant's client: pip install 'mlcmr[search]'") from error
 
-_BLOCK = 2000
+One = TypeVar("One")
+_PORT = 6333
+_OLDEST = (1, 20)  # the first that has the filter behind path~PART
+_BLOCK = 1000  # points in a request
+_NUMBERS = 2**19  # of a request's vectors, which makes up to 12 MB of JSON; servers refuse more than 32 MB
+_MOST = 2**31 - 1  # hits; a server's numbers end
 _EF = 128
 _TIMEOUT = 60  # seconds
+_INDEXES: dict[PayloadType, models.KeywordIndexParams | models.PayloadSchemaType] = {
+    # Its list of values is also what a part of one is looked for in.
+    "keyword": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True),
+    "float": models.PayloadSchemaType.FLOAT,
+}
 
 
-def connect(url: str) -> QdrantClient:
-    """A client of the server at `url`; the environment's QDRANT_API_KEY, if there is one, is its key.
+def whole_address(url: str) -> str:
+    """A server's address with the port that is asked.
 
     Raises:
-        UserError: the address cannot be one.
+        UserError: it cannot be one.
     """
-    try:
-        return QdrantClient(
-            url=url,
-            api_key=os.environ.get("QDRANT_API_KEY"),
-            timeout=_TIMEOUT,
-            check_compatibility=False,
-        )
-    except ValueError as error:
-        raise UserError(f"--url {url}: not the address of a Qdrant server: {reason(error)}") from error
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.username is None:
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            return f"{parts.scheme}://{host}:{parts.port or _PORT}{parts.path.rstrip('/')}"
+    raise UserError(
+        f"--url {url}: not the address of a Qdrant server; expected http://HOST:{_PORT} or https://HOST:{_PORT}"
+    )
 
 
-def require_free(url: str, names: Sequence[str]) -> None:
+def connect(address: str) -> QdrantClient:
+    """A client of a server; the environment's QDRANT_API_KEY, if there is one, is its key."""
+    key = os.environ.get("QDRANT_API_KEY", "").strip()
+    return QdrantClient(
+        url=address,
+        # As `api_key`, it would be warned of wherever the address is not https, on this machine too.
+        headers={"api-key": key} if key else None,
+        timeout=_TIMEOUT,
+        check_compatibility=False,
+    )
+
+
+def require_free(address: str, names: Sequence[str]) -> None:
     """Sees to it that a new index takes nobody's collections.
 
     Raises:
-        UserError: a collection of such a name is there, or the server cannot be reached.
+        UserError: a collection of such a name is there, or cannot be; or the server is too old, or cannot be
+            reached.
     """
-    with closing(connect(url)) as client:
+    for name in names:
+        if wrong := [one for one in INVALID_NAME_CHARS if one in name]:
+            raise UserError(
+                f"a collection cannot be called '{name}', with {wrong[0]!r}; choose another --name"
+            )
+    with _talking(address), closing(connect(address)) as client:
+        version = client.info().version
+        parsed = parse_version(version)
+        if (parsed.major, parsed.minor) < _OLDEST:
+            raise UserError(
+                f"Qdrant server {address}: is of version {version}, but must be of "
+                f"{'.'.join(map(str, _OLDEST))} or newer"
+            )
         for name in names:
-            with _talking(name):
-                there = client.collection_exists(name)
-            if there:
+            if client.collection_exists(name):
                 raise UserError(
-                    f"collection '{name}' on the server is another index's; choose another --name"
+                    f"Qdrant server {address}: its collection '{name}' is another index's; "
+                    "choose another --name"
                 )
 
 
@@ -59,7 +95,7 @@ class ServerStore:
     """A collection on a server; see `VectorStore`.
 
     Args:
-        client: The client.
+        address: The server.
         name: The name of the collection.
         size: The size of a vector.
         fields: The payload fields that conditions are put on.
@@ -72,7 +108,7 @@ class ServerStore:
 
     def __init__(
         self,
-        client: QdrantClient,
+        address: str,
         name: str,
         size: int,
         fields: Mapping[str, PayloadType],
@@ -82,10 +118,10 @@ class ServerStore:
     ) -> None:
         self.name = name
         self.size = size
-        self._client = client
-        # Also where nobody closes it: when the last thread that searches in an older index is done.
-        self._close = weakref.finalize(self, client.close)
-        with _talking(self.name):
+        self._address = address
+        # Closed by nobody, it closes when the last thread that searches in an older index is done.
+        self._client = client = connect(address)
+        with self._talking():
             there = client.collection_exists(name)
             if not there and writing:
                 client.create_collection(
@@ -94,66 +130,73 @@ class ServerStore:
                     metadata={"index": index},
                 )
             elif not there:
-                raise UserError(f"collection '{name}' is not on the server; run `mlcmr index` (again)")
+                raise UserError(
+                    f"Qdrant server {address}: has no collection '{name}'; run `mlcmr index` (again)"
+                )
             about = client.get_collection(name)
             if (about.config.metadata or {}).get("index") != index:
                 raise UserError(
-                    f"collection '{name}' on the server is another index's; index into another folder (--to) "
-                    "under another --name"
+                    f"Qdrant server {address}: its collection '{name}' is another index's; "
+                    "index into another folder (--to) under another --name"
                 )
             if writing:
                 # Also where the collection was there: whoever made it may have been killed before this.
-                for field in fields.keys() - about.payload_schema.keys():
-                    client.create_payload_index(
-                        name, field, models.PayloadSchemaType(fields[field]), wait=True
-                    )
+                for field, kind in fields.items():
+                    if field not in about.payload_schema:
+                        client.create_payload_index(name, field, _INDEXES[kind], wait=True)
             self._known = client.count(name).count
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Stores points and waits until the server has them."""
-        made = [
-            models.PointStruct(id=one.id, vector=one.vector.tolist(), payload=one.payload) for one in points
-        ]
-        with _talking(self.name):
-            self._client.upsert(self.name, made, wait=True)
+        with self._talking():
+            for block in self._blocks(points):
+                made = [
+                    models.PointStruct(id=one.id, vector=one.vector.tolist(), payload=one.payload)
+                    for one in block
+                ]
+                self._client.upsert(self.name, made, wait=True)
             self._known = self._client.count(self.name).count
 
     def delete(self, ids: Sequence[str]) -> None:
         """Removes points and waits until they are gone."""
-        if ids:
-            with _talking(self.name):
-                self._client.delete(self.name, models.PointIdsList(points=list(ids)), wait=True)
+        with self._talking():
+            for block in self._blocks(ids):
+                self._client.delete(self.name, models.PointIdsList(points=list(block)), wait=True)
 
     def search(self, queries: Sequence[Query]) -> list[list[Found]]:
-        """The nearest points of each query, in one request."""
+        """The nearest points of each query, in as few requests as may be."""
         params = models.SearchParams(exact=True) if self.exact else models.SearchParams(hnsw_ef=_EF)
         requests = [
             models.QueryRequest(
                 query=query.vector.tolist(),
-                limit=query.limit,
+                limit=min(query.limit, _MOST),
                 filter=_filter(query.filters),
                 with_payload=True,
                 params=params,
             )
             for query in queries
         ]
-        with _talking(self.name):
-            answers = self._client.query_batch_points(self.name, requests)
-        return [
-            [Found(str(one.id), one.score, one.payload or {}) for one in answer.points] for answer in answers
-        ]
+        with self._talking():
+            return [
+                [Found(str(one.id), one.score, one.payload or {}) for one in answer.points]
+                for block in self._blocks(requests)
+                for answer in self._client.query_batch_points(self.name, block)
+            ]
 
     def get(self, ids: Sequence[str]) -> list[Point]:
         """The points with these ids."""
-        with _talking(self.name):
-            records = self._client.retrieve(self.name, list(ids), with_payload=True, with_vectors=True)
-        return [Point(str(one.id), np.asarray(one.vector, np.float32), one.payload or {}) for one in records]
+        with self._talking():
+            return [
+                Point(str(one.id), np.asarray(one.vector, np.float32), one.payload or {})
+                for block in self._blocks(ids)
+                for one in self._client.retrieve(self.name, block, with_payload=True, with_vectors=True)
+            ]
 
     def scan(self, fields: Sequence[str]) -> Iterator[tuple[str, Payload]]:
         """Every point, block by block."""
         offset = None
         while True:
-            with _talking(self.name):
+            with self._talking():
                 records, offset = self._client.scroll(
                     self.name, limit=_BLOCK, offset=offset, with_payload=list(fields)
                 )
@@ -164,7 +207,7 @@ class ServerStore:
 
     def count(self) -> int:
         """How many points there are."""
-        with _talking(self.name):
+        with self._talking():
             return self._client.count(self.name, exact=True).count
 
     @property
@@ -177,17 +220,41 @@ class ServerStore:
 
     def close(self) -> None:
         """Closes the connection."""
-        self._close()
+        self._client.close()
+
+    def _talking(self) -> AbstractContextManager[None]:
+        return _talking(self._address, self.name)
+
+    def _blocks(self, many: Sequence[One]) -> Iterator[Sequence[One]]:
+        """Points, or what is asked of them: so many at a time as a request may hold, vectors included."""
+        step = max(1, min(_BLOCK, _NUMBERS // self.size))
+        return (many[start : start + step] for start in range(0, len(many), step))
 
 
 @contextmanager
-def _talking(name: str) -> Iterator[None]:
+def _talking(address: str, name: str = "") -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # the client raises those of four libraries
-        raise UserError(f"Qdrant server, collection '{name}': {reason(error)}") from error
+        where = f", collection '{name}'" if name else ""
+        raise UserError(f"Qdrant server {address}{where}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, in one line, and what to look at."""
+    address = "see that it runs, and that this is its address"
+    if not isinstance(error, UnexpectedResponse):
+        source = error.source if isinstance(error, ResponseHandlingException) else error
+        return f"{reason(source)}; {address}"
+    # Qdrant's answers are JSON, but for keys that it refuses; another server's may be anything.
+    words, advice = error.content.decode(errors="replace"), f"; {address}"
+    with suppress(ValueError, LookupError, TypeError):
+        words, advice = error.structured()["status"]["error"], ""
+    if error.status_code in (401, 403):
+        advice = "; its key belongs in the environment's QDRANT_API_KEY"
+    return f"answers {error.status_code}: {reason(Exception(words))}{advice}"
 
 
 def _filter(filters: Filters) -> models.Filter | None:
