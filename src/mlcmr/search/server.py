@@ -1,6 +1,7 @@
 """A vector store on a Qdrant server or cluster."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import Any, TypeVar
@@ -14,15 +15,14 @@ from mlcmr.search.store import EXACT_NUMBERS, Found, Payload, PayloadType, Point
 
 try:
     from qdrant_client import QdrantClient, models
-    from qdrant_client.common.version_check import parse_version
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
-    from qdrant_client.local.qdrant_local import INVALID_NAME_CHARS
 except ImportError as error:
     raise UserError("--url needs Qdrant's client: pip install 'mlcmr[search]'") from error
 
 One = TypeVar("One")
 _PORT = 6333
 _OLDEST = (1, 20)  # the first that has the filter behind path~PART
+_NOT_IN_NAMES = '<>:"/\\|?*\0\x1f'  # of collections, which are folders on servers
 _BLOCK = 1000  # points in a request
 _NUMBERS = 2**19  # of a request's vectors, which makes up to 12 MB of JSON; servers refuse more than 32 MB
 _MOST = 2**31 - 1  # hits; a server's numbers end
@@ -71,17 +71,16 @@ def require_free(address: str, names: Sequence[str]) -> None:
             reached.
     """
     for name in names:
-        if wrong := [one for one in INVALID_NAME_CHARS if one in name]:
+        if wrong := [one for one in name if one in _NOT_IN_NAMES]:
             raise UserError(
                 f"a collection cannot be called '{name}', with {wrong[0]!r}; choose another --name"
             )
     with _talking(address), closing(connect(address)) as client:
         version = client.info().version
-        parsed = parse_version(version)
-        if (parsed.major, parsed.minor) < _OLDEST:
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST:
             raise UserError(
-                f"Qdrant server {address}: is of version {version}, but must be of "
-                f"{'.'.join(map(str, _OLDEST))} or newer"
+                f"Qdrant server {address}: is of version '{version}', but must be of "
+                f"{'.'.join(map(str, _OLDEST))} or newer; update it, or see that this is its address"
             )
         for name in names:
             if client.collection_exists(name):
