@@ -1,5 +1,6 @@
 """The command line: help, completion, clear errors, and nothing heavy imported for nothing."""
 
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -51,6 +52,21 @@ print(heavy & sys.modules.keys(), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize("module", ["jsonargparse._common", "mlcmr.errors", "numpy", "torch.nn"])
+def test_interrupted_while_it_is_imported(module, tmp_path):
+    words = [sys.executable, "-X", "importtime", "-m", "mlcmr", "evaluate", "no/such/run"]
+    # A program that was started in the background ignores Ctrl-C, and so do those that it starts.
+    starter = f"import os, signal; signal.signal({signal.SIGINT:d}, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{starter}os.execv({sys.executable!r}, {words!r})"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert any(line.rpartition("| ")[2].strip() == module for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.stderr if not line.startswith("import time:")]
+    assert said == ["mlcmr: interrupted; long work goes on when it is started again\n"]
+    # Interrupted in code that was made at run time, Python ends by the signal; a shell says 130 of both.
+    assert process.returncode in {130, -signal.SIGINT}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

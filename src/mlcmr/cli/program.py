@@ -72,7 +72,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0, or 2 when the user has something to mend."""
     if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show, or is not UTF-8 in a file's name
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -90,9 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnicodeDecodeError as error:  # jsonargparse reads `--config` itself
         print(f"mlcmr: a file given as an option is not UTF-8: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("mlcmr: interrupted; long work goes on when it is started again", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # `mlcmr … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
