@@ -24,7 +24,7 @@ def server() -> ForkServerContext:
     """Starts processes that have imported all that is slow to import."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["processes", "mlcmr.cli", "mlcmr.training.train", "mlcmr.translation.translate"]
+        ["processes", "mlcmr.cli.program", "mlcmr.training.train", "mlcmr.translation.translate"]
     )
     return context
 

@@ -54,6 +54,22 @@ print(heavy & sys.modules.keys(), file=sys.stderr)
     assert done.stderr.strip() == "set()"
 
 
+def test_the_end_does_not_wait_for_a_sweep():
+    code = """
+from mlcmr.cli import main
+main([])
+class Cycle:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        print("swept")
+Cycle()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "first steps" in done.stdout
+    assert "swept" not in done.stdout
+
+
 @pytest.mark.parametrize("module", ["jsonargparse._common", "mlcmr.errors", "numpy", "torch.nn"])
 def test_interrupted_while_it_is_imported(module, tmp_path):
     words = [sys.executable, "-X", "importtime", "-m", "mlcmr", "evaluate", "no/such/run"]

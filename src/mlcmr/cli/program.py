@@ -1,5 +1,7 @@
 """`mlcmr`: the table of commands, and what becomes of errors. What is heavy is imported by what needs it."""
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +43,8 @@ completion:
 # Threads that wait for each other should sleep, not spin: on a machine with other work, training is several
 # times as fast. It holds when it is said before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before Python ends it sweeps once more, which takes a second with all that torch and transformers bring.
+atexit.register(gc.freeze)
 
 
 class Command(Protocol):
