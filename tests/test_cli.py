@@ -102,6 +102,7 @@ def test_completion(shell, capsys):
         (["train", "no/such/recipe.yaml"], "no/such/recipe.yaml: no such recipe"),
         (["train", "--rootpath", "no/such/root"], "no/such/root/vatex: no such collection"),
         (["evaluate", "no/such/run"], "no/such/run/config.yaml: no such file"),
+        (["extract", ".", "--collection", "new"], "no videos or images there"),
         (["check", "no/such/collection"], "no/such/collection: no such folder"),
         (["features", "join", "no/such/feature", "target"], "no/such/feature"),
         (["import-checkpoint", "no.pth.tar", "--to", "model"], "no.pth.tar: no such file"),

@@ -758,7 +758,7 @@ def test_impossible_settings(settings, message):
 def test_settings_that_the_machine_cannot(root, tmp_path, changes):
     with pytest.raises(UserError, match="not on this machine"):
         train(tiny_config(root, tmp_path / "run", **changes))
-    assert not files(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("precision", ["nonsense", "16", "bf16", "8-bit", "transformer-engine"])
@@ -776,7 +776,7 @@ def test_no_such_encoder_leaves_no_run(root, tmp_path):
     text = TextConfig(encoder=str(tmp_path / "encoder"))
     with pytest.raises(UserError, match=rf"'{tmp_path}/encoder': no such folder; .*--model\.text\.encoder"):
         train(tiny_config(root, tmp_path / "run", model=tiny_model(text=text)))
-    assert not files(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_recipe_that_is_not_utf_8(tmp_path, capsys):
