@@ -23,7 +23,7 @@ TIMEOUT = 120.0  # seconds
 def server() -> ForkServerContext:
     """Starts processes that have imported all that is slow to import."""
     context = multiprocessing.get_context("forkserver")
-    rooms = ("cli", "training.train", "translation.translate", "search.index", "search.edge")
+    rooms = ("cli.program", "training.train", "translation.translate", "search.index", "search.edge")
     context.set_forkserver_preload(["processes", *(f"mlcmr.{room}" for room in rooms)])
     return context
 

@@ -1,5 +1,6 @@
 """The command line: help, completion, clear errors, and nothing heavy imported for nothing."""
 
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -53,6 +54,37 @@ print(heavy & sys.modules.keys(), file=sys.stderr)
     assert done.stderr.strip() == "set()"
 
 
+def test_the_end_does_not_wait_for_a_sweep():
+    code = """
+from mlcmr.cli import main
+main([])
+class Cycle:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        print("swept")
+Cycle()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "first steps" in done.stdout
+    assert "swept" not in done.stdout
+
+
+@pytest.mark.parametrize("module", ["jsonargparse._common", "mlcmr.errors", "numpy", "torch.nn"])
+def test_interrupted_while_it_is_imported(module, tmp_path):
+    words = [sys.executable, "-X", "importtime", "-m", "mlcmr", "evaluate", "no/such/run"]
+    # A program that was started in the background ignores Ctrl-C, and so do those that it starts.
+    starter = f"import os, signal; signal.signal({signal.SIGINT:d}, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{starter}os.execv({sys.executable!r}, {words!r})"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert any(line.rpartition("| ")[2].strip() == module for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.stderr if not line.startswith("import time:")]
+    assert said == ["mlcmr: interrupted; long work goes on when it is started again\n"]
+    # Interrupted in code that was made at run time, Python ends by the signal; a shell says 130 of both.
+    assert process.returncode in {130, -signal.SIGINT}
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion(shell, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -70,6 +102,7 @@ def test_completion(shell, capsys):
         (["train", "no/such/recipe.yaml"], "no/such/recipe.yaml: no such recipe"),
         (["train", "--rootpath", "no/such/root"], "no/such/root/vatex: no such collection"),
         (["evaluate", "no/such/run"], "no/such/run/config.yaml: no such file"),
+        (["extract", ".", "--collection", "new"], "no videos or images there"),
         (["check", "no/such/collection"], "no/such/collection: no such folder"),
         (["features", "join", "no/such/feature", "target"], "no/such/feature"),
         (["import-checkpoint", "no.pth.tar", "--to", "model"], "no.pth.tar: no such file"),

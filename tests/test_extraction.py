@@ -454,6 +454,7 @@ def test_nothing_to_read_is_an_error(tmp_path, capfd):
     assert main(["extract", str(tmp_path / "absent"), *command[2:]]) == 2
     assert main([*command, "--segment", "long"]) == 2
     assert main([*command, "--rate", "1", "--count", "2"]) == 2
+    assert not (tmp_path / "mine").exists()
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("mlcmr: ")]
     told = [
         "no videos or images",

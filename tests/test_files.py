@@ -1,5 +1,6 @@
 """A locked file is one process's at a time, and one thread's in it."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -23,6 +24,51 @@ def test_what_is_locked_is_refused_until_it_is_left(tmp_path):
         1 / 0  # noqa: B018
     with locked(path, "mine"):
         pass
+
+
+def test_who_fails_before_anything_is_written_leaves_no_new_folder(tmp_path):
+    new, old, begun = (tmp_path / name for name in ("new", "old", "begun"))
+    old.mkdir()
+    for folder in (new, old):
+        with pytest.raises(ZeroDivisionError), locked(folder / "lock", ""):
+            1 / 0  # noqa: B018
+    with pytest.raises(ZeroDivisionError), locked(begun / "lock", ""):
+        (begun / "work").touch() or 1 / 0
+    assert sorted(tmp_path.rglob("*")) == [begun, begun / "lock", begun / "work", old, old / "lock"]
+
+
+def test_a_lock_that_is_removed_before_it_is_held_is_refused(tmp_path, monkeypatch):
+    original = fcntl.lockf
+
+    def late(file, how):
+        (tmp_path / "lock").unlink()
+        original(file, how)
+
+    monkeypatch.setattr("fcntl.lockf", late)
+    with pytest.raises(UserError, match=r"^taken$"), locked(tmp_path / "lock", "taken"):
+        pass
+
+
+def test_no_two_have_a_lock_that_is_removed_again_and_again(tmp_path):
+    code = f"""
+import os, time
+from mlcmr.errors import UserError
+from mlcmr.files import locked
+had, end = 0, time.monotonic() + 2
+while time.monotonic() < end:
+    place = f"{tmp_path}/{{time.monotonic():.2f}}"  # the same for all, and another soon
+    try:
+        with locked(f"{{place}}/lock", "taken"):
+            os.close(os.open(f"{{place}}.inside", os.O_CREAT | os.O_EXCL))
+            os.unlink(f"{{place}}.inside")
+            had += 1
+            1 / 0
+    except (ZeroDivisionError, UserError):
+        pass
+assert had
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
 
 
 def locks_in_another_process(path) -> str:

@@ -177,6 +177,7 @@ def test_videos_of_a_collection_without_features(drawn, tmp_path):
         UserError, match=r"no such feature; there is none; to make it: mlcmr extract"
     ) as caught:
         index_videos(mine, tmp_path / "other", run=drawn / "run", device="cpu")
+    assert not (tmp_path / "other").exists()
     words = shlex.split(str(caught.value).partition("to make it: mlcmr ")[2].replace("ENCODER", "hues228"))
     assert main(words) == 0
     index_videos(mine, tmp_path / "other", run=drawn / "run", device="cpu")

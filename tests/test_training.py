@@ -178,6 +178,20 @@ def test_lines_say_how_many_examples(root, tmp_path):
 # ─── the same again ──────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_an_epoch_that_takes_long_says_how_far_it_is(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("mlcmr.display.FIRST", 0)
+    train(tiny_config(root, tmp_path / "run", epochs=1))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch 1/1: ")]
+    assert [line.partition(")")[0] for line in lines[:2]] == [
+        "epoch 1/1: 1 of 6 (16 %",
+        "epoch 1/1: 2 of 6 (33 %",
+    ]
+    assert "lr 3.00e-03" in lines[0]
+    assert "samples/s" in lines[0]
+    assert lines[-1].startswith("epoch 1/1: loss ")
+    assert len(lines) == STEPS + 1
+
+
 def test_the_same_command_gives_the_same_bits(root, undisturbed, tmp_path):
     assert_same(train(tiny_config(root, tmp_path / "run", epochs=4)).folder, undisturbed)
 
@@ -744,7 +758,7 @@ def test_impossible_settings(settings, message):
 def test_settings_that_the_machine_cannot(root, tmp_path, changes):
     with pytest.raises(UserError, match="not on this machine"):
         train(tiny_config(root, tmp_path / "run", **changes))
-    assert not files(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("precision", ["nonsense", "16", "bf16", "8-bit", "transformer-engine"])
@@ -762,7 +776,7 @@ def test_no_such_encoder_leaves_no_run(root, tmp_path):
     text = TextConfig(encoder=str(tmp_path / "encoder"))
     with pytest.raises(UserError, match=rf"'{tmp_path}/encoder': no such folder; .*--model\.text\.encoder"):
         train(tiny_config(root, tmp_path / "run", model=tiny_model(text=text)))
-    assert not files(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_recipe_that_is_not_utf_8(tmp_path, capsys):

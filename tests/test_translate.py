@@ -5,6 +5,7 @@ import random
 import resource
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 from transformers import AutoModelForSeq2SeqLM, BartConfig, BartForConditionalGeneration
@@ -156,6 +157,7 @@ def test_a_model_of_the_hub_without_a_connection(collection, monkeypatch, capsys
 def test_without_sentencepiece(model):
     code = f"""
 import sys
+from contextlib import nullcontext
 sys.modules["sentencepiece"] = None
 from mlcmr.cli import main
 from mlcmr.errors import UserError
@@ -309,7 +311,14 @@ def test_a_line_that_was_being_written_is_dropped(collection, model, monkeypatch
         (journal,) = (collection / "TextData").glob(".*.journal")
         with journal.open("ab") as file:
             file.write('["一只'.encode()[:-1])
-        (torn,) = translate(collection, **options, splits=["val"], engine="torn")
+        begun = []
+
+        def work(*what):
+            begun.append(what)
+            return nullcontext(lambda count: None)
+
+        (torn,) = translate(collection, **options, splits=["val"], engine="torn", work=work)
+    assert begun == [(torn.path.name, 12, 6)]
     assert len(calls) == 3 + 4 - 2  # 12 captions in batches of 3: the two that were done are not done again
     assert torn.path.read_bytes() == whole.path.read_bytes()
 

@@ -31,7 +31,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[IO[bytes]]:
     """Opens a file, made if it is not there, that one process, and one thread in it, may have open so.
 
-    Whoever comes second is refused. A process that ends, however it does, lets go.
+    Whoever comes second is refused. A process that ends, however it does, lets go. If something fails before
+    a folder that was made for the file holds anything else, both go.
 
     Args:
         path: The file.
@@ -45,13 +46,20 @@ def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[IO[bytes]]:
     # other handle. flock would do both, but workers inherit it, and outlive a killed process for a moment.
     if _held.setdefault(target, me) is not me:
         raise UserError(refusal)
+    new = not target.parent.exists()
     try:
         with writing(path):
             target.parent.mkdir(parents=True, exist_ok=True)
             file = target.open("a+b")
         try:
             _lock(file, Path(path).parent, refusal)
-            yield file
+            _require_there(file, target, refusal)
+            try:
+                yield file
+            except BaseException:
+                if new:
+                    _remove_alone(target)
+                raise
         finally:
             with writing(path):
                 file.close()  # which writes what could not be written before
@@ -68,6 +76,22 @@ def _lock(file: IO[bytes], folder: Path, refusal: str) -> None:
         raise UserError(
             f"{folder}: cannot be locked: {reason(error)}; choose a folder on another file system"
         ) from error
+
+
+def _require_there(file: IO[bytes], target: Path, refusal: str) -> None:
+    """Refuses a file that who had locked it before has removed: somebody else may lock one of its name."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file.fileno()), target.stat()):
+            return
+    raise UserError(refusal)
+
+
+def _remove_alone(target: Path) -> None:
+    """Removes a file that is locked, and its folder, if nothing else is in that."""
+    with suppress(OSError):
+        if list(target.parent.iterdir()) == [target]:
+            target.unlink()
+            target.parent.rmdir()
 
 
 @contextmanager

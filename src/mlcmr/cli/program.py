@@ -1,5 +1,7 @@
 """`mlcmr`: the table of commands, and what becomes of errors. What is heavy is imported by what needs it."""
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +43,8 @@ completion:
 # Threads that wait for each other should sleep, not spin: on a machine with other work, training is several
 # times as fast. It holds when it is said before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before Python ends it sweeps once more, which takes a second with all that torch and transformers bring.
+atexit.register(gc.freeze)
 
 
 class Command(Protocol):
@@ -72,7 +76,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0, or 2 when the user has something to mend."""
     if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show, or is not UTF-8 in a file's name
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -90,9 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnicodeDecodeError as error:  # jsonargparse reads `--config` itself
         print(f"mlcmr: a file given as an option is not UTF-8: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("mlcmr: interrupted; long work goes on when it is started again", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # `mlcmr … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

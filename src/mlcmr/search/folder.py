@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple, Self
 
 from mlcmr.errors import UserError, reason
@@ -117,7 +118,9 @@ class IndexWriter:
             path.unlink(missing_ok=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # Also after an error or Ctrl-C: what was acknowledged is to be found.
         try:
             if self._begun:
@@ -128,7 +131,7 @@ class IndexWriter:
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {reason(error)}") from error
         finally:
-            self._lock.close()
+            self._lock.__exit__(kind, raised, trace)
 
     @property
     def stores(self) -> Stores:

@@ -1,4 +1,4 @@
-"""The progress of training in the terminal: a bar for the epoch, a line for each that is done."""
+"""The progress of training: how far the epoch is, and a line for each that is done."""
 
 import time
 from typing import Any
@@ -23,7 +23,7 @@ class ProgressBar(pl.Callback):
         self._began = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Begins a bar, at the batch where a continued run goes on."""
+        """Begins an epoch, at the batch where a continued run goes on."""
         assert isinstance(pl_module, TrainingModule)
         progress = pl_module.progress
         self._task = self._display.begin(
@@ -32,14 +32,14 @@ class ProgressBar(pl.Callback):
         self._loss, self._samples, self._steps, self._began = 0.0, 0, 0, time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:  # noqa: ARG002
-        """Moves the bar on."""
+        """Says that a batch is done."""
         assert isinstance(pl_module, TrainingModule)
         self._steps += 1
         self._samples += pl_module.examples
         self._loss += float(pl_module.terms["loss"])
         rate = self._samples / (time.monotonic() - self._began)
         note = (
-            f"loss {self._loss / self._steps:.2f}  lr {pl_module.progress.schedule.learning_rate:.2e}  "
+            f"loss {self._loss / self._steps:.2f}, lr {pl_module.progress.schedule.learning_rate:.2e}, "
             f"{rate:,.0f} samples/s"
         )
         self._display.bars.update(self._task, advance=1, note=note)

@@ -23,8 +23,8 @@ from mlcmr.errors import UserError
 from mlcmr.files import locked, writing
 from mlcmr.translation.translator import Translator
 
-Work = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Begins work of so many items and yields what is told how many more are done (`Display.work`)."""
+Work = Callable[[str, int, int], AbstractContextManager[Callable[[int], None]]]
+"""Begins work of so many items, so many done; yields what is told how many more are (`Display.work`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +165,18 @@ def _translate_file(
     batches = _batches(captions.texts, settings["batch_size"])
     digest = hashlib.sha256("\n".join(captions.texts).encode()).hexdigest()
     header = {**settings, "captions": digest, "direction": asdict(translator.direction)}
-    translation_of: dict[str, str] = {}
-    total = sum(map(len, batches))
-    with (
-        _open_journal(_journal_file(path), header) as journal,
-        work(path.name, total) if work else nullcontext(lambda _: None) as advance,
-    ):
-        for number, batch in enumerate(batches):
-            texts = journal.done[number] if number < len(journal.done) else translator(batch)
-            if number >= len(journal.done):
-                journal.add(texts)
+    with _open_journal(_journal_file(path), header) as journal:
+        translation_of: dict[str, str] = {}
+        for batch, texts in zip(batches, journal.done, strict=False):
             translation_of |= zip(batch, texts, strict=True)
-            advance(len(batch))
+        left = batches[len(journal.done) :]
+        total, done = sum(map(len, batches)), len(translation_of)
+        with work(path.name, total, done) if work else nullcontext(lambda _: None) as advance:
+            for batch in left:
+                texts = translator(batch)
+                journal.add(texts)
+                translation_of |= zip(batch, texts, strict=True)
+                advance(len(batch))
         blank = {text for text, translation in translation_of.items() if not translation}
         translation_of |= {text: text for text in blank}
         ids = (key.rpartition("#") for key in captions.keys)
