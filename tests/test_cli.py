@@ -1,5 +1,6 @@
 """The command line: help, completion, clear errors, and nothing heavy imported for nothing."""
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from mlcmr.cli import main
-from mlcmr.cli.program import COMMANDS
+from mlcmr.cli.program import COMMANDS, parsers
 from mlcmr.cli.words import RECIPES
 from mlcmr.config import from_dict
 from mlcmr.training.config import TrainConfig
@@ -136,6 +137,28 @@ def test_dashes_are_as_good_as_underscores(capsys, tmp_path):
     assert capsys.readouterr().err == "mlcmr: the following arguments are required: collection\n"
     assert main(["evaluate", str(tmp_path), "--no_such-option", "1"]) == 2
     assert capsys.readouterr().err == "mlcmr: unrecognized arguments: --no-such-option 1\n"
+
+
+def lists():
+    """The options that take several words, each with its command and what that cannot be without."""
+    for name, parser in parsers()[1].items():
+        needed = [
+            word
+            for action in parser._actions
+            if action.required and action.nargs != argparse.PARSER
+            for word in (*action.option_strings[:1], "0.5")
+        ]
+        for action in parser._actions:
+            if action.option_strings and action.nargs == "+":
+                yield pytest.param(name, needed, action, id=f"{name} {action.option_strings[0]}")
+
+
+@pytest.mark.parametrize(("command", "needed", "action"), list(lists()))
+def test_an_option_given_again_adds_to_what_it_was_given_before(command, needed, action):
+    parser, option = parsers()[0], action.option_strings[0]
+    parsed = parser.parse_args([command, *needed, option, "0.1", "0.2", option, "0.3"])[command]
+    assert list(map(str, parsed[action.dest])) == ["0.1", "0.2", "0.3"]
+    assert parser.parse_args([command, *needed])[command][action.dest] == []
 
 
 def test_features_round_trip(tmp_path, capsys):
