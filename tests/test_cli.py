@@ -1,6 +1,7 @@
 """The command line: help, completion, clear errors, and nothing heavy imported for nothing."""
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from mlcmr.cli import main
 from mlcmr.cli.program import COMMANDS, parsers
 from mlcmr.cli.words import RECIPES
 from mlcmr.config import from_dict
+from mlcmr.errors import UserError
 from mlcmr.training.config import TrainConfig
 
 
@@ -119,6 +121,48 @@ def test_bad_input_is_one_line_and_status_2(words, part, capsys, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["search", "dog", "-k", "ten"], "k is ten, but must be a whole number"),
+        (["evaluate", "run", "--fusion-weight", "heavy"], "fusion_weight is heavy, but must be a number"),
+        (["index", "films", "--captions", "maybe"], "captions is maybe, but must be true or false"),
+        (["prepare", "a.csv", "--collection", "c", "--splits", "x"], "--splits is x, but must be a number"),
+        (["features", "from-arrays", "a", "b", "--rows", "x"], "rows is x, but must be frames or videos"),
+        (["train", "--devices", "all"], "devices is all, but must be a whole number or auto"),
+        (["train", "--model.video.windows", "3"], "model.video.windows is 3, but must be a list"),
+        (["train", "--model.text.new.layers", "x"], "model.text.new.layers is x, but must be a whole number"),
+        (["train", "--model.text.new", "x"], "model.text.new is x, but must be settings or null"),
+        (
+            ["search", "--similar", "-_hbPLs"],
+            "argument --similar: expected one argument; what begins with a dash is written --similar=-…",
+        ),
+        (
+            ["index", "--remove", "-_hbPLs"],
+            "argument --remove: expected at least one argument; "
+            "what begins with a dash is written --remove=-…",
+        ),
+    ],
+)
+def test_what_the_parser_refuses_is_said_in_plain_words(words, said, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"mlcmr: {said}\n"
+
+
+def test_a_recipe_is_refused_in_the_same_words(capsys, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("epochs: many\n")
+    assert main(["train", str(recipe)]) == 2
+    assert capsys.readouterr().err == "mlcmr: epochs is many, but must be a whole number\n"
+    with pytest.raises(UserError, match=r"^epochs is many, but must be a whole number$"):
+        from_dict(TrainConfig, {"epochs": "many"})
+
+
+def test_an_error_line_has_no_control_characters(capsys):
+    assert main(["check", "red\x1b[31m\x9b2J\nline"]) == 2
+    assert r"red\x1b[31m\x9b2J line: no such folder" in capsys.readouterr().err
+
+
 def test_a_recipe_with_an_unknown_setting(capsys, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("colection: vatex\n")
@@ -182,6 +226,27 @@ def test_check_status_says_whether_there_are_problems(tmp_path, capsys):
     (text / "minetrain.caption.txt").write_text("clip#enc#0 a dog\nclip#enc a cat\n")
     assert main(["check", str(collection)]) == 2
     assert "minetrain.caption.txt:2: caption id 'clip#enc' has 2 parts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [["check", "mine"], ["features", "to-arrays", "feature", "a.npz"], ["--help"]]
+)
+def test_a_pipe_that_nobody_reads_any_more_is_no_error(words, tmp_path):
+    (tmp_path / "mine").mkdir()
+    lines = tmp_path / "features.txt"
+    lines.write_text("clip_0 1 2 3\n")
+    assert main(["features", "from-text", str(lines), str(tmp_path / "feature")]) == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "mlcmr", *words],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_every_setting_of_a_recipe_is_printed(capsys):

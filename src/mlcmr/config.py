@@ -1,5 +1,6 @@
 """Settings from plain dictionaries (JSON, YAML) and from the command line, with names and types checked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,17 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+# What jsonargparse and argparse say of a value of another type, of which people need four words.
+_KEY = re.compile(r'Parser key "([^"]*)"|argument (-\S+): invalid ')
+_WANTED = re.compile(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])|invalid (\w+) value")
+_VALUE = re.compile(r"(?:Got value: |Given value: |invalid \w+ value: ')(.*?)(?='?$| - Expected a )")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "tuple": "a list",
+}
 
 
 def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
@@ -25,7 +37,21 @@ def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
     try:
         return from_parsed(settings, parser, parser.parse_object(content))
     except ArgumentError as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(complaint(error)) from error
+
+
+def complaint(error: ArgumentError) -> str:
+    """What a parser has to say, in one line: `epochs is many, but must be a whole number`."""
+    text = " ".join(str(error).split())
+    keys = ["".join(found) for found in _KEY.findall(text)]
+    wanted = [name for found in _WANTED.findall(text) for name in "".join(found).split(", ")]
+    value = _VALUE.search(text)
+    if not keys or not wanted or value is None:
+        return text
+    # None is worth a word only where jsonargparse has many of a dataclass.
+    wanted = [name for name in wanted if name != "NoneType"] or ["settings", "null"]
+    types = " or ".join(_WORDS.get(name, name.strip("'")) for name in dict.fromkeys(wanted))
+    return f"{'.'.join(keys)} is {value[1]}, but must be {types}"
 
 
 def require_within(settings: "DataclassInstance", limits: Mapping[str, tuple[float, float]]) -> None:
