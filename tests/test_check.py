@@ -156,7 +156,7 @@ def two_parts(toy):
     change(text(toy, "toytrain_half"), "v1#zh#0", "v1#zh")
 
 
-@fault("toyval.caption.txt:2: not UTF-8: byte 0xe4")
+@fault("toyval.caption.txt:2: not UTF-8: byte 0xe4; save it as UTF-8")
 def not_utf8(toy):
     text(toy, "toyval").write_bytes(b"v6#enc#0 a\nv6#enc#1 a \xe4\nv7#enc#0 a\nv7#enc#1 a\n")
 

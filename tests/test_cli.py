@@ -103,7 +103,11 @@ def test_completion(shell, capsys):
         (["train", "--epochs", "many"], "epochs"),
         (["train", "--nonsense", "1"], "nonsense"),
         (["train", "no/such/recipe.yaml"], "no/such/recipe.yaml: no such recipe"),
-        (["train", "--rootpath", "no/such/root"], "no/such/root/vatex: no such collection"),
+        (["train", "--rootpath", "no/such/root"], "no/such/root/vatex: no such collection; there is none in"),
+        (
+            ["translate", "nodir", "--from", "en", "--to", "zh", "--model", "m"],
+            "nodir: no such collection; there is none in",
+        ),
         (["evaluate", "no/such/run"], "no/such/run/config.yaml: no such file"),
         (["extract", ".", "--collection", "new"], "no videos or images there"),
         (["check", "no/such/collection"], "no/such/collection: no such folder"),
@@ -116,9 +120,13 @@ def test_bad_input_is_one_line_and_status_2(words, part, capsys, tmp_path, monke
     assert main(words) == 2
     error = capsys.readouterr().err
     assert part in error
+    assert ("--rootpath" in error) == ("--rootpath" in words)
     assert error.count("\n") == 1
     assert error.startswith("mlcmr: ")
     assert list(tmp_path.iterdir()) == []
+
+
+DASH = "what begins with a dash is written"
 
 
 @pytest.mark.parametrize(
@@ -135,12 +143,11 @@ def test_bad_input_is_one_line_and_status_2(words, part, capsys, tmp_path, monke
         (["train", "--model.text.new", "x"], "model.text.new is x, but must be settings or null"),
         (
             ["search", "--similar", "-_hbPLs"],
-            "argument --similar: expected one argument; what begins with a dash is written --similar=-…",
+            f"argument --similar: expected one argument; {DASH} --similar=-…",
         ),
         (
             ["index", "--remove", "-_hbPLs"],
-            "argument --remove: expected at least one argument; "
-            "what begins with a dash is written --remove=-…",
+            f"argument --remove: expected at least one argument; {DASH} --remove=-…",
         ),
     ],
 )
