@@ -37,6 +37,13 @@ def test_commands(place, trained, capsys, monkeypatch):
     assert caption["language"] == "zh"
     assert main(["search", "--similar", "dog_runs-1", "--captions"]) == 0
     assert "exact search in 144 captions" in capsys.readouterr().err
+    for nothing in ("!!!", "😀", "\u200b"):
+        assert main(["search", nothing]) == 2
+        error = capsys.readouterr().err
+        assert (
+            error
+            == f"mlcmr: query {nothing!r}: nothing in it that the model can read; say what to look for\n"
+        )
     assert main(["search", "a dog", "--filter", "duration>5"]) == 0
     assert "nothing found" in capsys.readouterr().out
     assert main(["index", "--remove", "dog_runs-1"]) == 0
