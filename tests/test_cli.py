@@ -97,6 +97,32 @@ def test_completion(shell, capsys):
 
 
 @pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["tr"], {"train", "translate"}),
+        (["features", "from-"], {"from-text", "from-arrays"}),
+        (["evaluate", "--fus"], {"--fusion-weight"}),
+        (["train", "--scenario", "p"], {"parallel", "pseudo-parallel"}),
+        (["train", "mi"], {"mine.yaml", "mines"}),
+        (["train", "mine.yaml", "--optimizer.learn"], {"--optimizer.learning-rate"}),
+        (["train", "mine.yaml", "--run", "mines"], {"mines"}),
+        (["evaluate", "mi"], {"mine.yaml", "mines"}),
+        (["index", "mines", "--run", ""], {"mine.yaml", "mines"}),
+        (["features", "from-text", "mine."], {"mine.yaml"}),
+    ],
+)
+def test_bash_completes(words, found, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "shtab-bash"])
+    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "mines").mkdir()
+    asks = 'COMP_WORDS=(mlcmr "$@"); COMP_CWORD=$#; _shtab_mlcmr; printf "%s\\n" "${COMPREPLY[@]}"'
+    command = ["bash", "--norc", "-c", capsys.readouterr().out + asks, "bash", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert set(done.stdout.split()) == found
+
+
+@pytest.mark.parametrize(
     ("words", "part"),
     [
         (["nonsense"], "nonsense"),

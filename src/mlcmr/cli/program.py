@@ -25,6 +25,7 @@ from mlcmr.cli import (
     train,
     translate,
 )
+from mlcmr.cli.completion import CompletedParser
 from mlcmr.cli.options import Help
 from mlcmr.cli.words import shown, spelled
 from mlcmr.config import complaint
@@ -117,7 +118,7 @@ def _refuse(why: str) -> int:
 def parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """The parser of the whole command line, and those of the commands by name."""
     set_parsing_settings(add_print_completion_argument=True)
-    parser = ArgumentParser(
+    parser = CompletedParser(
         prog="mlcmr",
         description="Find videos with a sentence in any language: train, evaluate and serve MLCMR.",
         epilog=_FIRST_STEPS,
