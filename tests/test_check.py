@@ -227,26 +227,6 @@ def no_features(toy):
     (toy / "FeatureData" / "clip").rename(toy / "clip")
 
 
-@fault("FeatureData/clip/id.txt: cannot be read: No such file or directory")
-def no_ids(toy):
-    feature(toy, "id.txt").unlink()
-
-
-@fault("FeatureData/clip/feature.bin: cannot be read: No such file or directory")
-def no_bin(toy):
-    feature(toy, "feature.bin").unlink()
-
-
-@fault("FeatureData/clip/shape.txt: cannot be read: No such file or directory")
-def no_shape(toy):
-    feature(toy, "shape.txt").unlink()
-
-
-@fault("FeatureData/clip/video2frames.txt: cannot be read: No such file or directory")
-def no_video2frames(toy):
-    feature(toy, "video2frames.txt").unlink()
-
-
 @fault("FeatureData/clip/feature.bin: 484 bytes, but shape.txt says 30 × 4 float32 = 480 bytes")
 def wrong_size(toy):
     feature(toy, "feature.bin").write_bytes(feature(toy, "feature.bin").read_bytes() + b"more")
@@ -388,6 +368,13 @@ def test_a_fault_is_named_with_its_place_and_nothing_else_is(name, toy):
 def test_no_captions_folder(toy):
     (toy / "TextData").rename(toy / "Text")
     assert check_collection(toy).problems == ["TextData: no such folder"]
+
+
+@pytest.mark.parametrize("name", ["id.txt", "feature.bin", "shape.txt", "video2frames.txt"])
+def test_a_file_of_a_feature_that_is_missing(name, toy):
+    feature(toy, name).unlink()
+    missing = f"FeatureData/clip/{name}: cannot be read: No such file or directory"
+    assert check_collection(toy).problems == [missing]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
