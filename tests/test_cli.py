@@ -182,11 +182,25 @@ def test_what_the_parser_refuses_is_said_in_plain_words(words, said, capsys):
     assert capsys.readouterr().err == f"mlcmr: {said}\n"
 
 
-def test_a_recipe_is_refused_in_the_same_words(capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("epochs: many", "epochs is many, but must be a whole number"),
+        ("model: 3", "model is 3, but must be settings"),
+        ("optimizer: fast", "optimizer is fast, but must be settings"),
+        ("loss: [1]", "loss is [1], but must be settings"),
+        ("model: {video: 3}", "model.video is 3, but must be settings"),
+        ("model: {text: {new: {layers: x}}}", "model.text.new.layers is x, but must be a whole number"),
+    ],
+)
+def test_a_recipe_is_refused_in_the_same_words(content, said, capsys, tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("epochs: many\n")
+    recipe.write_text(content)
     assert main(["train", str(recipe)]) == 2
-    assert capsys.readouterr().err == "mlcmr: epochs is many, but must be a whole number\n"
+    assert capsys.readouterr().err == f"mlcmr: {said}\n"
+
+
+def test_settings_are_refused_in_the_same_words():
     with pytest.raises(UserError, match=r"^epochs is many, but must be a whole number$"):
         from_dict(TrainConfig, {"epochs": "many"})
 

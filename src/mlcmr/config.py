@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -17,6 +17,7 @@ Settings = TypeVar("Settings", bound="DataclassInstance")
 _KEY = re.compile(r'Parser key "([^"]*)"|argument (-\S+): invalid ')
 _WANTED = re.compile(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])|invalid (\w+) value")
 _VALUE = re.compile(r"(?:Got value: |Given value: |invalid \w+ value: ')(.*?)(?='?$| - Expected a )")
+_GROUP = re.compile(r"Parser key \"([^\"]*)\": Unable to load config '(.*?)' - ")
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -43,6 +44,8 @@ def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
 def complaint(error: ArgumentError) -> str:
     """What a parser has to say, in one line: `epochs is many, but must be a whole number`."""
     text = " ".join(str(error).split())
+    if group := _GROUP.match(text):
+        return f"{group[1]} is {group[2]}, but must be settings"
     keys = ["".join(found) for found in _KEY.findall(text)]
     wanted = [name for found in _WANTED.findall(text) for name in "".join(found).split(", ")]
     value = _VALUE.search(text)
@@ -52,6 +55,15 @@ def complaint(error: ArgumentError) -> str:
     wanted = [name for name in wanted if name != "NoneType"] or ["settings", "null"]
     types = " or ".join(_WORDS.get(name, name.strip("'")) for name in dict.fromkeys(wanted))
     return f"{'.'.join(keys)} is {value[1]}, but must be {types}"
+
+
+def _require_groups(settings: type["DataclassInstance"], parsed: Namespace, within: str = "") -> None:
+    # In a recipe jsonargparse takes anything for settings that have settings of their own.
+    types = get_type_hints(settings)
+    for name in [field.name for field in fields(settings) if is_dataclass(types[field.name])]:
+        if not isinstance(parsed[name], Namespace):
+            raise UserError(f"{within}{name} is {parsed[name]}, but must be settings")
+        _require_groups(types[name], parsed[name], f"{within}{name}.")
 
 
 def require_within(settings: "DataclassInstance", limits: Mapping[str, tuple[float, float]]) -> None:
@@ -73,5 +85,6 @@ def require_within(settings: "DataclassInstance", limits: Mapping[str, tuple[flo
 
 def from_parsed(settings: type[Settings], parser: ArgumentParser, parsed: Namespace) -> Settings:
     """Builds the dataclass `settings` from what a parser with its fields as arguments parsed."""
+    _require_groups(settings, parsed)
     values = parser.instantiate(parsed)
     return settings(**{field.name: values[field.name] for field in fields(settings)})
