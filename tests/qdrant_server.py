@@ -237,9 +237,12 @@ def _app(server: QdrantServer) -> FastAPI:
     return app
 
 
-def _fields(condition: models.Filter | None) -> Iterator[str]:
-    for one in [*(condition.must or []), *(condition.must_not or [])] if condition else []:
-        yield one.key
+def _fields(condition: models.Filter | models.FieldCondition | None) -> Iterator[str]:
+    if isinstance(condition, models.FieldCondition):
+        yield condition.key
+    elif condition:
+        for one in (*(condition.must or []), *(condition.must_not or []), *(condition.should or [])):
+            yield from _fields(one)
 
 
 def _written(answer: BaseModel) -> Response:

@@ -156,7 +156,7 @@ def two_parts(toy):
     change(text(toy, "toytrain_half"), "v1#zh#0", "v1#zh")
 
 
-@fault("toyval.caption.txt:2: not UTF-8: byte 0xe4")
+@fault("toyval.caption.txt:2: not UTF-8: byte 0xe4; save it as UTF-8")
 def not_utf8(toy):
     text(toy, "toyval").write_bytes(b"v6#enc#0 a\nv6#enc#1 a \xe4\nv7#enc#0 a\nv7#enc#1 a\n")
 
@@ -225,26 +225,6 @@ def no_features_folder(toy):
 @fault("FeatureData: no features in it")
 def no_features(toy):
     (toy / "FeatureData" / "clip").rename(toy / "clip")
-
-
-@fault("FeatureData/clip/id.txt: cannot be read: No such file or directory")
-def no_ids(toy):
-    feature(toy, "id.txt").unlink()
-
-
-@fault("FeatureData/clip/feature.bin: cannot be read: No such file or directory")
-def no_bin(toy):
-    feature(toy, "feature.bin").unlink()
-
-
-@fault("FeatureData/clip/shape.txt: cannot be read: No such file or directory")
-def no_shape(toy):
-    feature(toy, "shape.txt").unlink()
-
-
-@fault("FeatureData/clip/video2frames.txt: cannot be read: No such file or directory")
-def no_video2frames(toy):
-    feature(toy, "video2frames.txt").unlink()
 
 
 @fault("FeatureData/clip/feature.bin: 484 bytes, but shape.txt says 30 × 4 float32 = 480 bytes")
@@ -390,6 +370,13 @@ def test_no_captions_folder(toy):
     assert check_collection(toy).problems == ["TextData: no such folder"]
 
 
+@pytest.mark.parametrize("name", ["id.txt", "feature.bin", "shape.txt", "video2frames.txt"])
+def test_a_file_of_a_feature_that_is_missing(name, toy):
+    feature(toy, name).unlink()
+    missing = f"FeatureData/clip/{name}: cannot be read: No such file or directory"
+    assert check_collection(toy).problems == [missing]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_are_named_with_frame_and_video(value, toy, monkeypatch):
     monkeypatch.setattr(arrays, "BLOCK_BYTES", 7 * 4 * 4)
@@ -506,7 +493,7 @@ def test_lines_are_printed_as_they_are(toy):
     text(toy, "toytest").write_bytes(b"\xff\x1b[31m#enc a\n")
     lines = printed(check_collection(toy), width=60)
     assert any(odd not in line and "[bold]" + "x" * 200 in line for line in lines)
-    assert any("toytest.caption.txt:1: caption id '\\udcff" in line for line in lines)
+    assert any("toytest.caption.txt:1: caption id '\\xff\\x1b[31m#enc" in line for line in lines)
 
 
 @pytest.mark.parametrize("width", [60, 200])

@@ -1,5 +1,7 @@
 """The command line: help, completion, clear errors, and nothing heavy imported for nothing."""
 
+import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -9,9 +11,10 @@ import pytest
 import yaml
 
 from mlcmr.cli import main
-from mlcmr.cli.program import COMMANDS
+from mlcmr.cli.program import COMMANDS, parsers
 from mlcmr.cli.words import RECIPES
 from mlcmr.config import from_dict
+from mlcmr.errors import UserError
 from mlcmr.training.config import TrainConfig
 
 
@@ -126,7 +129,11 @@ def test_bash_completes(words, found, tmp_path, capsys):
         (["train", "--epochs", "many"], "epochs"),
         (["train", "--nonsense", "1"], "nonsense"),
         (["train", "no/such/recipe.yaml"], "no/such/recipe.yaml: no such recipe"),
-        (["train", "--rootpath", "no/such/root"], "no/such/root/vatex: no such collection"),
+        (["train", "--rootpath", "no/such/root"], "no/such/root/vatex: no such collection; there is none in"),
+        (
+            ["translate", "nodir", "--from", "en", "--to", "zh", "--model", "m"],
+            "nodir: no such collection; there is none in",
+        ),
         (["evaluate", "no/such/run"], "no/such/run/config.yaml: no such file"),
         (["extract", ".", "--collection", "new"], "no videos or images there"),
         (["check", "no/such/collection"], "no/such/collection: no such folder"),
@@ -139,9 +146,68 @@ def test_bad_input_is_one_line_and_status_2(words, part, capsys, tmp_path, monke
     assert main(words) == 2
     error = capsys.readouterr().err
     assert part in error
+    assert ("--rootpath" in error) == ("--rootpath" in words)
     assert error.count("\n") == 1
     assert error.startswith("mlcmr: ")
     assert list(tmp_path.iterdir()) == []
+
+
+DASH = "what begins with a dash is written"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["search", "dog", "-k", "ten"], "k is ten, but must be a whole number"),
+        (["evaluate", "run", "--fusion-weight", "heavy"], "fusion_weight is heavy, but must be a number"),
+        (["index", "films", "--captions", "maybe"], "captions is maybe, but must be true or false"),
+        (["prepare", "a.csv", "--collection", "c", "--splits", "x"], "--splits is x, but must be a number"),
+        (["features", "from-arrays", "a", "b", "--rows", "x"], "rows is x, but must be frames or videos"),
+        (["train", "--devices", "all"], "devices is all, but must be a whole number or auto"),
+        (["train", "--model.video.windows", "3"], "model.video.windows is 3, but must be a list"),
+        (["train", "--model.text.new.layers", "x"], "model.text.new.layers is x, but must be a whole number"),
+        (["train", "--model.text.new", "x"], "model.text.new is x, but must be settings or null"),
+        (
+            ["search", "--similar", "-_hbPLs"],
+            f"argument --similar: expected one argument; {DASH} --similar=-…",
+        ),
+        (
+            ["index", "--remove", "-_hbPLs"],
+            f"argument --remove: expected at least one argument; {DASH} --remove=-…",
+        ),
+    ],
+)
+def test_what_the_parser_refuses_is_said_in_plain_words(words, said, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"mlcmr: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("epochs: many", "epochs is many, but must be a whole number"),
+        ("model: 3", "model is 3, but must be settings"),
+        ("optimizer: fast", "optimizer is fast, but must be settings"),
+        ("loss: [1]", "loss is [1], but must be settings"),
+        ("model: {video: 3}", "model.video is 3, but must be settings"),
+        ("model: {text: {new: {layers: x}}}", "model.text.new.layers is x, but must be a whole number"),
+    ],
+)
+def test_a_recipe_is_refused_in_the_same_words(content, said, capsys, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(content)
+    assert main(["train", str(recipe)]) == 2
+    assert capsys.readouterr().err == f"mlcmr: {said}\n"
+
+
+def test_settings_are_refused_in_the_same_words():
+    with pytest.raises(UserError, match=r"^epochs is many, but must be a whole number$"):
+        from_dict(TrainConfig, {"epochs": "many"})
+
+
+def test_an_error_line_has_no_control_characters(capsys):
+    assert main(["check", "red\x1b[31m\x9b2J\nline"]) == 2
+    assert r"red\x1b[31m\x9b2J line: no such folder" in capsys.readouterr().err
 
 
 def test_a_recipe_with_an_unknown_setting(capsys, tmp_path):
@@ -162,6 +228,28 @@ def test_dashes_are_as_good_as_underscores(capsys, tmp_path):
     assert capsys.readouterr().err == "mlcmr: the following arguments are required: collection\n"
     assert main(["evaluate", str(tmp_path), "--no_such-option", "1"]) == 2
     assert capsys.readouterr().err == "mlcmr: unrecognized arguments: --no-such-option 1\n"
+
+
+def lists():
+    """The options that take several words, each with its command and what that cannot be without."""
+    for name, parser in parsers()[1].items():
+        needed = [
+            word
+            for action in parser._actions
+            if action.required and action.nargs != argparse.PARSER
+            for word in (*action.option_strings[:1], "0.5")
+        ]
+        for action in parser._actions:
+            if action.option_strings and action.nargs == "+":
+                yield pytest.param(name, needed, action, id=f"{name} {action.option_strings[0]}")
+
+
+@pytest.mark.parametrize(("command", "needed", "action"), list(lists()))
+def test_an_option_given_again_adds_to_what_it_was_given_before(command, needed, action):
+    parser, option = parsers()[0], action.option_strings[0]
+    parsed = parser.parse_args([command, *needed, option, "0.1", "0.2", option, "0.3"])[command]
+    assert list(map(str, parsed[action.dest])) == ["0.1", "0.2", "0.3"]
+    assert parser.parse_args([command, *needed])[command][action.dest] == []
 
 
 def test_features_round_trip(tmp_path, capsys):
@@ -185,6 +273,27 @@ def test_check_status_says_whether_there_are_problems(tmp_path, capsys):
     (text / "minetrain.caption.txt").write_text("clip#enc#0 a dog\nclip#enc a cat\n")
     assert main(["check", str(collection)]) == 2
     assert "minetrain.caption.txt:2: caption id 'clip#enc' has 2 parts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [["check", "mine"], ["features", "to-arrays", "feature", "a.npz"], ["--help"]]
+)
+def test_a_pipe_that_nobody_reads_any_more_is_no_error(words, tmp_path):
+    (tmp_path / "mine").mkdir()
+    lines = tmp_path / "features.txt"
+    lines.write_text("clip_0 1 2 3\n")
+    assert main(["features", "from-text", str(lines), str(tmp_path / "feature")]) == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "mlcmr", *words],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_every_setting_of_a_recipe_is_printed(capsys):

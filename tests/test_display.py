@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlcmr.display import Display
+from mlcmr.display import Display, printable
 
 
 class Clock:
@@ -53,6 +53,14 @@ def test_a_quiet_display_writes_nothing(clock, capsys):
     work_through(display, clock, 100, 10)
     display.say("nobody is told")
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_moves_the_cursor_or_ends_a_line_is_shown_escaped(capsys):
+    assert (
+        printable("狗\x1b[31m\x9b\a\r\n\u2028\udcff\ud83d 🐕") == r"狗\x1b[31m\x9b\x07\r\n\u2028\xff\ud83d 🐕"
+    )
+    Display().say("skipped: a\x1b[2J\nb")
+    assert capsys.readouterr().err == "skipped: a\\x1b[2J\\nb\n"
 
 
 def test_items_that_take_longer_than_it_takes_to_the_next_line(clock, capsys):

@@ -25,6 +25,12 @@ def test_another_model_is_refused(place, trained):
     assert content(place / "index") == before
 
 
+def test_a_collection_has_its_features_made(place, trained):
+    with pytest.raises(UserError, match="--batch-size is for videos"):
+        index_videos(place / "tiny", place / "index", run=trained, batch_size=3)
+    assert not (place / "index").exists()
+
+
 def test_two_that_begin_an_index_with_different_models(place, trained, monkeypatch):
     other = train(tiny_config(place, place / "other", epochs=1, seed=5)).folder
     open_run = index.open_run

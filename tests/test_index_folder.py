@@ -1,5 +1,6 @@
 """An index on disk: who reads and who writes it, the killed, and what is damaged."""
 
+import errno
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ from mlcmr.search import Searcher, update
 from mlcmr.search.edge import EdgeStore
 from mlcmr.search.folder import IndexWriter, _copy, open_published
 from mlcmr.search.index import index_videos
+from mlcmr.search.info import read_info
 from mlcmr.search.points import segment_id
 from mlcmr.search.store import Point
 from processes import start_function, wait_for_bytes
@@ -40,6 +42,15 @@ def test_a_damaged_index(indexed, tmp_path, damage):
     (tmp_path / "index" / "index.json").write_bytes(damage)
     with pytest.raises(UserError, match=r"index\.json: (damaged|of another version)"):
         Searcher(tmp_path / "index")
+
+
+def test_an_index_that_cannot_be_read_is_there(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(UserError, match=r"index\.json: cannot be read: Permission denied"):
+        read_info(tmp_path)
 
 
 def test_damaged_vectors(indexed, tmp_path):

@@ -782,6 +782,15 @@ def test_new_encoder_reads_what_it_learnt():
     assert encoder.mask_id == tokenizer.mask_token_id
 
 
+@pytest.mark.parametrize(
+    ("text", "language", "read"),
+    [("A dog runs.", "en", True), ("一只狗", "zh", True), ("狗 ☃", "zh", True), ("!!!", "en", False),
+     ("狗", "en", False), ("☃", "zh", False), ("\u200b", "und", False), ("", "en", False)],
+)  # fmt: skip
+def test_what_a_model_reads(text, language, read, model):
+    assert model.reads(text, language) == read
+
+
 def test_one_text_is_not_many(model):
     with pytest.raises(UserError, match="list of texts"):
         model.encode_texts("a dog runs", "en")

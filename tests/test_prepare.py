@@ -201,6 +201,12 @@ def write_parquet(path: Path) -> Path:
     return path
 
 
+def write_utf16(path: Path) -> Path:
+    """As Excel writes `Unicode text`."""
+    path.write_text(write_table(path, ROWS, "\t").read_text(encoding="utf-8"), encoding="utf-16")
+    return path
+
+
 TABLES = {
     "csv": lambda folder: write_table(folder / "rows.csv", ROWS),
     "semicolons": lambda folder: write_table(folder / "rows.csv", ROWS, ";"),
@@ -212,6 +218,7 @@ TABLES = {
         folder / "rows.csv",
         "\ufeff" + write_table(folder / "plain.csv", ROWS).read_text().replace("\r\n", "\n"),
     ),
+    "UTF-16": lambda folder: write_utf16(folder / "rows.txt"),
     "lists": lambda folder: write(
         folder / "rows.json",
         [
@@ -365,6 +372,14 @@ def test_two_videos_do_not_share_an_id(one, other, tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
+def test_a_name_is_one_however_its_accents_are_written(tmp_path):
+    table = write(tmp_path / "t.csv", "video,text\ncaf\u00e9.mp4,first\ncafe\u0301.mp4,second\n")
+    prepare([table], tmp_path / "mine", languages=["en"], splits=["train"])
+    assert contents(tmp_path / "mine")["minetrain.caption.txt"] == (
+        "caf\u00e9#enc#0 first\ncaf\u00e9#enc#1 second\n"
+    )
+
+
 def test_a_video_with_and_without_its_ending_is_one(tmp_path):
     table = write(tmp_path / "t.csv", "video,text\nv,first\nv.mp4,second\n./v.mp4,third\n")
     prepare([table], tmp_path / "mine", languages=["en"], splits=["train"])
@@ -501,7 +516,17 @@ BAD = {
         "t.csv:2: 5 columns, the first line has 4",
     ),
     "open quotation": ("t.csv", GOOD + '\nv,"a dog,en,test\n', "t.csv:3: quotation marks do not match"),
-    "not UTF-8": ("t.csv", GOOD.encode() + b"v,\xff,en,test\n", "t.csv:2: not UTF-8: byte 0xff"),
+    "not UTF-8": (
+        "t.csv",
+        GOOD.encode() + b"v,\xff,en,test\n",
+        "t.csv:2: not UTF-8: byte 0xff; save it as UTF-8",
+    ),
+    "half UTF-16": ("t.csv", b"\xff\xfev", "t.csv:1: not UTF-8: byte 0xff; save it as UTF-8"),
+    "long": (
+        "t.csv",
+        GOOD + f"v,{'a' * 140_000},en,test\n",
+        "t.csv:2: a text of more than 131,072 characters; do its quotation marks match",
+    ),
     "empty": ("t.csv", "", "t.csv: no captions in it"),
     "header only": ("t.csv", GOOD, "t.csv: no captions in it"),
     "no JSON": ("t.jsonl", '{"video": "v"}\n{"video": \n', "t.jsonl:2: not JSON: .*character"),
@@ -720,3 +745,11 @@ def test_few_videos_to_measure_on_are_told(tmp_path):
         notes = prepare([table], tmp_path / f"c{videos}").notes()
         told = [note for note in notes if note.startswith("few: ")]
         assert [note.removeprefix("few: ").partition(":")[0] for note in told] == few
+        assert all("--splits" in note for note in told)
+    lists = {
+        split: write(tmp_path / f"{split}.txt", name) for split, name in (("train", "v1"), ("test", "v2"))
+    }
+    for number, asked in enumerate(({"lists": lists}, {"splits": ["test"]})):
+        notes = list(prepare([table], tmp_path / f"asked{number}", **asked).notes())
+        assert any(note.startswith("few: ") for note in notes) == ("lists" in asked)
+        assert not any("--splits" in note for note in notes)

@@ -362,7 +362,7 @@ def test_other_collections_have_one_name(tmp_path):
     (tmp_path / "Mine/TextData").mkdir(parents=True)
     (tmp_path / "not_one").mkdir()
     assert open_collection(tmp_path, "Mine") == Collection(tmp_path / "Mine", "Mine")
-    with pytest.raises(UserError, match=r"mine: no such collection; there is Mine in .*\(--rootpath\)"):
+    with pytest.raises(UserError, match=r"mine: no such collection; there is Mine in .*"):
         open_collection(tmp_path, "mine")
     with pytest.raises(UserError, match="there is none in"):
         open_collection(tmp_path / "nowhere", "mine")

@@ -37,6 +37,13 @@ def test_commands(place, trained, capsys, monkeypatch):
     assert caption["language"] == "zh"
     assert main(["search", "--similar", "dog_runs-1", "--captions"]) == 0
     assert "exact search in 144 captions" in capsys.readouterr().err
+    for nothing in ("!!!", "😀", "\u200b"):
+        assert main(["search", nothing]) == 2
+        error = capsys.readouterr().err
+        assert (
+            error
+            == f"mlcmr: query {nothing!r}: nothing in it that the model can read; say what to look for\n"
+        )
     assert main(["search", "a dog", "--filter", "duration>5"]) == 0
     assert "nothing found" in capsys.readouterr().out
     assert main(["index", "--remove", "dog_runs-1"]) == 0
@@ -50,6 +57,16 @@ def test_commands(place, trained, capsys, monkeypatch):
         (["index"], "give videos or a collection, and a model"),
         (["index", ".", "--run", "no/such/run", "--to", "i"], "config.yaml: no such file"),
         (["index", ".", "--run", "a", "--model", "b"], "give one"),
+        (["index", "--run", "a"], "--run is for videos or a collection; give their folder"),
+        (["index", "--remove", "p", "--model", "a"], "--model is for"),
+        (["index", "--remove", "p", "--encoder", "a"], "--encoder is for"),
+        (["index", "--remove", "p", "--feature", "a"], "--feature is for"),
+        (["index", "--remove", "p", "--url", "http://a:1"], "--url is for"),
+        (["index", "--remove", "p", "--name", "a"], "--name is for"),
+        (["index", "--remove", "p", "--prune"], "--prune is for"),
+        (["index", "--remove", "p", "--captions", "false"], "--captions is for"),
+        (["index", "--remove", "p", "--device", "tpu"], "--device is for"),
+        (["index", "--remove", "p", "--batch-size", "3"], "--batch-size is for"),
         (["search"], "a text, --video FILE or --similar VIDEO"),
         (["search", "dog", "--video", "dog.mp4"], "one of the three"),
         (["search", "dog", "--captions"], "--captions finds those of a video"),

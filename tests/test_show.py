@@ -1,10 +1,15 @@
 """Hits as a table for people."""
 
+import json
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from mlcmr.cli import main
 from mlcmr.data.captions import write_captions
-from mlcmr.search.show import time_range
+from mlcmr.search.searcher import CaptionHit, Hit
+from mlcmr.search.show import print_captions, print_hits, time_range
 
 
 def test_markup_in_captions_is_shown_as_it_is(place, trained, capsys, monkeypatch):
@@ -15,6 +20,21 @@ def test_markup_in_captions_is_shown_as_it_is(place, trained, capsys, monkeypatc
     assert main(["index", "tiny", "--run", str(trained), "--device", "cpu"]) == 0
     assert main(["search", "A dog runs.", "-k", "1"]) == 0
     assert "[red]A dog runs.[/bold]" in capsys.readouterr().out
+
+
+def test_control_characters_are_shown_escaped_and_given_to_programs_as_they_are(capsys):
+    odd = "dog\x1b[31m\nruns"
+    video = Hit(odd, 0, 0.5, f"/{odd}.mp4", 0.0, 2.0, 2.0, 64, 48, "video", "", odd)
+    caption = CaptionHit(odd, f"{odd}#en#0", "en", odd, 0.5)
+    searcher: Any = SimpleNamespace(how=lambda **_: "exact", model_name="tiny")
+    for print_, hit in ((print_hits, video), (print_captions, caption)):
+        print_([hit], searcher, as_json=False)
+        shown = capsys.readouterr().out
+        assert len(shown.splitlines()) == 2
+        assert "\x1b" not in shown
+        assert r"dog\x1b[31m\nruns" in shown
+        print_([hit], searcher, as_json=True)
+        assert json.loads(capsys.readouterr().out)[0]["video"] == odd
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,17 @@ def test_filters_that_are_not_utf_8(thirty, written, count):
         str(one.value).encode()
 
 
+@pytest.mark.parametrize("written", ["path~/caf\u00e9", "path~/cafe\u0301/"])
+def test_a_path_is_found_however_its_accents_are_written(made, written):
+    paths = ["/films/caf\u00e9/1.mp4", "/films/cafe\u0301/1.mp4", "/films/cafe/1.mp4"]
+    rows = vectors(len(paths))
+    made.upsert([Point(identity(n), rows[n], {"path": path}) for n, path in enumerate(paths)])
+    (found,) = made.search([Query(rows[0], 30, Filters.parse([written]))])
+    assert {one.payload["path"] for one in found} == set(paths[:2])  # each as the file system has it
+    (found,) = made.search([Query(rows[0], 30, Filters.parse([f"path={paths[1]}"]))])
+    assert len(found) == 2
+
+
 def test_filters_are_all_met(thirty):
     (found,) = thirty.search(
         [Query(vectors(1)[0], 30, Filters.parse(["duration<9", "kind=image", "video!=v0"]))]

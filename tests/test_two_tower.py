@@ -119,6 +119,12 @@ def folder(request, folders) -> Path:
     return folders[request.param]
 
 
+def test_bytes_are_read_if_they_can_be_seen(folders):
+    model = TwoTower.from_pretrained(folders["clip"])
+    for text, read in (("a dog", True), ("!!!", True), ("😀", True), ("\u200b", False), ("", False)):
+        assert model.reads(text) == read
+
+
 def test_texts_are_those_of_the_model(folders):
     """Against the model's own classes, each text as its kind wants it."""
     clip = CLIPModel.from_pretrained(folders["clip"]).eval()

@@ -1,6 +1,7 @@
 """Progress of long work, for people: on the error stream, as bars in a terminal and as lines in a file."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from rich.progress import (
 
 FIRST, LONGEST = 30.0, 120.0
 """Seconds that a piece of work takes before a line tells of it; and the longest wait for the next line."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class _Bars(Progress):
@@ -88,7 +90,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Prints a line, above the bars."""
-        self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.bars.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, description: str, total: int, done: int = 0) -> TaskID:
         """Begins a piece of work of `total` items, `done` of which are done."""
@@ -119,9 +121,17 @@ class Display:
         yield tell
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path that can be written anywhere: bytes in it that are not UTF-8 by their numbers."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def printable(text: str | os.PathLike[str]) -> str:
+    """A line or path as it can be shown anywhere.
+
+    What would move the cursor or end the line is escaped, as in Python, and so are bytes that are not UTF-8.
+    """
+    return _UNPRINTABLE.sub(_escaped, os.fspath(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    byte = ord(found[0]) - 0xDC00  # as Python has bytes that are not UTF-8
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else found[0].encode("unicode_escape").decode()
 
 
 def many(count: int, what: str) -> str:

@@ -17,7 +17,11 @@ EXAMPLES = """
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", help="The run folder that `mlcmr train` wrote.")
     parser.add_argument(
-        "--target", nargs="+", default=[], help="Languages to query in; by default those of the run."
+        "--target",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="Languages to query in; by default those of the run.",
     )
     parser.add_argument("--split", default="test", help="The split.")
     parser.add_argument(

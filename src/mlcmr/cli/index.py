@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--feature", type=str | None, help="The collection's feature; by default the one the run knows."
     )
-    parser.add_argument("--remove", nargs="+", default=[], help="Ids of videos to take out.")
+    parser.add_argument("--remove", nargs="+", action="extend", default=[], help="Ids of videos to take out.")
     parser.add_argument(
         "--prune",
         action="store_true",

@@ -32,12 +32,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--language",
         nargs="+",
+        action="extend",
         default=[],
         help="The language of all captions, or of each file in turn; goes before a column.",
     )
     parser.add_argument(
         "--split",
         nargs="+",
+        action="extend",
         default=[],
         help="The split of all captions, or of each file in turn: `train`, `val`, `test`; goes before "
         "columns and file names.",
@@ -45,6 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--splits",
         nargs="+",
+        action="extend",
         type=float,
         default=[],
         help="Make splits by chance, of these shares of the videos, whatever the files say; where they say "
@@ -53,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--split_lists",
         nargs="+",
+        action="extend",
         default=[],
         help="Take the splits from lists of videos, as test=FILE; videos in none are left out.",
     )

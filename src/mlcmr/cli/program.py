@@ -28,6 +28,8 @@ from mlcmr.cli import (
 from mlcmr.cli.completion import CompletedParser
 from mlcmr.cli.options import Help
 from mlcmr.cli.words import shown, spelled
+from mlcmr.config import complaint
+from mlcmr.display import printable
 from mlcmr.errors import UserError
 
 _FIRST_STEPS = """
@@ -82,22 +84,35 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show, or is not UTF-8 in a file's name
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        words = spelled(sys.argv[1:] if arguments is None else arguments)
-        parser, subparsers = parsers()
-        parsed = parser.parse_args(words)
-        if parsed.command is None:
-            parser.print_help()
-            return 0
-        return COMMANDS[parsed.command].run(subparsers[parsed.command], parsed[parsed.command])
-    except (UserError, ArgumentError) as error:
-        print(f"mlcmr: {shown(' '.join(str(error).split()))}", file=sys.stderr)
-        return 2
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()  # here, and not at the very end, a pipe that nobody reads can be borne
+    except ArgumentError as error:
+        return _refuse(complaint(error))
+    except UserError as error:
+        return _refuse(str(error))
     except UnicodeDecodeError as error:  # jsonargparse reads `--config` itself
-        print(f"mlcmr: a file given as an option is not UTF-8: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `mlcmr … | head`
+        return _refuse(f"a file given as an option is not UTF-8: {error}")
+    except (BrokenPipeError, SystemExit) as error:  # `mlcmr … | head`, which Rich takes for a reason to exit
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser, subparsers = parsers()
+    parsed = parser.parse_args(spelled(arguments))
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    return COMMANDS[parsed.command].run(subparsers[parsed.command], parsed[parsed.command])
+
+
+def _refuse(why: str) -> int:
+    print(f"mlcmr: {printable(shown(' '.join(why.split())))}", file=sys.stderr)
+    return 2
 
 
 def parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:

@@ -35,6 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--filter",
         nargs="+",
+        action="extend",
         default=[],
         help="What hits must meet: duration, start, end, width or height with < <= > >= =, as 'duration<60'; "
         "kind=image; video=ID; path~PART.",

@@ -20,7 +20,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--model", required=True, help="A Marian, NLLB, M2M100, mBART or T5 model, by hub id or folder."
     )
     parser.add_argument(
-        "--split", nargs="+", default=[], help="The splits; by default all with captions in that language."
+        "--split",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="The splits; by default all with captions in that language.",
     )
     parser.add_argument(
         "--engine", type=str | None, help="What the files are called after; by default the model's name."

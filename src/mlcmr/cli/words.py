@@ -27,6 +27,8 @@ def shown(text: str) -> str:
     """Text for people, who are told of options with dashes, and know what command they gave."""
     if text.startswith("the following arguments are required: "):
         text = re.sub(r" [\w-]+\.(?=\w)", " ", text)
+    if asked := re.fullmatch(r"argument (--\w+): expected .*one argument", text):
+        text += f"; what begins with a dash is written {asked[1]}=-…"
     return re.sub(r"(?<![\w.-])--[a-z][\w.]*", lambda option: option[0].replace("_", "-"), text)
 
 

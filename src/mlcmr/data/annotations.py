@@ -270,6 +270,11 @@ def _next(path: Path, reader: Any) -> list[str] | None:
     try:
         values: list[str] | None = next(reader, None)
     except csv.Error as error:
+        if "field limit" in str(error):
+            longest = f"{csv.field_size_limit():,}"
+            raise UserError(
+                f"{path}:{before}: a text of more than {longest} characters; do its quotation marks match?"
+            ) from error
         raise UserError(f"{path}:{before}: quotation marks do not match: {error}") from error
     return values
 

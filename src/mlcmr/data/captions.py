@@ -2,6 +2,7 @@
 
 import os
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def parse_caption_id(caption_id: str) -> CaptionId:
 
 
 def decode_lines(path: Path, report: Report | None = None) -> list[str]:
-    """The lines of a UTF-8 file.
+    """The lines of a UTF-8 file, or of a UTF-16 one that begins with a byte order mark, as Excel writes.
 
     Windows line ends, a byte order mark, a missing last newline and blank lines at the end are fine.
 
@@ -113,14 +114,16 @@ def decode_lines(path: Path, report: Report | None = None) -> list[str]:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        lines = _split_lines(content.decode("utf-8-sig"))
+        lines = _split_lines(content.decode(encoding))
     except UnicodeDecodeError:
         report = report or _raising(path)
         lines = _split_lines(content.decode("utf-8-sig", "surrogateescape"))
         for number, line in enumerate(lines, start=1):
             if byte := _NOT_UTF8.search(line):
-                report(number, "lines that are not UTF-8", f"not UTF-8: byte {ord(byte[0]) - 0xDC00:#04x}")
+                what = f"not UTF-8: byte {ord(byte[0]) - 0xDC00:#04x}; save it as UTF-8"
+                report(number, "lines that are not UTF-8", what)
     return lines
 
 

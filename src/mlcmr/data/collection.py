@@ -69,9 +69,7 @@ def open_collection(rootpath: str | os.PathLike[str], name: str) -> Collection:
     folder = next((one for one in folders if (one / "TextData").is_dir()), next(iter(folders), None))
     if folder is None:
         there = sorted(path.name for path in root.glob("*/") if (path / "TextData").is_dir())
-        raise UserError(
-            f"{root / name}: no such collection; there is {', '.join(there) or 'none'} in {root} (--rootpath)"
-        )
+        raise UserError(f"{root / name}: no such collection; there is {', '.join(there) or 'none'} in {root}")
     files = [path.name for path in (folder / "TextData").glob("*.caption.txt")]
     prefixes = [folder.name, *names]
     begun = (p for p in prefixes for split in SPLITS if any(file.startswith(p + split) for file in files))

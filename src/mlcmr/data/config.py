@@ -5,6 +5,7 @@ from typing import Literal
 
 from mlcmr.data.collection import Collection, open_collection
 from mlcmr.data.scenario import Scenario, ScenarioKind
+from mlcmr.errors import UserError
 
 
 @dataclass(kw_only=True)
@@ -42,7 +43,10 @@ class DataConfig:
         Raises:
             UserError: there is none.
         """
-        return open_collection(self.rootpath, self.collection)
+        try:
+            return open_collection(self.rootpath, self.collection)
+        except UserError as error:
+            raise UserError(f"{error} (--rootpath)") from error
 
     def as_scenario(self) -> Scenario:
         """The scenario.

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class PrepareSummary:
         halves: The number of videos by language in the file that the unparallel scenario trains on; none
             where the training captions are in one language.
         splits: How the videos came to their splits, for people.
+        by_chance: Whether chance gave them.
         apart: Languages whose captions have numbers of their own, as some videos have more captions in them
             than in another language: such captions make no pairs.
         blank: Captions left out because there is no text.
@@ -62,6 +64,7 @@ class PrepareSummary:
     captions: dict[tuple[str, str], int] = field(default_factory=dict)
     halves: dict[str, int] = field(default_factory=dict)
     splits: str = ""
+    by_chance: bool = False
     apart: list[str] = field(default_factory=list)
     blank: int = 0
     duplicates: int = 0
@@ -88,10 +91,9 @@ class PrepareSummary:
         for split in ("val", "test"):
             sizes = [count for (one, _), count in self.videos.items() if one == split]
             if sizes and min(sizes) < FEW:
-                yield (
-                    f"few: {many(min(sizes), 'video')} in {split}: what is measured on so few says little; "
-                    "--splits makes other shares"
-                )
+                other = "; --splits makes other shares" if self.by_chance else ""
+                few = many(min(sizes), "video")
+                yield f"few: {few} in {split}: what is measured on so few says little{other}"
         if self.apart:
             yield (
                 f"not paired: {', '.join(self.apart)}, as some videos have more captions in one language "
@@ -172,6 +174,7 @@ def prepare(
             summary.splits = "as --split says"
     else:
         split_of = _splits_by_chance(list(captions), shares or SHARES, seed)
+        summary.by_chance = True
         summary.splits = f"by chance, {' : '.join(f'{share:g}' for share in shares or SHARES)}, seed {seed}"
     _align(captions, summary, pair=pair)
     _write(captions, split_of, summary, seed)
@@ -235,7 +238,9 @@ class _Ids:
     def of(self, name: str, where: str) -> str:
         """The id of the video that is called `name`."""
         if name not in self._ids:
-            stem, ending = split_ending(PurePosixPath(name.replace("\\", "/")).as_posix())
+            # A list that macOS wrote has accents as characters of their own; the name is the same.
+            path = PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/")).as_posix()
+            stem, ending = split_ending(path)
             video = video_id(stem)
             taken = self._taken.get(video, (stem, ending, name))
             if taken[0] != stem or (ending and taken[1] and taken[1].lower() != ending.lower()):

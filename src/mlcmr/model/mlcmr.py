@@ -18,7 +18,7 @@ from mlcmr.model.config import ModelConfig
 from mlcmr.model.hub import fetch_model, push_folder
 from mlcmr.model.losses import ViewEmbeddings
 from mlcmr.model.protocol import Advance
-from mlcmr.model.text import TextEncoder
+from mlcmr.model.text import TextEncoder, legible
 from mlcmr.model.video import VideoEncoder
 
 if TYPE_CHECKING:
@@ -143,6 +143,11 @@ class MLCMR(nn.Module):
                 if advance:
                     advance(len(rows))
         return embeddings
+
+    def reads(self, text: str, language: str) -> bool:
+        """Whether there is anything in a text that the model can read: a token that it knows."""
+        (ids,) = self.text_encoder.tokenize([text], [language])
+        return legible(self.text_encoder.tokenizer, ids.tolist())
 
     def encode_videos(
         self,

@@ -29,3 +29,11 @@ class TextVideoModel(Protocol):
     ) -> Tensor:
         """Embeds N videos, each given as (frames, d) features: (N, D) float32 on the CPU, L2-normalised."""
         ...
+
+
+class SearchModel(TextVideoModel, Protocol):
+    """What search asks besides."""
+
+    def reads(self, text: str, language: str) -> bool:
+        """Whether there is anything in a text that the model can read."""
+        ...

@@ -118,6 +118,12 @@ class CaptionTokenizer:
         return np.array(ids, np.int32)
 
 
+def legible(tokenizer: Any, ids: Sequence[int]) -> bool:
+    """Whether tokens hold anything that can be seen, those that are special or unknown left out."""
+    words: str = tokenizer.decode(ids, skip_special_tokens=True)
+    return any(one.isprintable() and not one.isspace() for one in words)
+
+
 def group_bounds(lengths: Sequence[int], group_cost: int) -> list[int]:
     """Cuts ascending lengths into groups so that padding and groups together cost least.
 

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 from mlcmr.errors import UserError
 from mlcmr.model.opening import opening
 from mlcmr.model.protocol import Advance
+from mlcmr.model.text import legible
 
 _BLANK = "a"
 
@@ -106,6 +107,10 @@ class TwoTower:
             if advance:
                 advance(len(batch))
         return torch.cat(embeddings) if embeddings else torch.empty(0, self.feature_size)
+
+    def reads(self, text: str, language: str = "") -> bool:  # noqa: ARG002 – as for `encode_texts`
+        """Whether there is anything in a text that the model can read: a token that it knows."""
+        return legible(self._tokenizer, self._tokenizer(text)["input_ids"])
 
     def encode_videos(
         self,

@@ -198,11 +198,11 @@ def _filter(filters: Filters) -> edge.Filter | None:
     )
 
 
-def _condition(condition: Condition) -> edge.FieldCondition:
-    value = condition.value
-    if isinstance(value, str):
-        match = edge.MatchSubstring(value) if condition.operator == "~" else edge.MatchValue(value)
-        return edge.FieldCondition(condition.field, match=match)
+def _condition(condition: Condition) -> edge.FieldCondition | edge.Filter:
+    if isinstance(condition.value, str):
+        match = edge.MatchSubstring if condition.operator == "~" else edge.MatchValue
+        fields = [edge.FieldCondition(condition.field, match=match(text)) for text in condition.texts]
+        return edge.Filter(should=list(fields)) if len(fields) > 1 else fields[0]
     return edge.FieldCondition(condition.field, range=edge.RangeFloat(**condition.limits))
 
 

@@ -1,6 +1,7 @@
 """Conditions on hits: `duration<60`, `kind=image`, `path~holiday/`, `video=clip7`."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -46,6 +47,15 @@ class Condition:
         if isinstance(self.value, str):
             # What is not UTF-8, as arguments may be, is nowhere stored, and engines do not take it.
             object.__setattr__(self, "value", self.value.encode(errors="backslashreplace").decode())
+
+    @property
+    def texts(self) -> list[str]:
+        """How a text may be stored: a path with its accents in their letters or, as by macOS, apart."""
+        assert isinstance(self.value, str)
+        if self.field != "path":
+            return [self.value]
+        joined, apart = unicodedata.normalize("NFC", self.value), unicodedata.normalize("NFD", self.value)
+        return list(dict.fromkeys((self.value, joined, apart)))
 
     @property
     def limits(self) -> dict[str, float]:

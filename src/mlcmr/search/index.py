@@ -110,9 +110,13 @@ def index_videos(
         collection=collection,
         run=run,
         model=model,
+        encoder=encoder,
         feature=feature,
         url=url,
         name=name,
+        prune=prune,
+        captions=captions,
+        device=device,
         batch_size=batch_size,
     )
     _require_index_or_nothing(folder)
@@ -325,13 +329,32 @@ def _require_options(
     collection: Collection | None,
     run: str | Path | None,
     model: str | Path | None,
+    encoder: str | Path | None,
     feature: str | None,
     url: str | None,
     name: str | None,
+    prune: bool,
+    captions: bool,
+    device: str,
     batch_size: int | None,
 ) -> None:
     """Refuses what cannot be meant, and what would make no difference."""
-    if place is not None and not place.exists():
+    if place is None:
+        of_source = {
+            "--run": run is not None,
+            "--model": model is not None,
+            "--encoder": encoder is not None,
+            "--feature": feature is not None,
+            "--url": url is not None,
+            "--name": name is not None,
+            "--prune": prune,
+            "--captions": not captions,
+            "--device": device != "auto",
+            "--batch-size": batch_size is not None,
+        }
+        if given := [option for option, is_given in of_source.items() if is_given]:
+            raise UserError(f"{given[0]} is for videos or a collection; give their folder")
+    elif not place.exists():
         raise UserError(f"{place}: no such folder; name a folder of videos, or a collection")
     if run is not None and model is not None:
         raise UserError("--run and --model both name the model; give one")
@@ -339,6 +362,8 @@ def _require_options(
         raise UserError("--feature is one of a collection's; videos get that of their encoder (--encoder)")
     if name is not None and url is None:
         raise UserError("--name is for the collections on a server; give its --url too")
+    if batch_size is not None and collection is not None:
+        raise UserError("--batch-size is for videos; a collection has its features")
     if batch_size is not None and batch_size < 1:
         raise UserError(f"--batch-size {batch_size}: expected 1 or more")
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.files import write_text
 from mlcmr.search.models import ModelInfo
 
@@ -56,8 +56,10 @@ def read_info(folder: Path) -> IndexInfo:
             raise UserError(f"{path}: of another version of mlcmr; index into another folder (--to)")
         model = ModelInfo(**content.pop("model"))
         return IndexInfo(**{**content, "model": model, "languages": tuple(content["languages"])})
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder}: no index there; `mlcmr index … --to {folder}` makes one") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged: {error!r}; index into another folder (--to)") from error
 

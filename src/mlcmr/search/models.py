@@ -13,7 +13,7 @@ from mlcmr.errors import UserError
 from mlcmr.model.device import on_device
 from mlcmr.model.hub import fetch_model
 from mlcmr.model.mlcmr import MLCMR
-from mlcmr.model.protocol import TextVideoModel
+from mlcmr.model.protocol import SearchModel
 from mlcmr.model.two_tower import TwoTower
 
 
@@ -50,7 +50,7 @@ class OpenModel:
         languages: Those that it was trained in; none where that is not known.
     """
 
-    model: TextVideoModel
+    model: SearchModel
     info: ModelInfo
     feature: str | None
     encoder: str | None

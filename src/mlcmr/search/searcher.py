@@ -155,9 +155,22 @@ class Searcher:
             filters: What hits must meet.
 
         Raises:
-            UserError: the text is blank, the language is none, or `k` is no number of hits.
+            UserError: the text is blank, or nothing that the model can read; the language is none, or `k` is
+                no number of hits.
         """
+        if text.strip() and not self.reads(text, language):
+            raise UserError(f"query {text!r}: nothing in it that the model can read; say what to look for")
         return self.search_many([text], languages=[language], k=k, filters=filters)[0]
+
+    def reads(self, text: str, language: str | None = None) -> bool:
+        """Whether there is anything in a text that the model can read: for many, an emoji is not.
+
+        Raises:
+            UserError: the language is none.
+        """
+        code = language_code(language) if language else guess_language(text)
+        with self._model_lock:
+            return self._model.reads(text, code)
 
     def search_many(
         self,

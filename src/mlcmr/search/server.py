@@ -264,10 +264,13 @@ def _filter(filters: Filters) -> models.Filter | None:
     )
 
 
-def _condition(condition: Condition) -> models.FieldCondition:
-    value = condition.value
-    if isinstance(value, str):
+def _condition(condition: Condition) -> models.FieldCondition | models.Filter:
+    if isinstance(condition.value, str):
         part = condition.operator == "~"
-        match: Any = models.MatchSubstring(substring=value) if part else models.MatchValue(value=value)
-        return models.FieldCondition(key=condition.field, match=match)
+        matches: list[Any] = [
+            models.MatchSubstring(substring=text) if part else models.MatchValue(value=text)
+            for text in condition.texts
+        ]
+        fields = [models.FieldCondition(key=condition.field, match=match) for match in matches]
+        return models.Filter(should=list(fields)) if len(fields) > 1 else fields[0]
     return models.FieldCondition(key=condition.field, range=models.Range(**condition.limits))

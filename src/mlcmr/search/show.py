@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlcmr.display import printable
 from mlcmr.search.searcher import CaptionHit, Hit, Searcher
 
 _WIDE = 10_000
@@ -42,9 +43,9 @@ def hits_table(hits: Sequence[Hit], *, paths: bool = True) -> Table:
             "#": Text(str(rank)),
             "score": Text(f"{hit.score:.3f}"),
             "time": Text(time_range(hit.start, hit.end) if hit.end else ""),
-            "video": Text(hit.video, style=f"link {Path(hit.path).as_uri()}" if hit.path else ""),
-            "caption": Text(hit.caption),
-            "path": Text(hit.path),
+            "video": Text(printable(hit.video), style=f"link {Path(hit.path).as_uri()}" if hit.path else ""),
+            "caption": Text(printable(hit.caption)),
+            "path": Text(printable(hit.path)),
         }
         table.add_row(*(cells[name] for name, _ in shown))
     return table
@@ -59,7 +60,7 @@ def captions_table(hits: Sequence[CaptionHit]) -> Table:
         table.add_column(name, overflow="fold")
     for rank, hit in enumerate(hits, start=1):
         cells = (str(rank), f"{hit.score:.3f}", hit.language, hit.text, hit.video)
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
 
 
@@ -91,7 +92,7 @@ def _print(table: Table, searcher: Searcher, how: str) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=_WIDE)  # through a pipe, no line is broken
     console.print(table if table.row_count else "nothing found")
     note = f"{how}, model {searcher.model_name}"
-    Console(stderr=True).print(note, style="dim", highlight=False, markup=False)
+    Console(stderr=True).print(printable(note), style="dim", highlight=False, markup=False)
 
 
 def time_range(start: float, end: float) -> str:

@@ -15,6 +15,7 @@ from mlcmr.data.check.captions import CaptionSummary, check_captions
 from mlcmr.data.check.features import FeatureSummary, check_features
 from mlcmr.data.check.findings import Findings
 from mlcmr.data.features import Progress
+from mlcmr.display import printable
 from mlcmr.errors import UserError
 
 __all__ = ["CaptionSummary", "CheckReport", "FeatureSummary", "check_collection", "print_report", "summary"]
@@ -71,12 +72,12 @@ def summary(report: CheckReport) -> Group:
     """What is in the collection, as tables."""
     captions = _table(["split", "language"], ["captions", "videos"])
     for file in report.captions:
-        captions.add_row(file.split, Text(file.language), f"{file.captions:,}", f"{file.videos:,}")
+        captions.add_row(file.split, Text(printable(file.language)), f"{file.captions:,}", f"{file.videos:,}")
     features = _table(["feature"], ["frames", "dimension", "videos", "frames per video", "size"])
     for feature in report.features:
         counts = feature.frames_of_video
         features.add_row(
-            Text(feature.name),
+            Text(printable(feature.name)),
             *([f"{number:,}" for number in feature.shape] if feature.shape else "??"),
             f"{len(counts):,}" if counts else "?",
             _spread(counts) if counts else "?",

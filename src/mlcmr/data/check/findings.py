@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from mlcmr.display import printable
+
 SHOWN = 5
 
 
@@ -33,7 +35,7 @@ class Lines:
             self._hidden[group] = self._hidden.get(group, 0) + 1
         else:
             place = where if line is None else f"{where}:{line}"
-            lines.append(_printable(f"{place}: {message}"))
+            lines.append(printable(f"{place}: {message}"))
 
     def as_list(self) -> list[str]:
         """All lines, kind by kind in the order of their first finding."""
@@ -42,7 +44,7 @@ class Lines:
             result.extend(lines)
             if hidden := self._hidden.get(group):
                 where, kind = group
-                result.append(_printable(f"{where}: … and {hidden:,} more {kind}"))
+                result.append(printable(f"{where}: … and {hidden:,} more {kind}"))
         return result
 
 
@@ -52,8 +54,3 @@ class Findings:
 
     problems: Lines = field(default_factory=Lines)
     warnings: Lines = field(default_factory=Lines)
-
-
-def _printable(line: str) -> str:
-    # Ids may hold anything, bytes that are not UTF-8 included.
-    return line.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
