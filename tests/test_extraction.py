@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from time import sleep
@@ -238,6 +239,65 @@ def test_a_folder_is_the_same_however_it_is_named(videos, tmp_path, monkeypatch)
     assert run(Path(".."), videos / "deep er/../mine").extracted == 0
 
 
+def test_a_folder_that_is_named_through_a_link_is_the_same(videos, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(videos)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "other").symlink_to(tmp_path / "mine")
+    run(tmp_path / "link", tmp_path / "other")
+    monkeypatch.chdir(tmp_path / "link")
+    for named in (Path(), videos, tmp_path / "link", tmp_path / "link/a.mp4"):
+        summary = run(named, tmp_path / "mine")
+        assert (summary.videos, summary.extracted, summary.moved) == (5, 0, 0)
+
+
+def test_what_was_named_through_a_link_before_is_known_again(videos, tmp_path):
+    """As collections are that were extracted when links stayed in names."""
+    run(videos, tmp_path / "mine")
+    link = tmp_path / "link"
+    link.symlink_to(videos)
+    for feature in (None, "hues228"):
+        through = [
+            replace(one, path=one.path.replace(str(videos), str(link)))
+            for one in read_videos(tmp_path / "mine", feature)
+        ]
+        write_videos(tmp_path / "mine", through, feature)
+    make_video(videos / "a.mp4", frames=7)
+    (videos / "b.avi").unlink()
+    summary = run(videos, tmp_path / "mine", prune=True)
+    assert (summary.videos, summary.extracted, summary.moved, summary.gone) == (4, 1, 4, ["b"])
+    run(videos, tmp_path / "fresh")
+    ids = [{one.path: len(one.times) for one in read_videos(tmp_path / name)} for name in ("mine", "fresh")]
+    assert ids[0] == ids[1]
+
+
+def test_a_linked_file_is_not_the_file_that_it_links_to(videos, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/a.mp4").symlink_to(videos / "a.mp4")
+    run(videos, tmp_path / "mine")
+    summary = run(tmp_path / "more", tmp_path / "mine")
+    assert (summary.videos, summary.extracted, summary.moved) == (6, 1, 0)
+
+
+def test_which_of_two_that_are_gone_a_file_was_is_not_guessed(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        make_video(tmp_path / name / "a.mp4")
+        os.utime(tmp_path / name / "a.mp4", ns=(0, 0))
+        run(tmp_path / name, tmp_path / "mine")
+    (tmp_path / "one").rename(tmp_path / "films")
+    shutil.rmtree(tmp_path / "two")
+    summary = run(tmp_path / "films", tmp_path / "mine")
+    assert (summary.videos, summary.extracted, summary.moved) == (3, 1, 0)
+
+
+def test_a_file_of_another_size_has_changed_whenever_that_was(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    before = (videos / "a.mp4").stat().st_mtime_ns
+    make_video(videos / "a.mp4", frames=7)
+    os.utime(videos / "a.mp4", ns=(before, before))
+    assert run(videos, tmp_path / "mine").extracted == 1
+
+
 def test_a_folder_that_was_renamed_is_known_again(videos, tmp_path):
     run(videos, tmp_path / "mine", segment=1.0)
     shutil.copytree(videos, tmp_path / "copy", copy_function=shutil.copy2)
@@ -303,17 +363,54 @@ def test_one_file_of_a_folder_prunes_nothing_beside_it(videos, tmp_path):
     assert "gone" not in str(summary)
 
 
-def test_a_folder_that_cannot_be_looked_into_is_an_error(videos, monkeypatch):
+@pytest.fixture
+def refused(monkeypatch) -> set[str]:
+    """Names of folders that the system will not list; to root, permissions are nothing."""
+    names: set[str] = set()
     scandir = os.scandir
 
     def refuses(path):
-        if Path(path).name == "deep er":
+        if Path(str(path)).name in names:
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refuses)  # root may look into everything
-    with pytest.raises(UserError, match="deep er: cannot be looked into: Permission denied"):
-        find_files(videos, collection=videos / "none")
+    monkeypatch.setattr(os, "scandir", refuses)
+    return names
+
+
+def test_a_folder_that_cannot_be_looked_into_is_skipped_and_nothing_in_it_is_gone(
+    videos, tmp_path, refused, capfd
+):
+    run(videos, tmp_path / "mine")
+    (videos / "a.mp4").unlink()
+    refused.add("deep er")
+    assert main(["extract", str(videos), "--collection", str(tmp_path / "mine"), "--prune"]) == 0
+    out, err = capfd.readouterr()
+    assert f"skipped: {videos}/deep er: cannot be looked into: Permission denied\n" in err
+    assert "4 videos, 0 extracted now" in out
+    assert "  closed:   1 path that cannot be looked into\n" in out
+    assert "  gone:     1 video " in out
+    assert {one.video for one in read_videos(tmp_path / "mine")} == {"b", "b_mkv", "deep_er_狗", "photo"}
+
+
+def test_a_file_that_cannot_be_looked_at_is_skipped_and_not_gone(videos, tmp_path, monkeypatch):
+    run(videos, tmp_path / "mine")
+    look = Path.stat
+
+    def refuses(path, **options):
+        if path.name == "a.mp4":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuses)
+    summary = run(videos, tmp_path / "mine", prune=True)
+    assert (summary.videos, list(summary.closed), summary.gone) == (5, [videos / "a.mp4"], [])
+
+
+def test_the_named_folder_that_cannot_be_looked_into_is_an_error(videos, tmp_path, refused):
+    refused.add(videos.name)
+    with pytest.raises(UserError, match="videos: cannot be looked into: Permission denied"):
+        run(videos, tmp_path / "mine")
 
 
 def test_another_encoder_is_another_feature_and_other_sampling_is_refused(videos, tmp_path, tiny_clip):
@@ -671,7 +768,7 @@ def test_files_are_found_in_order(videos):
     (videos / "IMG.HEIC").touch()
     (videos / "README").touch()
     (videos / "linked").symlink_to(videos / "deep er")
-    found, others = find_files(videos, collection=videos / "none")
+    found, others, _ = find_files(videos, collection=videos / "none")
     assert others == {".txt": 1, ".heic": 1, "": 1}
     assert [path.name for path in found] == ["a.mp4", "b.avi", "b.mkv", "狗.webm", "photo.jpg"]
     assert list(find_files(videos / "notes.txt", collection=videos)[0]) == [videos / "notes.txt"]

@@ -37,6 +37,8 @@ class ExtractSummary:
         extracted: How many of these were extracted now.
         frames: How many frames these have.
         skipped: Files that could not be read, and why.
+        closed: Folders, and files in them, that could not be looked into, and why; what was extracted from
+            them before is kept.
         damaged: Files that were read as far as they go.
         moved: How many have another path than before, because a folder was moved or renamed.
         others: How many files were left out, by their endings.
@@ -53,6 +55,7 @@ class ExtractSummary:
     extracted: int
     frames: int
     skipped: Sequence[tuple[Path, str]]
+    closed: Mapping[Path, str]
     damaged: Sequence[Path]
     moved: int
     others: Mapping[str, int]
@@ -68,6 +71,8 @@ class ExtractSummary:
         ]
         if self.skipped:
             lines.append(f"  skipped:  {many(len(self.skipped), 'file')} that cannot be read")
+        if self.closed:
+            lines.append(f"  closed:   {many(len(self.closed), 'path')} that cannot be looked into")
         if self.damaged:
             lines.append(f"  damaged:  {many(len(self.damaged), 'file')}, read as far as they go")
         if self.moved:
@@ -129,13 +134,12 @@ def extract(
     """
     started = time.monotonic()
     display = display or Display(quiet=True)
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: expected 1 or more")
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"--batch-size {batch_size}: expected 1 or more")
+    for option, number in (("workers", workers), ("batch-size", batch_size)):
+        if number is not None and number < 1:
+            raise UserError(f"--{option} {number}: expected 1 or more")
     source, folder = _absolute(videos), _absolute(collection)
     root = source.parent if source.is_file() else source
-    files, others = find_files(source, folder)
+    files, others, closed = find_files(source, folder)
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder, device=device)
     if rate is None and count is None:
@@ -147,10 +151,11 @@ def extract(
         for path, record in found_again.items():
             store.move(record, path)
         # One file says nothing of those beside it.
-        missing = gone(store.records.values(), root, files) if source.is_dir() else set()
+        missing = gone(store.records.values(), root, files, closed) if source.is_dir() else set()
         if not files and not (missing and prune):
             raise UserError(f"{source}: no videos or images there, by the endings of their names")
         display.say(_introduction(encoder, sampling))
+        _say_what_is_closed(closed, display)
         ids = assign_ids(files, root, {record.path: record.video for record in store.records.values()})
         new = {
             path: status
@@ -174,6 +179,7 @@ def extract(
             extracted=done.extracted,
             frames=done.frames,
             skipped=done.skipped,
+            closed=closed,
             damaged=done.damaged,
             moved=len(found_again),
             others=others,
@@ -216,8 +222,11 @@ def sample_file(
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
-    """The path without `..`, so that a file has one name from wherever it is named; links stay."""
-    return Path(os.path.normpath(Path(path).expanduser().absolute()))
+    """The one name of a folder, by whatever way it is named; a file itself may be a link."""
+    named = Path(path).expanduser()
+    if named.is_file():
+        return Path(os.path.realpath(named.parent), named.name)
+    return Path(os.path.realpath(named))
 
 
 def _about(settings: Settings) -> dict[str, Any]:
@@ -244,6 +253,11 @@ def _introduction(encoder: FrameEncoder, sampling: Sampling) -> str:
     else:
         about = f"a feature of {encoder.dimension} numbers for each frame"
     return f"encoder {encoder.name}: {about}; {sampling}"
+
+
+def _say_what_is_closed(closed: Mapping[Path, str], display: Display) -> None:
+    for path, why in closed.items():
+        display.say(f"skipped: {printable(path)}: {why}")
 
 
 @dataclass

@@ -5,10 +5,10 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mlcmr.data.ids import IMAGE_ENDINGS, split_ending, video_id
 from mlcmr.errors import UserError
@@ -113,7 +113,21 @@ def videos_file(collection: Path, feature: str | None = None) -> Path:
     return (collection if feature is None else collection / "FeatureData" / feature) / VIDEOS
 
 
-def find_files(videos: Path, collection: Path) -> tuple[dict[Path, os.stat_result], Counter[str]]:
+class Found(NamedTuple):
+    """What there is in a folder.
+
+    Attributes:
+        files: Those that may be videos or images, in order, as they are now.
+        others: How many others there are of each ending, hidden ones left out.
+        closed: Folders, and files in them, that cannot be looked into, and why.
+    """
+
+    files: dict[Path, os.stat_result]
+    others: Counter[str]
+    closed: dict[Path, str]
+
+
+def find_files(videos: Path, collection: Path) -> Found:
     """The files of a folder that may be videos or images, by their endings.
 
     Args:
@@ -121,43 +135,48 @@ def find_files(videos: Path, collection: Path) -> tuple[dict[Path, os.stat_resul
         collection: The collection's folder, which is not looked into; where it is `videos` itself, what is
             extracted there is not, as thumbnails.
 
-    Returns:
-        These, in order, as they are now; and how many others there are of each ending, hidden ones left out.
-
     Raises:
-        UserError: there is no such folder or file, or a folder cannot be looked into.
+        UserError: there is no such folder or file, or the folder itself cannot be looked into.
     """
     if videos.is_file():
-        return {videos: videos.stat()}, Counter()
+        return Found({videos: videos.stat()}, Counter(), {})
     if not videos.is_dir():
         raise UserError(f"{videos}: no such folder or file")
     left_out = {collection, collection / "thumbnails", collection / "FeatureData"}
     found = []
     others: Counter[str] = Counter()
-    for folder, folders, names in os.walk(videos, onerror=_refuse_unless_absent):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and Path(folder, name) not in left_out
-        ]
-        for name in names:
-            if name.startswith("."):
-                continue
-            if split_ending(name)[1]:
-                found.append(Path(folder, name))
-            else:
-                others[Path(name).suffix.lower()] += 1
+    closed: dict[Path, str] = {}
+
+    def note(error: OSError) -> None:
+        # A link to nothing, or gone since it was listed; what cannot be read would count as gone too.
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            closed[Path(error.filename)] = f"cannot be looked into: {error.strerror}"
+
+    for path in _walk(videos, left_out, note):
+        if split_ending(path.name)[1]:
+            found.append(path)
+        else:
+            others[path.suffix.lower()] += 1
+    if videos in closed:
+        raise UserError(f"{videos}: {closed[videos]}")
     files = {}
     for path in sorted(found):
         try:
             files[path] = path.stat()
         except OSError as error:
-            _refuse_unless_absent(error)
-    return {path: status for path, status in files.items() if stat.S_ISREG(status.st_mode)}, others
+            note(error)
+    return Found(
+        {path: status for path, status in files.items() if stat.S_ISREG(status.st_mode)}, others, closed
+    )
 
 
-def _refuse_unless_absent(error: OSError) -> None:
-    # A link to nothing, or gone since it was listed; what cannot be read would count as gone too.
-    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-        raise UserError(f"{error.filename}: cannot be looked into: {error.strerror}") from error
+def _walk(videos: Path, left_out: Collection[Path], note: Callable[[OSError], None]) -> Iterator[Path]:
+    """The files of a folder and of all folders in it, hidden ones left out."""
+    for folder, folders, names in os.walk(videos, onerror=note):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and Path(folder, name) not in left_out
+        ]
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def assign_ids(files: Iterable[Path], root: Path, taken: Mapping[str, str]) -> dict[Path, str]:
@@ -205,38 +224,45 @@ def _candidates(path: Path) -> Iterator[str]:
         number += 1
 
 
-def gone(records: Iterable[VideoRecord], root: Path, files: Collection[Path]) -> set[str]:
-    """The ids of videos whose files were in the folder `root` and are no longer there."""
-    there = set(map(str, files))
+def gone(
+    records: Iterable[VideoRecord], root: Path, files: Collection[Path], closed: Collection[Path]
+) -> set[str]:
+    """The ids of videos whose files were in the folder `root` and are no longer there, as far as one sees."""
+    there, real = set(map(str, files)), _RealPaths()
     return {
         record.video
         for record in records
-        if record.path not in there and Path(record.path).is_relative_to(root)
+        if record.path not in there
+        and (path := real(record.path)).is_relative_to(root)
+        and not any(path.is_relative_to(one) for one in closed)
     }
 
 
 def moved(
-    records: Iterable[VideoRecord], root: Path, files: Mapping[Path, os.stat_result]
+    records: Collection[VideoRecord], root: Path, files: Mapping[Path, os.stat_result]
 ) -> dict[Path, VideoRecord]:
     """Files that were known below another folder, or the same one by another name, and are no longer there.
 
     A file is taken for one of before that is gone if it has the same path below `root` as that had below some
-    folder, the same size, and the same time of change. Where two might be meant, neither is.
+    folder, the same size, and the same time of change. Where two might be meant, neither is. One that was
+    named through a linked folder is the same file whatever its size.
 
     Returns:
         The records as they are, by the file's new path.
     """
-    known: dict[str, VideoRecord] = {}
+    known = {record.path for record in records}
     lost: dict[tuple[str, int, int], list[VideoRecord]] = {}
+    found: dict[Path, VideoRecord] = {}
+    real = _RealPaths()
     for record in records:
-        known[record.path] = record
-        if Path(record.path) not in files:
-            key = (Path(record.path).name, record.bytes, record.modified_ns)
+        if str(path := real(record.path)) not in known and path in files:
+            found[path] = record
+        else:
+            key = (path.name, record.bytes, record.modified_ns)
             lost.setdefault(key, []).append(record)
-    found = {}
     # The longest paths below the folder say most.
     for path in sorted(files, key=lambda path: -len(path.parts)):
-        if str(path) in known or not is_utf8(path):
+        if str(path) in known or path in found or not is_utf8(path):
             continue
         status, below = files[path], f"{os.sep}{path.relative_to(root)}"
         candidates = lost.get((path.name, status.st_size, status.st_mtime_ns), [])
@@ -245,3 +271,15 @@ def moved(
             found[path] = same[0]
             candidates.remove(same[0])
     return found
+
+
+class _RealPaths(dict[str, str]):
+    """Paths with the real names of their folders; a file itself may be a link."""
+
+    def __missing__(self, folder: str) -> str:
+        self[folder] = os.path.realpath(folder)
+        return self[folder]
+
+    def __call__(self, path: str) -> Path:
+        folder, name = os.path.split(path)
+        return Path(self[folder], name)
