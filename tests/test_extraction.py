@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from time import sleep
 
@@ -717,6 +717,33 @@ def test_killed_while_joining_it_goes_on(videos, tmp_path, monkeypatch, moment):
             with suppress(KeyboardInterrupt):
                 run(videos, tmp_path / "mine", segment=0.5)
     run(videos, tmp_path / "mine", segment=0.5)
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("change", ["prune", "move"])
+@pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos", "unlink"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_killed_while_it_forgets_or_moves_it_is_ended_by_the_next(
+    videos, tmp_path, monkeypatch, change, moment, nth
+):
+    run(videos, tmp_path / "mine")
+    if change == "prune":
+        (videos / "a.mp4").unlink()
+    else:
+        videos = videos.rename(tmp_path / "films")
+    run(videos, tmp_path / "fresh")
+    owner = {"rmtree": store.shutil, "write_videos": store}.get(moment, store.Path)
+    function, calls = getattr(owner, moment), count(1)
+
+    def dies(*arguments, **options):
+        if next(calls) == nth:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(owner, moment, dies)
+        run(videos, tmp_path / "mine", prune=True)
+    run(videos, tmp_path / "mine", prune=True)
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
 
 
