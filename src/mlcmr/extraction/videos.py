@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -222,6 +224,16 @@ def _candidates(path: Path) -> Iterator[str]:
     while True:
         yield f"{long}-{number}"
         number += 1
+
+
+def root_of(record: VideoRecord) -> Path:
+    """The folder that a video was found in when it got its id; its file's own, where that does not tell."""
+    path = Path(record.path)
+    for root in path.parents:
+        short, long = islice(_candidates(path.relative_to(root)), 2)
+        if record.video in (short, long) or re.sub(r"-[0-9]+$", "", record.video) == long:
+            return root
+    return path.parent
 
 
 def gone(
