@@ -1,6 +1,7 @@
 """From a folder of videos to a collection."""
 
 import io
+import json
 import os
 import random
 import shutil
@@ -791,6 +792,74 @@ def test_records_survive_a_round_trip(videos, tmp_path):
         read_videos(tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"path": path} for path in (None, "a.mp4", "../a.mp4", "", "/a\0.mp4", "/\ud800.mp4")),
+        *({"video": video} for video in (None, "", "a b", "../a", "a\0")),
+        *({"duration": duration} for duration in ("x", None, float("nan"), float("inf"), True, 10**400)),
+        *({name: value} for name in ("bytes", "width", "height") for value in (-1, 1.5, "1", True, 10**400)),
+        *({"modified_ns": value} for value in (1.5, None, 10**400)),
+        {"kind": "sound"},
+        *({"times": times} for times in (None, 3, ["x"], [float("nan")])),
+        *({"segments": segments} for segments in (None, [], [3], "ab", {})),
+    ],
+    ids=str,
+)
+def test_a_record_that_cannot_be_is_refused(tmp_path, wrong):
+    assert_refused(tmp_path, wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"start": start} for start in (None, "0", float("nan"))),
+        *({"end": end} for end in (None, "1", float("inf"), -1.5)),
+        *(
+            {"frames": rows}
+            for rows in (None, "ab", [0], [], [0, 1, 2], [1, 1], [-1, 1], [0, 1.0], [True, 2])
+        ),
+        *({"thumbnail": name} for name in (None, 3, "/etc/passwd", "../x.jpg", "a/../../x.jpg", "a\0")),
+    ],
+    ids=str,
+)
+def test_a_record_with_a_segment_that_cannot_be_is_refused(tmp_path, wrong):
+    assert_refused(tmp_path, {"segments": [SEGMENT | wrong]}, next(iter(wrong)))
+
+
+SEGMENT = {"start": 0, "end": 2.0, "frames": [0, 3], "thumbnail": "thumbnails/a/0.jpg"}
+RECORD = {
+    "video": "a",
+    "path": "/films/a.mp4",
+    "bytes": 5,
+    "modified_ns": -1,
+    "kind": "video",
+    "duration": 2,
+    "width": 4,
+    "height": 3,
+    "times": [0, 0.5, 1],
+    "segments": [SEGMENT],
+}
+
+
+def assert_refused(folder: Path, wrong: dict, what: str = "") -> None:
+    path = folder / "videos.jsonl"
+    path.write_text(json.dumps(RECORD) + "\n")
+    assert len(read_videos(folder)) == 1
+    path.write_text(f"{json.dumps(RECORD)}\n{json.dumps(RECORD | {'video': 'b'} | wrong)}\n")
+    with pytest.raises(UserError, match=r"videos\.jsonl:2: not the record of a video: ") as caught:
+        read_videos(folder)
+    assert "\n" not in str(caught.value)
+    if wrong != {"segments": [3]}:
+        assert f": {what or next(iter(wrong))} cannot be " in str(caught.value)
+
+
+def test_records_of_one_video_are_refused(tmp_path):
+    (tmp_path / "videos.jsonl").write_text(f"{json.dumps(RECORD)}\n" * 2)
+    with pytest.raises(UserError, match="video 'a' is there 2 times"):
+        read_videos(tmp_path)
+
+
 def test_files_are_found_in_order(videos):
     (videos / "IMG.HEIC").touch()
     (videos / "README").touch()
@@ -798,7 +867,9 @@ def test_files_are_found_in_order(videos):
     found, others, _ = find_files(videos, collection=videos / "none")
     assert others == {".txt": 1, ".heic": 1, "": 1}
     assert [path.name for path in found] == ["a.mp4", "b.avi", "b.mkv", "狗.webm", "photo.jpg"]
-    assert list(find_files(videos / "notes.txt", collection=videos)[0]) == [videos / "notes.txt"]
+    assert list(find_files(videos / "a.mp4", collection=videos)[0]) == [videos / "a.mp4"]
+    with pytest.raises(UserError, match=r"notes\.txt: not called as a video or an image is"):
+        find_files(videos / "notes.txt", collection=videos)
 
 
 # ─── segments ────────────────────────────────────────────────────────────────────────────────────────────

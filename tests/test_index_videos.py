@@ -194,6 +194,30 @@ def test_what_cannot_be_extracted_is_not_missing(drawn, films, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"segments": [{"start": 0, "end": 2, "frames": [0, 999], "thumbnail": ""}]},
+            "videos.jsonl says 999",
+        ),
+        ({"path": "/etc/passwd"}, "/etc/passwd is not called as a video or an image is"),
+        ({"video": "another"}, "video 'another': no features; extract it again"),
+        ({"segments": []}, "videos.jsonl:1: not the record of a video: segments cannot be []"),
+    ],
+)
+def test_what_a_collection_says_of_its_videos_is_not_trusted(drawn, films, tmp_path, capfd, wrong, said):
+    extract(films, tmp_path / "mine")
+    path = tmp_path / "mine/FeatureData/hues228/videos.jsonl"
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(f"{json.dumps(json.loads(first) | wrong)}\n{rest}")
+    words = ["index", str(tmp_path / "mine"), "--run", str(drawn / "run"), "--to", str(tmp_path / "index")]
+    assert main([*words, "--device", "cpu"]) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("mlcmr: ")
+    assert said in error
+
+
+@pytest.mark.parametrize(
     ("path", "video", "root"),
     [
         ("/v/a/b.mp4", "b", "/v/a"),

@@ -48,9 +48,8 @@ class FeatureStore:
         merged = list(self.records.values())
         by_video = {record.video: record for record in self.records.values()}
         for part in sorted(self._parts.glob("*.npz")):
-            about = _read_part(part)
-            self._require_same(about["settings"], self._parts)
-            record = VideoRecord.from_dict(about["record"])
+            settings, record = _read_part(part)
+            self._require_same(settings, self._parts)
             by_video[record.video] = record  # also where one of the two knows its file by an older path
         self.records = {record.path: record for record in by_video.values()}
         if self._beside("old").exists():  # killed while it took its place
@@ -201,10 +200,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _read_part(path: Path) -> dict[str, Any]:
+def _read_part(path: Path) -> tuple[dict[str, Any], VideoRecord]:
     try:
         with np.load(path, allow_pickle=False) as content:
-            return dict(json.loads(content["about"].tobytes()))
+            about = json.loads(content["about"].tobytes())
+        return dict(about["settings"]), VideoRecord.from_dict(about["record"])
     except Exception as error:  # zip files that are damaged raise nearly anything
         raise UserError(f"{path}: damaged; remove it, and it is extracted again") from error
 

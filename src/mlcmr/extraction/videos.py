@@ -4,16 +4,17 @@ import errno
 import json
 import os
 import re
+import reprlib
 import stat
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from mlcmr.data.ids import IMAGE_ENDINGS, split_ending, video_id
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.files import replacing
 
 Kind = Literal["video", "image"]
@@ -68,12 +69,73 @@ class VideoRecord:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "VideoRecord":
-        """What `dataclasses.asdict` made of a record."""
-        segments = tuple(
-            Segment(one["start"], one["end"], (one["frames"][0], one["frames"][1]), one["thumbnail"])
-            for one in content["segments"]
+        """What `dataclasses.asdict` made of a record, which may since have been in other hands.
+
+        Raises:
+            ValueError: something in it cannot be.
+            KeyError: something is missing.
+        """
+        return cls(
+            video=_checked(content, "video", str, _is_word),
+            path=_checked(content, "path", str, lambda path: _is_name(path) and Path(path).is_absolute()),
+            bytes=_checked(content, "bytes", int, _is_amount),
+            modified_ns=_checked(content, "modified_ns", int, _is_number),
+            kind=_checked(content, "kind", str, lambda kind: kind in get_args(Kind)),
+            duration=_checked(content, "duration", (int, float), _is_number),
+            width=_checked(content, "width", int, _is_amount),
+            height=_checked(content, "height", int, _is_amount),
+            times=tuple(_checked(content, "times", list, lambda times: all(map(_is_number, times)))),
+            segments=tuple(map(_segment, _checked(content, "segments", list, len))),
         )
-        return cls(**{**content, "times": tuple(content["times"]), "segments": segments})
+
+
+def _segment(content: Mapping[str, Any]) -> Segment:
+    start = _checked(content, "start", (int, float), _is_number)
+    return Segment(
+        start=start,
+        end=_checked(content, "end", (int, float), lambda end: _is_number(end) and start <= end),
+        frames=tuple(_checked(content, "frames", list, _are_rows)),
+        thumbnail=_checked(content, "thumbnail", str, _is_below),
+    )
+
+
+def _checked(
+    content: Mapping[str, Any], name: str, kind: type | tuple[type, ...], holds: Callable[[Any], object]
+) -> Any:
+    """What `content` says under a name, if it is of a kind and something holds of it."""
+    value = content[name]
+    if not isinstance(value, kind) or not holds(value):
+        raise ValueError(f"{name} cannot be {reprlib.repr(value)}")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number that 64 bits hold."""
+    return type(value) in (int, float) and -(2**63) <= value < 2**63  # type: ignore[operator]
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _are_rows(frames: Sequence[object]) -> bool:
+    """Whether it is a first and a past-last row, and one at least between them."""
+    return len(frames) == 2 and all(map(_is_amount, frames)) and frames[0] < frames[1]  # type: ignore[operator]
+
+
+def _is_word(video: str) -> bool:
+    """Whether ids of captions and frames, and names of files, may begin so."""
+    return video.split() == [video] and "/" not in video and _is_name(video)
+
+
+def _is_name(path: str) -> bool:
+    """Whether something can be called so: JSON can say what is no text, and what no file is called."""
+    return is_utf8(Path(path)) and "\0" not in path
+
+
+def _is_below(path: str) -> bool:
+    """Whether a path does not lead out of the folder that it is relative to."""
+    return _is_name(path) and not Path(path).is_absolute() and ".." not in Path(path).parts
 
 
 def read_videos(collection: str | os.PathLike[str], feature: str | None = None) -> list[VideoRecord]:
@@ -95,9 +157,13 @@ def read_videos(collection: str | os.PathLike[str], feature: str | None = None) 
     for number, line in enumerate(lines, start=1):
         try:
             records.append(VideoRecord.from_dict(json.loads(line)))
-            records[-1].path.encode()  # JSON can say what is no text
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise UserError(f"{path}:{number}: not the record of a video: {error!r}") from error
+        except KeyError as error:
+            raise UserError(f"{path}:{number}: not the record of a video: {error} is missing") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(f"{path}:{number}: not the record of a video: {reason(error)}") from error
+    video, times = next(iter(Counter(record.video for record in records).most_common(1)), ("", 0))
+    if times > 1:
+        raise UserError(f"{path}: video '{video}' is there {times} times")
     return records
 
 
@@ -133,15 +199,16 @@ def find_files(videos: Path, collection: Path) -> Found:
     """The files of a folder that may be videos or images, by their endings.
 
     Args:
-        videos: A folder, searched with all folders in it; or a file, which is taken whatever its ending.
+        videos: A folder, searched with all folders in it; or a file.
         collection: The collection's folder, which is not looked into; where it is `videos` itself, what is
             extracted there is not, as thumbnails.
 
     Raises:
-        UserError: there is no such folder or file, or the folder itself cannot be looked into.
+        UserError: there is no such folder or file, the folder itself cannot be looked into, or the file is
+            not called as a video or an image is.
     """
     if videos.is_file():
-        return Found({videos: videos.stat()}, Counter(), {})
+        return _found_file(videos)
     if not videos.is_dir():
         raise UserError(f"{videos}: no such folder or file")
     left_out = {collection, collection / "thumbnails", collection / "FeatureData"}
@@ -170,6 +237,12 @@ def find_files(videos: Path, collection: Path) -> Found:
     return Found(
         {path: status for path, status in files.items() if stat.S_ISREG(status.st_mode)}, others, closed
     )
+
+
+def _found_file(path: Path) -> Found:
+    if not split_ending(path.name)[1]:
+        raise UserError(f"{path}: not called as a video or an image is; rename it, as to .mp4")
+    return Found({path: path.stat()}, Counter(), {})
 
 
 def _walk(videos: Path, left_out: Collection[Path], note: Callable[[OSError], None]) -> Iterator[Path]:

@@ -13,9 +13,11 @@ from typing import Any
 from mlcmr.data.captions import parse_caption_id, read_captions
 from mlcmr.data.collection import Collection
 from mlcmr.data.features import Features, FrameFeatures
+from mlcmr.data.ids import split_ending
 from mlcmr.display import many
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import (
+    VIDEOS,
     Segment,
     VideoRecord,
     find_files,
@@ -95,13 +97,11 @@ def open_source(collection: Collection, feature: str, *, captions: bool = True) 
     """
     features = collection.open_features(feature)
     if _is_recorded(collection, features):
-        records: Iterable[VideoRecord] = read_videos(collection.folder, feature)
+        records = read_videos(collection.folder, feature)
+        _require_as_recorded(features, records)
     else:
-        records = (_unrecorded(collection, features, video) for video in features.videos)
+        records = [_unrecorded(collection, features, video) for video in features.videos]
     videos = {record.video: record for record in records}
-    lost = next((video for video in videos if video not in features), None)
-    if lost is not None:
-        raise UserError(f"{features.folder}: no features of video '{lost}'; extract it again")
     found = _read_captions(collection, videos) if captions else {}
     languages = tuple(dict.fromkeys(caption.language for caption in found.values()))
     return Source(collection, features, videos, found, languages)
@@ -182,6 +182,18 @@ def _is_readable(path: Path) -> bool:
 
 def _is_recorded(collection: Collection, features: FrameFeatures) -> bool:
     return videos_file(collection.folder, features.folder.name).is_file()
+
+
+def _require_as_recorded(features: FrameFeatures, records: Iterable[VideoRecord]) -> None:
+    for record in records:
+        where = f"{features.folder}: video '{record.video}'"
+        if record.video not in features:
+            raise UserError(f"{where}: no features; extract it again")
+        rows, last = len(features.rows(record.video)), max(one.frames[1] for one in record.segments)
+        if last > rows:
+            raise UserError(f"{where}: {many(rows, 'row')}, but {VIDEOS} says {last:,}; extract it again")
+        if not split_ending(Path(record.path).name)[1]:  # whoever searches may see the file
+            raise UserError(f"{where}: {record.path} is not called as a video or an image is")
 
 
 def _unrecorded(collection: Collection, features: FrameFeatures, video: str) -> VideoRecord:
