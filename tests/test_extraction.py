@@ -29,6 +29,7 @@ from mlcmr.data.check import check_collection
 from mlcmr.data.collection import Collection
 from mlcmr.data.features import open_features
 from mlcmr.data.sample import make_sample
+from mlcmr.display import Display
 from mlcmr.errors import UserError
 from mlcmr.extraction import extract as extraction
 from mlcmr.extraction import store
@@ -549,6 +550,30 @@ def test_files_that_vanish_meanwhile_are_left_out(videos, tmp_path, monkeypatch)
     summary = run(videos, tmp_path / "mine")
     assert summary.videos == 3
     assert [path.name for path, _ in summary.skipped] == ["b.mkv"]
+
+
+def test_the_bar_moves_within_a_file(tmp_path):
+    class Watched(Display):
+        def begin(self, description, total, done=0):
+            self.seen = []
+            update = self.bars.update
+
+            def watch(task, **changes):
+                self.seen.append((changes["completed"], changes["note"]))
+                update(task, **changes)
+
+            self.bars.update = watch
+            return super().begin(description, total, done)
+
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/a.mkv", frames=600)
+    display = Watched(quiet=True)
+    run(tmp_path / "in", tmp_path / "mine", display=display)
+    done = [one for one, _ in display.seen]
+    assert done == sorted(done)
+    assert len([one for one in set(done) if 0 < one < 1]) > 5
+    assert done[-1] == 1
+    assert display.seen[0][1] != "0 frames/s"
 
 
 def test_nothing_to_read_is_an_error(tmp_path, capfd):

@@ -164,8 +164,9 @@ def extract(
             for path, status in files.items()
             if _has_changed(status, store.records.get(str(path)))
         }
-        extracted = _extracted(new, settings, workers=workers, cluster=cluster, device=device)
-        done = _keep(extracted, new, ids, store, display)
+        progress = _Progress(display, len(new))
+        extracted = _extracted(new, settings, progress, workers=workers, cluster=cluster, device=device)
+        done = _keep(extracted, new, ids, store, progress)
         if source.is_file() and done.skipped:
             raise UserError(done.skipped[0][1])
         if not store.records:
@@ -262,6 +263,45 @@ def _say_what_is_closed(closed: Mapping[Path, str], display: Display) -> None:
         display.say(f"skipped: {printable(path)}: {why}")
 
 
+class _Progress:
+    """The bar: files that are done, and how much of those that are read; frames a second.
+
+    Args:
+        display: Shows it.
+        total: How many files there are.
+    """
+
+    def __init__(self, display: Display, total: int) -> None:
+        self.say = display.say
+        self._bars = display.bars
+        self._task = display.begin("extracting", total)
+        self._began = time.monotonic()
+        self._files = self._frames = 0
+        self._open: dict[Path, tuple[int, float]] = {}
+
+    def reads(self, file: Extracted) -> None:
+        """Shows how far a file is."""
+        self._open[file.path] = file.frames, file.share
+        self._show()
+
+    def ended(self, file: Extracted) -> None:
+        """Counts a file."""
+        self._open.pop(file.path, None)
+        self._files += 1
+        self._frames += file.frames
+        self._show()
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        self._bars.remove_task(self._task)
+
+    def _show(self) -> None:
+        frames = self._frames + sum(frames for frames, _ in self._open.values())
+        speed = frames / max(time.monotonic() - self._began, 1e-9)
+        done = self._files + sum(share for _, share in self._open.values())
+        self._bars.update(self._task, completed=done, note=f"{speed:.0f} frames/s")
+
+
 @dataclass
 class _Done:
     extracted: int
@@ -271,7 +311,13 @@ class _Done:
 
 
 def _extracted(
-    paths: Iterable[Path], settings: Settings, *, workers: int | None, cluster: str | None, device: str
+    paths: Iterable[Path],
+    settings: Settings,
+    progress: _Progress,
+    *,
+    workers: int | None,
+    cluster: str | None,
+    device: str,
 ) -> Generator[Extracted, None, None]:
     """Extracts files, here or on a cluster; they come as they get ready."""
     named = []
@@ -282,7 +328,7 @@ def _extracted(
             error = UnreadableFileError(f"{printable(path)}: its name is not UTF-8; rename it")
             yield Extracted(path, error=error)
     if cluster is None:
-        yield from extract_files(named, settings, workers or default_workers())
+        yield from extract_files(named, settings, workers or default_workers(), progress.reads)
     elif named:
         from mlcmr.extraction.cluster import extract_on_cluster  # noqa: PLC0415 – Ray is an extra
 
@@ -294,17 +340,15 @@ def _keep(
     before: Mapping[Path, os.stat_result],
     ids: Mapping[Path, str],
     store: FeatureStore,
-    display: Display,
+    progress: _Progress,
 ) -> _Done:
     """Stores files as they were `before`: what changes meanwhile is extracted anew the next time."""
     done = _Done(0, 0, [], [])
-    task = display.begin("extracting", len(before))
-    began = time.monotonic()
-    with closing(extracted) as files:
+    with closing(progress), closing(extracted) as files:
         for file in files:
             if file.error is not None:
                 done.skipped.append((file.path, str(file.error)))
-                display.say(f"skipped: {file.error}")
+                progress.say(f"skipped: {file.error}")
             else:
                 record = _record(file, ids[file.path], before[file.path], store.thumbnails(ids[file.path]))
                 store.keep(record, file.features, [cut.thumbnail for cut in file.cuts])
@@ -312,12 +356,10 @@ def _keep(
                 done.frames += file.frames
                 if file.damaged:
                     done.damaged.append(file.path)
-                    display.say(
+                    progress.say(
                         f"damaged: {file.path}: {many(file.damaged, 'piece')} cannot be decoded; the rest is"
                     )
-            speed = done.frames / max(time.monotonic() - began, 1e-9)
-            display.bars.update(task, advance=1, note=f"{speed:.0f} frames/s")
-    display.bars.remove_task(task)
+            progress.ended(file)
     return done
 
 
