@@ -38,7 +38,7 @@ from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
 from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
 from mlcmr.extraction.pretrained import PretrainedEncoder
 from mlcmr.extraction.segments import Cutter, parse_rule
-from mlcmr.extraction.videos import assign_ids, find_files, read_videos, write_videos
+from mlcmr.extraction.videos import assign_ids, find_files, gone, moved, read_videos, write_videos
 from mlcmr.extraction.work import Settings, default_workers, extract_files
 from mlcmr.files import locked
 from test_decode import make_sound, make_video
@@ -272,6 +272,18 @@ def test_what_was_named_through_a_link_before_is_known_again(videos, tmp_path):
     run(videos, tmp_path / "fresh")
     ids = [{one.path: len(one.times) for one in read_videos(tmp_path / name)} for name in ("mine", "fresh")]
     assert ids[0] == ids[1]
+
+
+def test_what_was_extracted_twice_through_a_link_is_gone_once(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    through = [
+        replace(one, path=one.path.replace(str(videos), str(tmp_path / "link")), video=f"{one.video}_again")
+        for one in read_videos(tmp_path / "mine")
+    ]
+    (tmp_path / "link").symlink_to(videos)
+    twice = {*read_videos(tmp_path / "mine"), *through}
+    assert gone(twice, videos, find_files(videos, tmp_path).files, {}) == {one.video for one in through}
+    assert moved(twice, videos, find_files(videos, tmp_path).files) == {}
 
 
 def test_a_linked_file_is_not_the_file_that_it_links_to(videos, tmp_path):
@@ -857,7 +869,7 @@ def test_records_survive_a_round_trip(videos, tmp_path):
         *({name: value} for name in ("bytes", "width", "height") for value in (-1, 1.5, "1", True, 10**400)),
         *({"modified_ns": value} for value in (1.5, None, 10**400)),
         {"kind": "sound"},
-        *({"times": times} for times in (None, 3, ["x"], [float("nan")])),
+        *({"times": times} for times in (None, 3, ["x"], [True], [0, float("nan")])),
         *({"segments": segments} for segments in (None, [], [3], "ab", {})),
     ],
     ids=str,
