@@ -274,6 +274,16 @@ def test_what_was_named_through_a_link_before_is_known_again(videos, tmp_path):
     assert ids[0] == ids[1]
 
 
+def test_a_file_that_was_named_through_a_link_is_no_other_that_is_gone(videos, tmp_path):
+    run(videos / "a.mp4", tmp_path / "mine")
+    (record,) = read_videos(tmp_path / "mine")
+    (tmp_path / "link").symlink_to(videos)
+    linked, away = (replace(record, path=str(tmp_path / name / "a.mp4")) for name in ("link", "away"))
+    files = find_files(videos, tmp_path).files
+    for known in ([linked, away], [away, linked]):
+        assert moved(known, videos, files) == {videos / "a.mp4": linked}
+
+
 def test_what_was_extracted_twice_through_a_link_is_gone_once(videos, tmp_path):
     run(videos, tmp_path / "mine")
     through = [
