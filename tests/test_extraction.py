@@ -1,13 +1,17 @@
 """From a folder of videos to a collection."""
 
+import gc
 import io
+import json
 import os
 import random
 import shutil
 import threading
+import weakref
 from collections import Counter
 from contextlib import suppress
-from itertools import pairwise
+from dataclasses import replace
+from itertools import count, pairwise
 from pathlib import Path
 from time import sleep
 
@@ -25,6 +29,7 @@ from mlcmr.data.check import check_collection
 from mlcmr.data.collection import Collection
 from mlcmr.data.features import open_features
 from mlcmr.data.sample import make_sample
+from mlcmr.display import Display
 from mlcmr.errors import UserError
 from mlcmr.extraction import extract as extraction
 from mlcmr.extraction import store
@@ -33,7 +38,7 @@ from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
 from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
 from mlcmr.extraction.pretrained import PretrainedEncoder
 from mlcmr.extraction.segments import Cutter, parse_rule
-from mlcmr.extraction.videos import assign_ids, find_files, read_videos, write_videos
+from mlcmr.extraction.videos import assign_ids, find_files, gone, moved, read_videos, write_videos
 from mlcmr.extraction.work import Settings, default_workers, extract_files
 from mlcmr.files import locked
 from test_decode import make_sound, make_video
@@ -238,6 +243,87 @@ def test_a_folder_is_the_same_however_it_is_named(videos, tmp_path, monkeypatch)
     assert run(Path(".."), videos / "deep er/../mine").extracted == 0
 
 
+def test_a_folder_that_is_named_through_a_link_is_the_same(videos, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(videos)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "other").symlink_to(tmp_path / "mine")
+    run(tmp_path / "link", tmp_path / "other")
+    monkeypatch.chdir(tmp_path / "link")
+    for named in (Path(), videos, tmp_path / "link", tmp_path / "link/a.mp4"):
+        summary = run(named, tmp_path / "mine")
+        assert (summary.videos, summary.extracted, summary.moved) == (5, 0, 0)
+
+
+def test_what_was_named_through_a_link_before_is_known_again(videos, tmp_path):
+    """As collections are that were extracted when links stayed in names."""
+    run(videos, tmp_path / "mine")
+    link = tmp_path / "link"
+    link.symlink_to(videos)
+    for feature in (None, "hues228"):
+        through = [
+            replace(one, path=one.path.replace(str(videos), str(link)))
+            for one in read_videos(tmp_path / "mine", feature)
+        ]
+        write_videos(tmp_path / "mine", through, feature)
+    make_video(videos / "a.mp4", frames=7)
+    (videos / "b.avi").unlink()
+    summary = run(videos, tmp_path / "mine", prune=True)
+    assert (summary.videos, summary.extracted, summary.moved, summary.gone) == (4, 1, 4, ["b"])
+    run(videos, tmp_path / "fresh")
+    ids = [{one.path: len(one.times) for one in read_videos(tmp_path / name)} for name in ("mine", "fresh")]
+    assert ids[0] == ids[1]
+
+
+def test_a_file_that_was_named_through_a_link_is_no_other_that_is_gone(videos, tmp_path):
+    run(videos / "a.mp4", tmp_path / "mine")
+    (record,) = read_videos(tmp_path / "mine")
+    (tmp_path / "link").symlink_to(videos)
+    linked, away = (replace(record, path=str(tmp_path / name / "a.mp4")) for name in ("link", "away"))
+    files = find_files(videos, tmp_path).files
+    for known in ([linked, away], [away, linked]):
+        assert moved(known, videos, files) == {videos / "a.mp4": linked}
+
+
+def test_what_was_extracted_twice_through_a_link_is_gone_once(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    through = [
+        replace(one, path=one.path.replace(str(videos), str(tmp_path / "link")), video=f"{one.video}_again")
+        for one in read_videos(tmp_path / "mine")
+    ]
+    (tmp_path / "link").symlink_to(videos)
+    twice = {*read_videos(tmp_path / "mine"), *through}
+    assert gone(twice, videos, find_files(videos, tmp_path).files, {}) == {one.video for one in through}
+    assert moved(twice, videos, find_files(videos, tmp_path).files) == {}
+
+
+def test_a_linked_file_is_not_the_file_that_it_links_to(videos, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/a.mp4").symlink_to(videos / "a.mp4")
+    run(videos, tmp_path / "mine")
+    summary = run(tmp_path / "more", tmp_path / "mine")
+    assert (summary.videos, summary.extracted, summary.moved) == (6, 1, 0)
+
+
+def test_which_of_two_that_are_gone_a_file_was_is_not_guessed(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        make_video(tmp_path / name / "a.mp4")
+        os.utime(tmp_path / name / "a.mp4", ns=(0, 0))
+        run(tmp_path / name, tmp_path / "mine")
+    (tmp_path / "one").rename(tmp_path / "films")
+    shutil.rmtree(tmp_path / "two")
+    summary = run(tmp_path / "films", tmp_path / "mine")
+    assert (summary.videos, summary.extracted, summary.moved) == (3, 1, 0)
+
+
+def test_a_file_of_another_size_has_changed_whenever_that_was(videos, tmp_path):
+    run(videos, tmp_path / "mine")
+    before = (videos / "a.mp4").stat().st_mtime_ns
+    make_video(videos / "a.mp4", frames=7)
+    os.utime(videos / "a.mp4", ns=(before, before))
+    assert run(videos, tmp_path / "mine").extracted == 1
+
+
 def test_a_folder_that_was_renamed_is_known_again(videos, tmp_path):
     run(videos, tmp_path / "mine", segment=1.0)
     shutil.copytree(videos, tmp_path / "copy", copy_function=shutil.copy2)
@@ -303,17 +389,54 @@ def test_one_file_of_a_folder_prunes_nothing_beside_it(videos, tmp_path):
     assert "gone" not in str(summary)
 
 
-def test_a_folder_that_cannot_be_looked_into_is_an_error(videos, monkeypatch):
+@pytest.fixture
+def refused(monkeypatch) -> set[str]:
+    """Names of folders that the system will not list; to root, permissions are nothing."""
+    names: set[str] = set()
     scandir = os.scandir
 
     def refuses(path):
-        if Path(path).name == "deep er":
+        if Path(str(path)).name in names:
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refuses)  # root may look into everything
-    with pytest.raises(UserError, match="deep er: cannot be looked into: Permission denied"):
-        find_files(videos, collection=videos / "none")
+    monkeypatch.setattr(os, "scandir", refuses)
+    return names
+
+
+def test_a_folder_that_cannot_be_looked_into_is_skipped_and_nothing_in_it_is_gone(
+    videos, tmp_path, refused, capfd
+):
+    run(videos, tmp_path / "mine")
+    (videos / "a.mp4").unlink()
+    refused.add("deep er")
+    assert main(["extract", str(videos), "--collection", str(tmp_path / "mine"), "--prune"]) == 0
+    out, err = capfd.readouterr()
+    assert f"skipped: {videos}/deep er: cannot be looked into: Permission denied\n" in err
+    assert "4 videos, 0 extracted now" in out
+    assert "  closed:   1 path that cannot be looked into\n" in out
+    assert "  gone:     1 video " in out
+    assert {one.video for one in read_videos(tmp_path / "mine")} == {"b", "b_mkv", "deep_er_狗", "photo"}
+
+
+def test_a_file_that_cannot_be_looked_at_is_skipped_and_not_gone(videos, tmp_path, monkeypatch):
+    run(videos, tmp_path / "mine")
+    look = Path.stat
+
+    def refuses(path, **options):
+        if path.name == "a.mp4":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuses)
+    summary = run(videos, tmp_path / "mine", prune=True)
+    assert (summary.videos, list(summary.closed), summary.gone) == (5, [videos / "a.mp4"], [])
+
+
+def test_the_named_folder_that_cannot_be_looked_into_is_an_error(videos, tmp_path, refused):
+    refused.add(videos.name)
+    with pytest.raises(UserError, match="videos: cannot be looked into: Permission denied"):
+        run(videos, tmp_path / "mine")
 
 
 def test_another_encoder_is_another_feature_and_other_sampling_is_refused(videos, tmp_path, tiny_clip):
@@ -415,11 +538,17 @@ def test_rows_of_a_file_that_fails_midway_go_nowhere(tmp_path):
         paths.append(tmp_path / f"{number}.mkv")
         shutil.copy(whole if number % 3 else jumping, paths[-1])
     settings = Settings(Batching(), Sampling(rate=10), None)
-    files = []
+    files, failed, kept = [], [], 0
     for file in extract_files(paths, settings, 2):
         files.append((file.path, file.error is None, len(file.features), len(file.times)))
+        if file.error is not None:
+            failed.append(weakref.ref(file))
         del file  # so that its address is taken again
+        if len(files) == 100:
+            gc.collect()
+            kept = sum(one() is not None for one in failed)
     assert len(files) == 120
+    assert kept < 10 < len(failed)  # only those whose rows still wait
     for path, read, rows, times in files:
         assert read == (int(path.stem) % 3 != 0)
         assert rows == (times if read else 0)
@@ -443,6 +572,30 @@ def test_files_that_vanish_meanwhile_are_left_out(videos, tmp_path, monkeypatch)
     summary = run(videos, tmp_path / "mine")
     assert summary.videos == 3
     assert [path.name for path, _ in summary.skipped] == ["b.mkv"]
+
+
+def test_the_bar_moves_within_a_file(tmp_path):
+    class Watched(Display):
+        def begin(self, description, total, done=0):
+            self.seen = []
+            update = self.bars.update
+
+            def watch(task, **changes):
+                self.seen.append((changes["completed"], changes["note"]))
+                update(task, **changes)
+
+            self.bars.update = watch
+            return super().begin(description, total, done)
+
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/a.mkv", frames=600)
+    display = Watched(quiet=True)
+    run(tmp_path / "in", tmp_path / "mine", display=display)
+    done = [one for one, _ in display.seen]
+    assert done == sorted(done)
+    assert len([one for one in set(done) if 0 < one < 1]) > 5
+    assert done[-1] == 1
+    assert display.seen[0][1] != "0 frames/s"
 
 
 def test_nothing_to_read_is_an_error(tmp_path, capfd):
@@ -481,6 +634,29 @@ def test_nothing_to_read_is_an_error(tmp_path, capfd):
 def test_what_is_out_of_range_is_an_error(videos, tmp_path, option, wrong):
     with pytest.raises(UserError, match=f"--{option} {wrong}: expected "):
         run(videos, tmp_path / "mine", **{option.replace("-", "_"): wrong})
+    assert not (tmp_path / "mine").exists()
+
+
+def test_empty_words_name_nothing(videos, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(videos)
+    there = sorted(videos.rglob("*"))
+    for words in (
+        ["extract", "", "--collection", str(tmp_path / "mine")],
+        ["extract", ".", "--collection", ""],
+        ["extract", ".", "--collection", str(tmp_path / "mine"), "--encoder", ""],
+        ["index", "", "--model", "m"],
+        ["index", ".", "--to", "", "--model", "m"],
+        ["index", ".", "--run", ""],
+    ):
+        assert main(words) == 2
+        assert capfd.readouterr().err == "mlcmr: '': no name of a file or folder; is a variable empty?\n"
+    assert sorted(videos.rglob("*")) == there
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_device_that_is_not_there_is_an_error_for_every_encoder(videos, tmp_path):
+    with pytest.raises(UserError, match="--device nonsense: not on this machine"):
+        run(videos, tmp_path / "mine", device="nonsense")
     assert not (tmp_path / "mine").exists()
 
 
@@ -623,6 +799,33 @@ def test_killed_while_joining_it_goes_on(videos, tmp_path, monkeypatch, moment):
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("change", ["prune", "move"])
+@pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos", "unlink"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_killed_while_it_forgets_or_moves_it_is_ended_by_the_next(
+    videos, tmp_path, monkeypatch, change, moment, nth
+):
+    run(videos, tmp_path / "mine")
+    if change == "prune":
+        (videos / "a.mp4").unlink()
+    else:
+        videos = videos.rename(tmp_path / "films")
+    run(videos, tmp_path / "fresh")
+    owner = {"rmtree": store.shutil, "write_videos": store}.get(moment, store.Path)
+    function, calls = getattr(owner, moment), count(1)
+
+    def dies(*arguments, **options):
+        if next(calls) == nth:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(owner, moment, dies)
+        run(videos, tmp_path / "mine", prune=True)
+    run(videos, tmp_path / "mine", prune=True)
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+
+
 def test_a_second_process_is_refused(videos, tmp_path, capfd):
     with locked(tmp_path / "mine/.extract.lock", ""):
         assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 2
@@ -667,14 +870,84 @@ def test_records_survive_a_round_trip(videos, tmp_path):
         read_videos(tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"path": path} for path in (None, "a.mp4", "../a.mp4", "", "/a\0.mp4", "/\ud800.mp4")),
+        *({"video": video} for video in (None, "", "a b", "../a", "a\0")),
+        *({"duration": duration} for duration in ("x", None, float("nan"), float("inf"), True, 10**400)),
+        *({name: value} for name in ("bytes", "width", "height") for value in (-1, 1.5, "1", True, 10**400)),
+        *({"modified_ns": value} for value in (1.5, None, 10**400)),
+        {"kind": "sound"},
+        *({"times": times} for times in (None, 3, ["x"], [True], [0, float("nan")])),
+        *({"segments": segments} for segments in (None, [], [3], "ab", {})),
+    ],
+    ids=str,
+)
+def test_a_record_that_cannot_be_is_refused(tmp_path, wrong):
+    assert_refused(tmp_path, wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"start": start} for start in (None, "0", float("nan"))),
+        *({"end": end} for end in (None, "1", float("inf"), -1.5)),
+        *(
+            {"frames": rows}
+            for rows in (None, "ab", [0], [], [0, 1, 2], [1, 1], [-1, 1], [0, 1.0], [True, 2])
+        ),
+        *({"thumbnail": name} for name in (None, 3, "/etc/passwd", "../x.jpg", "a/../../x.jpg", "a\0")),
+    ],
+    ids=str,
+)
+def test_a_record_with_a_segment_that_cannot_be_is_refused(tmp_path, wrong):
+    assert_refused(tmp_path, {"segments": [SEGMENT | wrong]}, next(iter(wrong)))
+
+
+SEGMENT = {"start": 0, "end": 2.0, "frames": [0, 3], "thumbnail": "thumbnails/a/0.jpg"}
+RECORD = {
+    "video": "a",
+    "path": "/films/a.mp4",
+    "bytes": 5,
+    "modified_ns": -1,
+    "kind": "video",
+    "duration": 2,
+    "width": 4,
+    "height": 3,
+    "times": [0, 0.5, 1],
+    "segments": [SEGMENT],
+}
+
+
+def assert_refused(folder: Path, wrong: dict, what: str = "") -> None:
+    path = folder / "videos.jsonl"
+    path.write_text(json.dumps(RECORD) + "\n")
+    assert len(read_videos(folder)) == 1
+    path.write_text(f"{json.dumps(RECORD)}\n{json.dumps(RECORD | {'video': 'b'} | wrong)}\n")
+    with pytest.raises(UserError, match=r"videos\.jsonl:2: not the record of a video: ") as caught:
+        read_videos(folder)
+    assert "\n" not in str(caught.value)
+    if wrong != {"segments": [3]}:
+        assert f": {what or next(iter(wrong))} cannot be " in str(caught.value)
+
+
+def test_records_of_one_video_are_refused(tmp_path):
+    (tmp_path / "videos.jsonl").write_text(f"{json.dumps(RECORD)}\n" * 2)
+    with pytest.raises(UserError, match="video 'a' is there 2 times"):
+        read_videos(tmp_path)
+
+
 def test_files_are_found_in_order(videos):
     (videos / "IMG.HEIC").touch()
     (videos / "README").touch()
     (videos / "linked").symlink_to(videos / "deep er")
-    found, others = find_files(videos, collection=videos / "none")
+    found, others, _ = find_files(videos, collection=videos / "none")
     assert others == {".txt": 1, ".heic": 1, "": 1}
     assert [path.name for path in found] == ["a.mp4", "b.avi", "b.mkv", "狗.webm", "photo.jpg"]
-    assert list(find_files(videos / "notes.txt", collection=videos)[0]) == [videos / "notes.txt"]
+    assert list(find_files(videos / "a.mp4", collection=videos)[0]) == [videos / "a.mp4"]
+    with pytest.raises(UserError, match=r"notes\.txt: not called as a video or an image is"):
+        find_files(videos / "notes.txt", collection=videos)
 
 
 # ─── segments ────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,10 +12,12 @@ from indexes import count_embedded
 from mlcmr.cli import main
 from mlcmr.errors import UserError
 from mlcmr.extraction.extract import extract
+from mlcmr.extraction.videos import Segment, VideoRecord, read_videos, root_of
 from mlcmr.search import Filters, Searcher
 from mlcmr.search.index import index_videos
 from mlcmr.search.info import read_info
 from mlcmr.training.train import train
+from test_decode import make_sound
 from tiny import tiny_config
 
 
@@ -156,15 +158,80 @@ def test_files_without_features_are_told(drawn, films, tmp_path):
     first = index_videos(mine, tmp_path / "index", run=drawn / "run", device="cpu")
     assert "missing" not in str(first)
     (films / "notes.txt").write_text("no video")
-    for name in ("new.mp4", "newer.mp4"):
-        shutil.copy(films / "1.mp4", films / name)
+    new = [films / "holiday" / "new.mp4", films / "next year" / "3.mp4"]
+    for path in new:
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(films / "1.mp4", path)
     told = str(index_videos(mine, tmp_path / "index", device="cpu"))
-    assert f"  missing:  2 files without features, as {films / 'new.mp4'}; mlcmr extract " in told
+    assert f"  missing:  up to 2 files without features, as {new[0]}; mlcmr extract " in told
     words = shlex.split(told[told.index("mlcmr extract") :].splitlines()[0])
+    assert words[2] == str(films)
     assert main(words[1:]) == 0
     again = index_videos(mine, tmp_path / "index", device="cpu")
     assert (again.added, again.changed, again.segments) == (2, 0, 9)
     assert "missing" not in str(again)
+    # As if all had been extracted at once.
+    extract(films, tmp_path / "fresh", rate=2, segment=None)
+    assert read_videos(mine) == read_videos(tmp_path / "fresh")
+
+
+def test_what_cannot_be_extracted_is_not_missing(drawn, films, tmp_path):
+    mine = tmp_path / "mine"
+    extract(films, mine)
+    (films / "broken.mp4").write_text("no video")
+    (films / "broken.jpg").write_text("no picture")
+    (films / "empty.mp4").touch()
+    (films / "nowhere.mp4").symlink_to(films / "absent.mp4")
+    os.mkfifo(films / "pipe.mp4")
+    make_sound(films / "audio.mp4")
+    told = str(index_videos(mine, tmp_path / "index", run=drawn / "run", device="cpu"))
+    assert "missing" not in told
+    shutil.copy(films / "1.mp4", films / "new.mp4")
+    told = str(index_videos(mine, tmp_path / "index", device="cpu"))
+    assert (
+        f"  missing:  up to 4 files without features, as {films / 'new.mp4'}; mlcmr extract {films} " in told
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"segments": [{"start": 0, "end": 2, "frames": [0, 999], "thumbnail": ""}]},
+            "videos.jsonl says 999",
+        ),
+        ({"path": "/etc/passwd"}, "/etc/passwd is not called as a video or an image is"),
+        ({"video": "another"}, "video 'another': no features; extract it again"),
+        ({"segments": []}, "videos.jsonl:1: not the record of a video: segments cannot be []"),
+    ],
+)
+def test_what_a_collection_says_of_its_videos_is_not_trusted(drawn, films, tmp_path, capfd, wrong, said):
+    extract(films, tmp_path / "mine")
+    path = tmp_path / "mine/FeatureData/hues228/videos.jsonl"
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(f"{json.dumps(json.loads(first) | wrong)}\n{rest}")
+    words = ["index", str(tmp_path / "mine"), "--run", str(drawn / "run"), "--to", str(tmp_path / "index")]
+    assert main([*words, "--device", "cpu"]) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("mlcmr: ")
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    ("path", "video", "root"),
+    [
+        ("/v/a/b.mp4", "b", "/v/a"),
+        ("/v/a/b.mp4", "a_b", "/v"),
+        ("/v/a/b.mp4", "v_a_b", "/"),
+        ("/v/day 1/b.mp4", "day_1_b_mp4", "/v"),
+        ("/v/day 1/b.mp4", "day_1_b_mp4-12", "/v"),
+        ("/v/a/b.mp4", "another", "/v/a"),
+    ],
+)
+def test_the_folder_that_a_video_was_found_in(path, video, root):
+    segment = Segment(0, 1, (0, 1), "")
+    record = VideoRecord(video, path, 1, 1, "video", 1.0, 1, 1, (0.0,), (segment,))
+    assert root_of(record) == Path(root)
 
 
 def test_videos_of_a_collection_without_features(drawn, tmp_path):

@@ -1,6 +1,7 @@
 """Bringing an index up to date with a collection."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,6 +140,41 @@ def test_videos_that_stay_keep_their_captions(place, trained):
         assert {one: held[name][one] for one in ids} == {one: whole[name][one] for one in ids}
     searcher = Searcher(place / "index", device="cpu")
     assert len([hit for hit in searcher.captions("dog_runs-1", k=200) if hit.video == "dog_runs-1"]) == 4
+
+
+def test_a_collection_that_was_renamed_is_the_same_source(place, trained, monkeypatch):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    keep_features(place, [scene for scene in SCENES if scene[0] != "dog"])
+    (place / "tiny").rename(place / "renamed")
+    counts = count_embedded(monkeypatch)
+    summary = index_videos(place / "renamed", place / "index", device="cpu")
+    assert (summary.added, summary.segments, summary.captions, counts) == (0, 36, 144, [0, 0])
+    assert sources(place / "index") == {(str(place / "renamed"), kind) for kind in ("segment", "caption")}
+    summary = index_videos(place / "renamed", place / "index", prune=True, device="cpu")
+    assert (summary.removed, summary.unchanged, summary.segments, summary.captions) == (6, 30, 30, 120)
+
+
+def test_another_collection_does_not_take_the_place_of_one_that_is_away(place, trained):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    whole = content(place / "index")
+    path = place / "tiny" / "FeatureData" / FEATURE / "feature.bin"
+    (np.fromfile(path, "<f4") * -1).tofile(path)
+    (place / "tiny").rename(place / "other")
+    with pytest.raises(UserError, match="is in this index already"):
+        index_videos(place / "other", place / "index", device="cpu")
+    assert content(place / "index") == whole
+
+
+def sources(index: Path) -> set[tuple[str, str]]:
+    """Where an index says its segments and captions are from."""
+    _, stores = open_published(index)
+    held = {
+        (payload["source"], kind)
+        for kind, store in (("segment", stores.segments), ("caption", stores.captions))
+        for _, payload in store.scan(["source"])
+    }
+    stores.close()
+    return held
 
 
 def test_captions_false_takes_out_those_of_before(place, trained):

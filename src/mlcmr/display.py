@@ -61,7 +61,7 @@ class _Lines(Progress):
 
 def _line(task: Task) -> str:
     """`extracting: 120 of 4,000 (3 %), 31 frames/s, 1:02:03 left`."""
-    parts = [f"{task.completed:,.0f} of {task.total:,.0f} ({int(task.percentage)} %)", task.fields["note"]]
+    parts = [f"{int(task.completed):,} of {task.total:,.0f} ({int(task.percentage)} %)", task.fields["note"]]
     if task.time_remaining:
         parts.append(f"{timedelta(seconds=task.time_remaining)} left")
     return f"{task.description}: {', '.join(filter(None, parts))}"

@@ -99,6 +99,10 @@ def load_encoder(name: str | Path, *, device: str = "auto") -> FrameEncoder:
         UserError: there is no such model, it does not take images or video, or the device is not there.
     """
     if str(name) == LIGHT:
+        if device not in ("auto", "cpu"):  # it computes where it is, but a wrong word is one
+            from mlcmr.model.device import find_device  # noqa: PLC0415 – torch waits until it is needed
+
+            find_device(device)
         return LightEncoder()
     from mlcmr.extraction.pretrained import PretrainedEncoder  # noqa: PLC0415 – torch waits until it is needed
 

@@ -19,6 +19,7 @@ from mlcmr.extraction.segments import Rule, checked_rule, write_rule
 from mlcmr.extraction.store import FeatureStore, open_store
 from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone, is_utf8, moved
 from mlcmr.extraction.work import Extracted, Settings, default_workers, extract_file, extract_files
+from mlcmr.files import require_names
 
 SEGMENT = 10.0
 """Seconds."""
@@ -37,6 +38,8 @@ class ExtractSummary:
         extracted: How many of these were extracted now.
         frames: How many frames these have.
         skipped: Files that could not be read, and why.
+        closed: Folders, and files in them, that could not be looked into, and why; what was extracted from
+            them before is kept.
         damaged: Files that were read as far as they go.
         moved: How many have another path than before, because a folder was moved or renamed.
         others: How many files were left out, by their endings.
@@ -53,6 +56,7 @@ class ExtractSummary:
     extracted: int
     frames: int
     skipped: Sequence[tuple[Path, str]]
+    closed: Mapping[Path, str]
     damaged: Sequence[Path]
     moved: int
     others: Mapping[str, int]
@@ -68,6 +72,8 @@ class ExtractSummary:
         ]
         if self.skipped:
             lines.append(f"  skipped:  {many(len(self.skipped), 'file')} that cannot be read")
+        if self.closed:
+            lines.append(f"  closed:   {many(len(self.closed), 'path')} that cannot be looked into")
         if self.damaged:
             lines.append(f"  damaged:  {many(len(self.damaged), 'file')}, read as far as they go")
         if self.moved:
@@ -129,13 +135,13 @@ def extract(
     """
     started = time.monotonic()
     display = display or Display(quiet=True)
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: expected 1 or more")
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"--batch-size {batch_size}: expected 1 or more")
+    for option, number in (("workers", workers), ("batch-size", batch_size)):
+        if number is not None and number < 1:
+            raise UserError(f"--{option} {number}: expected 1 or more")
+    require_names(videos, collection, encoder)
     source, folder = _absolute(videos), _absolute(collection)
     root = source.parent if source.is_file() else source
-    files, others = find_files(source, folder)
+    files, others, closed = find_files(source, folder)
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder, device=device)
     if rate is None and count is None:
@@ -147,18 +153,20 @@ def extract(
         for path, record in found_again.items():
             store.move(record, path)
         # One file says nothing of those beside it.
-        missing = gone(store.records.values(), root, files) if source.is_dir() else set()
+        missing = gone(store.records.values(), root, files, closed) if source.is_dir() else set()
         if not files and not (missing and prune):
             raise UserError(f"{source}: no videos or images there, by the endings of their names")
         display.say(_introduction(encoder, sampling))
+        _say_what_is_closed(closed, display)
         ids = assign_ids(files, root, {record.path: record.video for record in store.records.values()})
         new = {
             path: status
             for path, status in files.items()
             if _has_changed(status, store.records.get(str(path)))
         }
-        extracted = _extracted(new, settings, workers=workers, cluster=cluster, device=device)
-        done = _keep(extracted, new, ids, store, display)
+        progress = _Progress(display, len(new))
+        extracted = _extracted(new, settings, progress, workers=workers, cluster=cluster, device=device)
+        done = _keep(extracted, new, ids, store, progress)
         if source.is_file() and done.skipped:
             raise UserError(done.skipped[0][1])
         if not store.records:
@@ -174,6 +182,7 @@ def extract(
             extracted=done.extracted,
             frames=done.frames,
             skipped=done.skipped,
+            closed=closed,
             damaged=done.damaged,
             moved=len(found_again),
             others=others,
@@ -216,8 +225,11 @@ def sample_file(
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
-    """The path without `..`, so that a file has one name from wherever it is named; links stay."""
-    return Path(os.path.normpath(Path(path).expanduser().absolute()))
+    """The one name of a folder, by whatever way it is named; a file itself may be a link."""
+    named = Path(path).expanduser()
+    if named.is_file():
+        return Path(os.path.realpath(named.parent), named.name)
+    return Path(os.path.realpath(named))
 
 
 def _about(settings: Settings) -> dict[str, Any]:
@@ -246,6 +258,50 @@ def _introduction(encoder: FrameEncoder, sampling: Sampling) -> str:
     return f"encoder {encoder.name}: {about}; {sampling}"
 
 
+def _say_what_is_closed(closed: Mapping[Path, str], display: Display) -> None:
+    for path, why in closed.items():
+        display.say(f"skipped: {printable(path)}: {why}")
+
+
+class _Progress:
+    """The bar: files that are done, and how much of those that are read; frames a second.
+
+    Args:
+        display: Shows it.
+        total: How many files there are.
+    """
+
+    def __init__(self, display: Display, total: int) -> None:
+        self.say = display.say
+        self._bars = display.bars
+        self._task = display.begin("extracting", total)
+        self._began = time.monotonic()
+        self._files = self._frames = 0
+        self._open: dict[Path, tuple[int, float]] = {}
+
+    def reads(self, file: Extracted) -> None:
+        """Shows how far a file is."""
+        self._open[file.path] = file.frames, file.share
+        self._show()
+
+    def ended(self, file: Extracted) -> None:
+        """Counts a file."""
+        self._open.pop(file.path, None)
+        self._files += 1
+        self._frames += file.frames
+        self._show()
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        self._bars.remove_task(self._task)
+
+    def _show(self) -> None:
+        frames = self._frames + sum(frames for frames, _ in self._open.values())
+        speed = frames / max(time.monotonic() - self._began, 1e-9)
+        done = self._files + sum(share for _, share in self._open.values())
+        self._bars.update(self._task, completed=done, note=f"{speed:.0f} frames/s")
+
+
 @dataclass
 class _Done:
     extracted: int
@@ -255,7 +311,13 @@ class _Done:
 
 
 def _extracted(
-    paths: Iterable[Path], settings: Settings, *, workers: int | None, cluster: str | None, device: str
+    paths: Iterable[Path],
+    settings: Settings,
+    progress: _Progress,
+    *,
+    workers: int | None,
+    cluster: str | None,
+    device: str,
 ) -> Generator[Extracted, None, None]:
     """Extracts files, here or on a cluster; they come as they get ready."""
     named = []
@@ -266,7 +328,7 @@ def _extracted(
             error = UnreadableFileError(f"{printable(path)}: its name is not UTF-8; rename it")
             yield Extracted(path, error=error)
     if cluster is None:
-        yield from extract_files(named, settings, workers or default_workers())
+        yield from extract_files(named, settings, workers or default_workers(), progress.reads)
     elif named:
         from mlcmr.extraction.cluster import extract_on_cluster  # noqa: PLC0415 – Ray is an extra
 
@@ -278,17 +340,15 @@ def _keep(
     before: Mapping[Path, os.stat_result],
     ids: Mapping[Path, str],
     store: FeatureStore,
-    display: Display,
+    progress: _Progress,
 ) -> _Done:
     """Stores files as they were `before`: what changes meanwhile is extracted anew the next time."""
     done = _Done(0, 0, [], [])
-    task = display.begin("extracting", len(before))
-    began = time.monotonic()
-    with closing(extracted) as files:
+    with closing(progress), closing(extracted) as files:
         for file in files:
             if file.error is not None:
                 done.skipped.append((file.path, str(file.error)))
-                display.say(f"skipped: {file.error}")
+                progress.say(f"skipped: {file.error}")
             else:
                 record = _record(file, ids[file.path], before[file.path], store.thumbnails(ids[file.path]))
                 store.keep(record, file.features, [cut.thumbnail for cut in file.cuts])
@@ -296,12 +356,10 @@ def _keep(
                 done.frames += file.frames
                 if file.damaged:
                     done.damaged.append(file.path)
-                    display.say(
+                    progress.say(
                         f"damaged: {file.path}: {many(file.damaged, 'piece')} cannot be decoded; the rest is"
                     )
-            speed = done.frames / max(time.monotonic() - began, 1e-9)
-            display.bars.update(task, advance=1, note=f"{speed:.0f} frames/s")
-    display.bars.remove_task(task)
+            progress.ended(file)
     return done
 
 

@@ -45,13 +45,15 @@ class FeatureStore:
             self._require_same(_read_settings(self.folder / ENCODER), self.folder)
             self.records = {record.path: record for record in read_videos(collection, feature)}
         self._merged = set(self.records)
+        merged = list(self.records.values())
         by_video = {record.video: record for record in self.records.values()}
         for part in sorted(self._parts.glob("*.npz")):
-            about = _read_part(part)
-            self._require_same(about["settings"], self._parts)
-            record = VideoRecord.from_dict(about["record"])
+            settings, record = _read_part(part)
+            self._require_same(settings, self._parts)
             by_video[record.video] = record  # also where one of the two knows its file by an older path
         self.records = {record.path: record for record in by_video.values()}
+        if self._beside("old").exists():  # killed while it took its place
+            self._end(merged)
 
     def keep(self, record: VideoRecord, features: Features, thumbnails: Sequence[bytes]) -> None:
         """Keeps a finished video: first its thumbnails, then, all at once, that it is finished."""
@@ -96,16 +98,20 @@ class FeatureStore:
         write_features(new, self._blocks(records))
         write_text(new / ENCODER, json.dumps(self._settings, indent=1) + "\n")
         write_videos(self.collection, records, new.name)
-        # Killed between these two, the next run puts the old one back.
+        # Killed between these two, the next run puts the old one back; after them, it ends what is begun.
         if self.folder.exists():
             self.folder.rename(old)
         new.rename(self.folder)
-        write_videos(self.collection, records)
-        self._remove_surplus_thumbnails(records)
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(self._parts, ignore_errors=True)
         self.records = {record.path: record for record in records}
         self._merged = set(self.records)
+        self._end(records)
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+    def _end(self, merged: Iterable[VideoRecord]) -> None:
+        """Does what is left to do once the new feature folder stands; the old one goes last."""
+        write_videos(self.collection, merged)
+        self._remove_surplus_thumbnails(self.records.values())
+        shutil.rmtree(self._beside("old"), ignore_errors=True)
 
     def _blocks(self, records: Sequence[VideoRecord]) -> Iterator[tuple[list[str], Features]]:
         merged = open_features(self.folder) if self._merged else None
@@ -146,7 +152,6 @@ class FeatureStore:
             path.unlink(missing_ok=True)
         if old.exists() and not self.folder.exists():
             old.rename(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
 
     def _require_same(self, before: Mapping[str, Any], where: Path) -> None:
         for name in sorted({*before, *self._settings}):
@@ -195,10 +200,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _read_part(path: Path) -> dict[str, Any]:
+def _read_part(path: Path) -> tuple[dict[str, Any], VideoRecord]:
     try:
         with np.load(path, allow_pickle=False) as content:
-            return dict(json.loads(content["about"].tobytes()))
+            about = json.loads(content["about"].tobytes())
+        return dict(about["settings"]), VideoRecord.from_dict(about["record"])
     except Exception as error:  # zip files that are damaged raise nearly anything
         raise UserError(f"{path}: damaged; remove it, and it is extracted again") from error
 

@@ -2,16 +2,20 @@
 
 import errno
 import json
+import math
 import os
+import re
+import reprlib
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 from mlcmr.data.ids import IMAGE_ENDINGS, split_ending, video_id
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.files import replacing
 
 Kind = Literal["video", "image"]
@@ -66,12 +70,78 @@ class VideoRecord:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "VideoRecord":
-        """What `dataclasses.asdict` made of a record."""
-        segments = tuple(
-            Segment(one["start"], one["end"], (one["frames"][0], one["frames"][1]), one["thumbnail"])
-            for one in content["segments"]
+        """What `dataclasses.asdict` made of a record, which may since have been in other hands.
+
+        Raises:
+            ValueError, TypeError, OverflowError: something in it cannot be.
+            KeyError: something is missing.
+        """
+        return cls(
+            video=_checked(content, "video", str, _is_word),
+            path=_checked(content, "path", str, lambda path: path[:1] == "/" and _is_name(path)),
+            bytes=_checked(content, "bytes", int, _is_amount),
+            modified_ns=_checked(content, "modified_ns", int, _is_number),
+            kind=_checked(content, "kind", str, lambda kind: kind in get_args(Kind)),
+            duration=_checked(content, "duration", (int, float), _is_number),
+            width=_checked(content, "width", int, _is_amount),
+            height=_checked(content, "height", int, _is_amount),
+            times=tuple(_checked(content, "times", list, _are_numbers)),
+            segments=tuple(map(_segment, _checked(content, "segments", list, len))),
         )
-        return cls(**{**content, "times": tuple(content["times"]), "segments": segments})
+
+
+def _segment(content: Mapping[str, Any]) -> Segment:
+    start = _checked(content, "start", (int, float), _is_number)
+    return Segment(
+        start=start,
+        end=_checked(content, "end", (int, float), lambda end: _is_number(end) and start <= end),
+        frames=tuple(_checked(content, "frames", list, _are_rows)),
+        thumbnail=_checked(content, "thumbnail", str, _is_below),
+    )
+
+
+def _checked(
+    content: Mapping[str, Any], name: str, kind: type | tuple[type, ...], holds: Callable[[Any], object]
+) -> Any:
+    """What `content` says under a name, if it is of a kind and something holds of it."""
+    value = content[name]
+    if not isinstance(value, kind) or not holds(value):
+        raise ValueError(f"{name} cannot be {reprlib.repr(value)}")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number that 64 bits hold."""
+    return type(value) in (int, float) and -(2**63) <= value < 2**63  # type: ignore[operator]
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """The same of many, quickly: a long video has many frames."""
+    return set(map(type, values)) <= {int, float} and all(map(math.isfinite, values))
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _are_rows(frames: Sequence[object]) -> bool:
+    """Whether it is a first and a past-last row, and one at least between them."""
+    return len(frames) == 2 and all(map(_is_amount, frames)) and frames[0] < frames[1]  # type: ignore[operator]
+
+
+def _is_word(video: str) -> bool:
+    """Whether ids of captions and frames, and names of files, may begin so."""
+    return video.split() == [video] and "/" not in video and _is_name(video)
+
+
+def _is_name(path: str) -> bool:
+    """Whether something can be called so: JSON can say what is no text, and what no file is called."""
+    return is_utf8(path) and "\0" not in path
+
+
+def _is_below(path: str) -> bool:
+    """Whether a path does not lead out of the folder that it is relative to."""
+    return _is_name(path) and path[:1] != "/" and ".." not in path.split("/")
 
 
 def read_videos(collection: str | os.PathLike[str], feature: str | None = None) -> list[VideoRecord]:
@@ -93,9 +163,13 @@ def read_videos(collection: str | os.PathLike[str], feature: str | None = None) 
     for number, line in enumerate(lines, start=1):
         try:
             records.append(VideoRecord.from_dict(json.loads(line)))
-            records[-1].path.encode()  # JSON can say what is no text
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise UserError(f"{path}:{number}: not the record of a video: {error!r}") from error
+        except KeyError as error:
+            raise UserError(f"{path}:{number}: not the record of a video: {error} is missing") from error
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{path}:{number}: not the record of a video: {reason(error)}") from error
+    video, times = next(iter(Counter(record.video for record in records).most_common(1)), ("", 0))
+    if times > 1:
+        raise UserError(f"{path}: video '{video}' is there {times} times")
     return records
 
 
@@ -113,51 +187,77 @@ def videos_file(collection: Path, feature: str | None = None) -> Path:
     return (collection if feature is None else collection / "FeatureData" / feature) / VIDEOS
 
 
-def find_files(videos: Path, collection: Path) -> tuple[dict[Path, os.stat_result], Counter[str]]:
+class Found(NamedTuple):
+    """What there is in a folder.
+
+    Attributes:
+        files: Those that may be videos or images, in order, as they are now.
+        others: How many others there are of each ending, hidden ones left out.
+        closed: Folders, and files in them, that cannot be looked into, and why.
+    """
+
+    files: dict[Path, os.stat_result]
+    others: Counter[str]
+    closed: dict[Path, str]
+
+
+def find_files(videos: Path, collection: Path) -> Found:
     """The files of a folder that may be videos or images, by their endings.
 
     Args:
-        videos: A folder, searched with all folders in it; or a file, which is taken whatever its ending.
+        videos: A folder, searched with all folders in it; or a file.
         collection: The collection's folder, which is not looked into; where it is `videos` itself, what is
             extracted there is not, as thumbnails.
 
-    Returns:
-        These, in order, as they are now; and how many others there are of each ending, hidden ones left out.
-
     Raises:
-        UserError: there is no such folder or file, or a folder cannot be looked into.
+        UserError: there is no such folder or file, the folder itself cannot be looked into, or the file is
+            not called as a video or an image is.
     """
     if videos.is_file():
-        return {videos: videos.stat()}, Counter()
+        return _found_file(videos)
     if not videos.is_dir():
         raise UserError(f"{videos}: no such folder or file")
     left_out = {collection, collection / "thumbnails", collection / "FeatureData"}
     found = []
     others: Counter[str] = Counter()
-    for folder, folders, names in os.walk(videos, onerror=_refuse_unless_absent):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and Path(folder, name) not in left_out
-        ]
-        for name in names:
-            if name.startswith("."):
-                continue
-            if split_ending(name)[1]:
-                found.append(Path(folder, name))
-            else:
-                others[Path(name).suffix.lower()] += 1
+    closed: dict[Path, str] = {}
+
+    def note(error: OSError) -> None:
+        # A link to nothing, or gone since it was listed; what cannot be read would count as gone too.
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            closed[Path(error.filename)] = f"cannot be looked into: {error.strerror}"
+
+    for path in _walk(videos, left_out, note):
+        if split_ending(path.name)[1]:
+            found.append(path)
+        else:
+            others[path.suffix.lower()] += 1
+    if videos in closed:
+        raise UserError(f"{videos}: {closed[videos]}")
     files = {}
     for path in sorted(found):
         try:
             files[path] = path.stat()
         except OSError as error:
-            _refuse_unless_absent(error)
-    return {path: status for path, status in files.items() if stat.S_ISREG(status.st_mode)}, others
+            note(error)
+    return Found(
+        {path: status for path, status in files.items() if stat.S_ISREG(status.st_mode)}, others, closed
+    )
 
 
-def _refuse_unless_absent(error: OSError) -> None:
-    # A link to nothing, or gone since it was listed; what cannot be read would count as gone too.
-    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-        raise UserError(f"{error.filename}: cannot be looked into: {error.strerror}") from error
+def _found_file(path: Path) -> Found:
+    if not split_ending(path.name)[1]:
+        raise UserError(f"{path}: not called as a video or an image is; rename it, as to .mp4")
+    return Found({path: path.stat()}, Counter(), {})
+
+
+def _walk(videos: Path, left_out: Collection[Path], note: Callable[[OSError], None]) -> Iterator[Path]:
+    """The files of a folder and of all folders in it, hidden ones left out."""
+    for folder, folders, names in os.walk(videos, onerror=note):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and Path(folder, name) not in left_out
+        ]
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def assign_ids(files: Iterable[Path], root: Path, taken: Mapping[str, str]) -> dict[Path, str]:
@@ -186,7 +286,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_ENDINGS
 
 
-def is_utf8(path: Path) -> bool:
+def is_utf8(path: str | Path) -> bool:
     """Whether a path can be written down: file names are bytes, and need not be text."""
     try:
         str(path).encode()
@@ -205,38 +305,55 @@ def _candidates(path: Path) -> Iterator[str]:
         number += 1
 
 
-def gone(records: Iterable[VideoRecord], root: Path, files: Collection[Path]) -> set[str]:
-    """The ids of videos whose files were in the folder `root` and are no longer there."""
-    there = set(map(str, files))
+def root_of(record: VideoRecord) -> Path:
+    """The folder that a video was found in when it got its id; its file's own, where that does not tell."""
+    path = Path(record.path)
+    for root in path.parents:
+        short, long = islice(_candidates(path.relative_to(root)), 2)
+        if record.video in (short, long) or re.sub(r"-[0-9]+$", "", record.video) == long:
+            return root
+    return path.parent
+
+
+def gone(
+    records: Iterable[VideoRecord], root: Path, files: Collection[Path], closed: Collection[Path]
+) -> set[str]:
+    """The ids of videos whose files were in the folder `root` and are no longer there, as far as one sees."""
+    there, real = set(map(str, files)), _RealPaths()
     return {
         record.video
         for record in records
-        if record.path not in there and Path(record.path).is_relative_to(root)
+        if record.path not in there
+        and (path := real(record.path)).is_relative_to(root)
+        and not any(path.is_relative_to(one) for one in closed)
     }
 
 
 def moved(
-    records: Iterable[VideoRecord], root: Path, files: Mapping[Path, os.stat_result]
+    records: Collection[VideoRecord], root: Path, files: Mapping[Path, os.stat_result]
 ) -> dict[Path, VideoRecord]:
     """Files that were known below another folder, or the same one by another name, and are no longer there.
 
     A file is taken for one of before that is gone if it has the same path below `root` as that had below some
-    folder, the same size, and the same time of change. Where two might be meant, neither is.
+    folder, the same size, and the same time of change. Where two might be meant, neither is. One that was
+    named through a linked folder is the same file whatever its size.
 
     Returns:
         The records as they are, by the file's new path.
     """
-    known: dict[str, VideoRecord] = {}
+    known = {record.path for record in records}
     lost: dict[tuple[str, int, int], list[VideoRecord]] = {}
+    found: dict[Path, VideoRecord] = {}
+    real = _RealPaths()
     for record in records:
-        known[record.path] = record
-        if Path(record.path) not in files:
-            key = (Path(record.path).name, record.bytes, record.modified_ns)
+        if str(path := real(record.path)) not in known and path in files:
+            found[path] = record
+        else:
+            key = (path.name, record.bytes, record.modified_ns)
             lost.setdefault(key, []).append(record)
-    found = {}
     # The longest paths below the folder say most.
     for path in sorted(files, key=lambda path: -len(path.parts)):
-        if str(path) in known or not is_utf8(path):
+        if str(path) in known or path in found or not is_utf8(path):
             continue
         status, below = files[path], f"{os.sep}{path.relative_to(root)}"
         candidates = lost.get((path.name, status.st_size, status.st_mtime_ns), [])
@@ -245,3 +362,15 @@ def moved(
             found[path] = same[0]
             candidates.remove(same[0])
     return found
+
+
+class _RealPaths(dict[str, str]):
+    """Paths with the real names of their folders; a file itself may be a link."""
+
+    def __missing__(self, folder: str) -> str:
+        self[folder] = os.path.realpath(folder)
+        return self[folder]
+
+    def __call__(self, path: str) -> Path:
+        folder, name = os.path.split(path)
+        return Path(self[folder], name)

@@ -42,7 +42,8 @@ class Extracted:
         times: For each row of the features, when that frame is shown.
         cuts: The segments.
         features: (rows, dimension) float32.
-        frames: How many frames were sampled.
+        frames: How many frames were sampled, so far while it is read.
+        share: How much of it is read, from 0 to 1, if it says how long it is.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Extracted:
     cuts: list[Cut] = field(default_factory=list)
     features: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     frames: int = 0
+    share: float = 0.0
     error: UnreadableFileError | None = None
 
 
@@ -110,17 +112,27 @@ def extract_file(path: Path, settings: Settings) -> Extracted:
 
 
 def extract_files(
-    paths: Iterable[Path], settings: Settings, workers: int
+    paths: Iterable[Path],
+    settings: Settings,
+    workers: int,
+    tell: Callable[[Extracted], object] = lambda _: None,
 ) -> Generator[Extracted, None, None]:
     """Extracts files, several at a time; they come as they get ready.
 
     The features of a file do not depend on the others: each batch is as large as every other. To be closed
     by who stops before the end, which ends the threads.
+
+    Args:
+        paths: The files.
+        settings: How they are taken apart.
+        workers: How many are decoded at a time.
+        tell: Called again and again with files that are read, but not ready.
     """
     batches = _Batches(settings)
     for event in _decode(paths, settings, workers):
         if isinstance(event, _Chunk):
             batches.add(event)
+            tell(event.file)
         else:
             batches.ended(event)
         yield from batches.ready()
@@ -209,6 +221,7 @@ def _read(file: Extracted, settings: Settings) -> Iterator[_Chunk]:
             if file.frames > settings.most_frames:
                 raise UnreadableFileError(f"{file.path}: longer than {settings.most_frames:,} sampled frames")
             file.times.append(round(row.time, 6))
+            file.share = min(max(row.time / media.duration, 0), 1) if media.duration > 0 else 0
             cutter.add(row.time, row.thumbnail)
             chunk += row.prepared
             if len(chunk) == size * encoder.frames_per_feature:

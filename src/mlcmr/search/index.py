@@ -11,6 +11,7 @@ from mlcmr.data.collection import Collection
 from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VIDEOS, is_utf8
+from mlcmr.files import require_names
 from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run, same_encoder
@@ -101,9 +102,10 @@ def index_videos(
         UserError: something is missing or damaged, features do not fit the model, the index was made with
             another model, or another process writes it.
     """
+    require_names(source, to, run, model, encoder)
     folder = Path(to).expanduser()
     place = Path(source).expanduser() if source is not None else None
-    _require_names(folder, place, run, model, encoder)
+    _require_utf8(folder, place, run, model, encoder)
     collection, extraction = _as_collection(place), ""
     _require_options(
         place=place,
@@ -317,7 +319,7 @@ def _summary(folder: Path, changes: Changes, extraction: str = "", missing: str 
 # ─── what must be so ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _require_names(*paths: str | Path | None) -> None:
+def _require_utf8(*paths: str | Path | None) -> None:
     for path in paths:
         if path is not None and not is_utf8(Path(path).expanduser().absolute()):
             raise UserError(f"{path}: its name, or that of a folder it lies in, is not UTF-8; rename that")

@@ -16,7 +16,16 @@ from mlcmr.data.features import Features, FrameFeatures
 from mlcmr.data.ids import split_ending
 from mlcmr.display import many
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import Segment, VideoRecord, is_utf8, read_videos, videos_file
+from mlcmr.extraction.videos import (
+    VIDEOS,
+    Segment,
+    VideoRecord,
+    find_files,
+    is_utf8,
+    read_videos,
+    root_of,
+    videos_file,
+)
 
 _ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".jpg")
 
@@ -88,13 +97,11 @@ def open_source(collection: Collection, feature: str, *, captions: bool = True) 
     """
     features = collection.open_features(feature)
     if _is_recorded(collection, features):
-        records: Iterable[VideoRecord] = read_videos(collection.folder, feature)
+        records = read_videos(collection.folder, feature)
+        _require_as_recorded(features, records)
     else:
-        records = (_unrecorded(collection, features, video) for video in features.videos)
+        records = [_unrecorded(collection, features, video) for video in features.videos]
     videos = {record.video: record for record in records}
-    lost = next((video for video in videos if video not in features), None)
-    if lost is not None:
-        raise UserError(f"{features.folder}: no features of video '{lost}'; extract it again")
     found = _read_captions(collection, videos) if captions else {}
     languages = tuple(dict.fromkeys(caption.language for caption in found.values()))
     return Source(collection, features, videos, found, languages)
@@ -103,23 +110,31 @@ def open_source(collection: Collection, feature: str, *, captions: bool = True) 
 def without_features(source: Source, made: Mapping[str, Any]) -> str:
     """How many files beside a collection's videos have no features, and what makes them; nothing if all have.
 
-    Only the folders that its videos lie in are looked through; `VideoData`, where no file is known.
+    The folders that its videos were extracted from are looked through; `VideoData`, where no file is known.
 
     Args:
         source: The collection.
         made: What is known of how its features were made.
     """
-    known = {record.path for record in source.videos.values()} if made else set()
-    folders = {Path(path).parent for path in known} or {source.collection.folder / "VideoData"}
-    files = sorted(path for folder in folders for path in _files(folder))
-    new = [path for path in files if str(path) not in known and (made or path.stem not in source.videos)]
-    if not new:
+    folder = source.collection.folder
+    recorded = [record for record in source.videos.values() if made and record.path]
+    known = {record.path for record in recorded}
+    roots = {root_of(record) for record in recorded} or {folder / "VideoData"}
+    new = {
+        path: root
+        for root in sorted(roots)  # files are extracted from the innermost of the folders that they lie in
+        for path in _files(root, folder)
+        if str(path) not in known and (made or path.stem not in source.videos)
+    }
+    # To open them all might take long.
+    first = next(filter(_is_readable, sorted(new)), None)
+    if first is None:
         return ""
-    said = f"{many(len(new), 'file')} without features, as {new[0]}"
+    said = f"{'up to ' if len(new) > 1 else ''}{many(len(new), 'file')} without features, as {first}"
     if not made:
         return said
     sampled = ["--rate", made["rate"]] if made.get("rate") else ["--count", made.get("count")]
-    words = ["mlcmr", "extract", new[0].parent, "--collection", source.collection.folder]
+    words = ["mlcmr", "extract", new[first], "--collection", folder]
     words += ["--encoder", made.get("encoder"), "--feature", source.features.folder.name, *sampled]
     return f"{said}; {shlex.join(map(str, [*words, '--segment', made.get('segment')]))}"
 
@@ -146,19 +161,39 @@ def with_properties(record: VideoRecord) -> VideoRecord:
         return record  # its features are good all the same
 
 
-def _files(folder: Path) -> list[Path]:
-    """The videos and images in a folder, by their names; none if it cannot be looked into."""
-    with suppress(OSError):
-        return [
-            path
-            for path in folder.iterdir()
-            if path.name[0] != "." and split_ending(path.name)[1] and is_utf8(path)
-        ]
+def _files(folder: Path, collection: Path) -> list[Path]:
+    """The videos and images in a folder and those in it, by their names; none if it cannot be looked into."""
+    with suppress(UserError):
+        return [path for path, status in find_files(folder, collection).files.items() if status.st_size]
     return []
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a file has at least one frame."""
+    try:
+        from mlcmr.extraction.decode import Sampling, open_media  # noqa: PLC0415 – needs PyAV
+        from mlcmr.extraction.pictures import UnreadableFileError  # noqa: PLC0415
+    except UserError:
+        return True  # extraction says what it needs
+    with suppress(UnreadableFileError), open_media(path) as media:
+        return is_utf8(path) and any(True for _ in media.sample(Sampling(rate=1)))
+    return False
 
 
 def _is_recorded(collection: Collection, features: FrameFeatures) -> bool:
     return videos_file(collection.folder, features.folder.name).is_file()
+
+
+def _require_as_recorded(features: FrameFeatures, records: Iterable[VideoRecord]) -> None:
+    for record in records:
+        where = f"{features.folder}: video '{record.video}'"
+        if record.video not in features:
+            raise UserError(f"{where}: no features; extract it again")
+        rows, last = len(features.rows(record.video)), max(one.frames[1] for one in record.segments)
+        if last > rows:
+            raise UserError(f"{where}: {many(rows, 'row')}, but {VIDEOS} says {last:,}; extract it again")
+        if not split_ending(Path(record.path).name)[1]:  # whoever searches may see the file
+            raise UserError(f"{where}: {record.path} is not called as a video or an image is")
 
 
 def _unrecorded(collection: Collection, features: FrameFeatures, video: str) -> VideoRecord:

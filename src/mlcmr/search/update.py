@@ -49,6 +49,8 @@ def update_index(
 ) -> Changes:
     """Embeds what is new or has changed in a source; takes out what is gone from it.
 
+    A source that is gone and whose videos this one has is this one: it was moved or renamed.
+
     Args:
         writer: The index.
         source: Its videos and captions.
@@ -62,6 +64,10 @@ def update_index(
     """
     key = _key(writer, source)
     stored = _stored(writer.stores)
+    for before in {stored[v].source for v in source.videos if v in stored} - {key}:
+        if not (writer.folder / before).exists() and _has_features(writer, source, stored, before):
+            _rename_source(writer.begin(), before, key)
+            stored = _stored(writer.stores)
     foreign = next((v for v in source.videos if v in stored and stored[v].source != key), None)
     if foreign is not None:
         raise UserError(
@@ -100,6 +106,24 @@ def _key(writer: IndexWriter, source: Source) -> str:
     """The collection, as the index notes it: its own by name, so that the index can be moved."""
     own = source.collection.folder.resolve() == (writer.folder / COLLECTION).resolve()
     return COLLECTION if own else str(source.collection.folder)
+
+
+def _has_features(writer: IndexWriter, source: Source, stored: Mapping[str, _Stored], before: str) -> bool:
+    """Whether a source has the same features of one of its first videos as the source `before` had."""
+    same = [v for v in source.videos if v in stored and stored[v].source == before][:BATCH]
+    return any(
+        point.payload.get("features") == _digest(source.frames(source.videos[point.payload["video"]], 0))
+        for point in writer.stores.segments.get([segment_id(video, 0) for video in same])
+    )
+
+
+def _rename_source(stores: Stores, before: str, key: str) -> None:
+    """Notes that what is from one source is from another, which it has become."""
+    for store in stores[:2]:
+        ids = [one for one, payload in store.scan(["source"]) if payload["source"] == before]
+        for start in range(0, len(ids), BATCH):
+            points = store.get(ids[start : start + BATCH])
+            store.upsert([replace(one, payload=one.payload | {"source": key}) for one in points])
 
 
 def _take_out(writer: IndexWriter, videos: Mapping[str, _Stored]) -> None:
