@@ -11,7 +11,7 @@ from mlcmr.data.captions import read_captions
 from mlcmr.extraction.pictures import UnreadableFileError
 from mlcmr.search.filters import Filters
 from mlcmr.search.language import guess_language
-from mlcmr.search.searcher import CaptionHit, Hit, Searcher, UnknownVideo
+from mlcmr.search.searcher import CaptionHit, Hit, Searcher, UnknownVideo, UnreadableQuery
 
 _PREFIX = {"en": "enc", "zh": "zh"}
 
@@ -49,6 +49,10 @@ class FakeSearcher(Searcher):
         self, text: str, *, language: str | None = None, k: int = 10, filters: Filters | None = None
     ) -> list[Hit]:
         return self._ranked(text, k, filters)
+
+    def require_readable(self, text: str, language: str | None = None) -> None:
+        if text == "😀":
+            raise UnreadableQuery(f"query {text!r}: nothing in it that the model can read")
 
     def search_many(
         self,

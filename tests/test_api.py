@@ -166,6 +166,7 @@ def test_a_file_that_did_not_change_is_not_sent_in_part_for_another(client):
         ("/api/search?q=a&k=many", "k: "),
         ("/api/search?q=%20%09", "q: blank; say what to look for"),
         ("/api/search?q=%00%0a%c2%85", "q: blank; say what to look for"),
+        ("/api/search?q=%f0%9f%98%80", "q: nothing in it that the model can read; say what to look for"),
         ("/api/search?q=a&filter=age<3", "filter 'age<3': filters are duration"),
         ("/api/search?q=a&filter=kind=video&filter=duration<long", "filter 'duration<long': filters are "),
         ("/api/search?q=a&language=" + "x" * 50, "language: "),

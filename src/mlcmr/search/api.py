@@ -27,7 +27,7 @@ try:
     from mlcmr.search.limits import COOKIE, Gate, Rate, Unavailable, cookie_value, is_same
     from mlcmr.search.media import file_response
     from mlcmr.search.metrics import Meter, Metrics
-    from mlcmr.search.searcher import Searcher, UnknownVideo
+    from mlcmr.search.searcher import Searcher, UnknownVideo, UnreadableQuery
     from mlcmr.search.service import Limits, Service
 except ImportError as error:
     raise UserError(f"the server needs {error.name}: pip install 'mlcmr[search]'") from error
@@ -74,6 +74,7 @@ def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits |
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(UnknownVideo, _unknown)
+    app.add_exception_handler(UnreadableQuery, _unreadable)
     app.add_exception_handler(UserError, _unavailable)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(Gate, token=token, rate=Rate(limits.rate))
@@ -348,6 +349,10 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
 
 def _unknown(*_: object) -> JSONResponse:
     return JSONResponse({"error": "no such video, or segment of it, in the index"}, 404)
+
+
+def _unreadable(*_: object) -> JSONResponse:
+    return JSONResponse({"error": "q: nothing in it that the model can read; say what to look for"}, 422)
 
 
 def _unavailable(request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ from queue import Empty, Full, Queue
 from mlcmr.errors import UserError
 from mlcmr.search.filters import Filters
 from mlcmr.search.limits import Overloaded
-from mlcmr.search.searcher import Hit, Searcher
+from mlcmr.search.searcher import Hit, Searcher, UnreadableQuery
 
 _PATIENCE = 5.0  # seconds
 
@@ -96,6 +96,9 @@ class Batcher:
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         """Answers queries; one that fails does not fail its neighbours, unless the index itself fails."""
+        batch = [one for one in batch if self._is_readable(*one)]
+        if not batch:
+            return
         queries = [query for query, _ in batch]
         try:
             found = self._searcher.search_many(
@@ -116,3 +119,14 @@ class Batcher:
         self._on_batch(len(batch))
         for (_, answer), hits in zip(batch, found, strict=True):
             answer.set_result(hits)
+
+    def _is_readable(self, query: Query, answer: Future[list[Hit]]) -> bool:
+        """Whether a query says anything to the model; if not, that is its answer."""
+        try:
+            self._searcher.require_readable(query.text, query.language)
+        except UnreadableQuery as error:
+            answer.set_exception(error)
+            return False
+        except BaseException:  # the search that follows fails at it too, and answers
+            return True
+        return True

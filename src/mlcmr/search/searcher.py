@@ -19,7 +19,7 @@ from mlcmr.search.models import open_again
 from mlcmr.search.points import segment_id
 from mlcmr.search.store import Payload, Point, Query, Vector
 
-__all__ = ["CaptionHit", "Filters", "Hit", "Searcher", "UnknownVideo"]
+__all__ = ["CaptionHit", "Filters", "Hit", "Searcher", "UnknownVideo", "UnreadableQuery"]
 
 _MOST_FRAMES = 20_000  # of a file to search by; forged time stamps could ask for any number
 
@@ -79,6 +79,10 @@ class CaptionHit:
 
 class UnknownVideo(UserError):  # noqa: N818 – it is the user who does not know
     """There is no such video in the index."""
+
+
+class UnreadableQuery(UserError):  # noqa: N818 – as above
+    """There is nothing in a query that the model can read."""
 
 
 class _Shared:
@@ -155,22 +159,26 @@ class Searcher:
             filters: What hits must meet.
 
         Raises:
-            UserError: the text is blank, or nothing that the model can read; the language is none, or `k` is
-                no number of hits.
+            UnreadableQuery: the text is nothing that the model can read.
+            UserError: the text is blank, the language is none, or `k` is no number of hits.
         """
-        if text.strip() and not self.reads(text, language):
-            raise UserError(f"query {text!r}: nothing in it that the model can read; say what to look for")
+        if text.strip():
+            self.require_readable(text, language)
         return self.search_many([text], languages=[language], k=k, filters=filters)[0]
 
-    def reads(self, text: str, language: str | None = None) -> bool:
-        """Whether there is anything in a text that the model can read: for many, an emoji is not.
+    def require_readable(self, text: str, language: str | None = None) -> None:
+        """Sees to it that a text says anything to the model: to many, an emoji does not.
 
         Raises:
+            UnreadableQuery: it does not.
             UserError: the language is none.
         """
         code = language_code(language) if language else guess_language(text)
         with self._model_lock:
-            return self._model.reads(text, code)
+            if not self._model.reads(text, code):
+                raise UnreadableQuery(
+                    f"query {text!r}: nothing in it that the model can read; say what to look for"
+                )
 
     def search_many(
         self,

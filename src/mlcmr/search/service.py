@@ -180,7 +180,7 @@ class Service:
     def _examples(self) -> list[Example]:
         """Captions of the index, to try as queries."""
         texts: dict[str, Example] = {}
-        hits = self.searcher.search("video", k=8)
+        (hits,) = self.searcher.search_many(["video"], k=8)  # whether or not the model knows the word
         for number, hit in enumerate(hits):
             languages = self.searcher.known_languages or (None,)
             language = languages[number % len(languages)]
