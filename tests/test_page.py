@@ -265,6 +265,20 @@ def test_an_animated_picture_moves_on_hover_and_in_the_player(pictures, open_pag
     expect(page.locator("#results .open")).to_have_count(24)
 
 
+def test_a_second_picture_opens_while_it_moves_under_the_mouse(pictures, open_page):
+    page = open_page(f"{pictures.url}?token={TOKEN}&q=a&k=96")
+    expect(page.locator("#results .open")).to_have_count(40)
+    for ending in ("gif", "apng"):
+        card = page.locator("#results li", has_text=f"moving.{ending}").first
+        card.hover()
+        moves(page, card.locator("img[src*=media]"))
+        card.locator(".open").click()
+        expect(page.locator("#player-path")).to_have_text(re.compile(f"moving.{ending}$"))
+        expect(page.locator("#player")).to_be_visible()
+        page.keyboard.press("Escape")  # which gives the focus back to the card
+        expect(page.locator("#player")).not_to_be_visible()
+
+
 def moves(page, picture):
     """Sees to it that a picture does not stay as it is."""
     seen, end = set(), time.monotonic() + 10
