@@ -5,21 +5,25 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from fake_searcher import plain_searcher
+from fake_searcher import FakeVideo, plain_searcher
 from mlcmr.cli import main
+from mlcmr.data.ids import IMAGE_ENDINGS, VIDEO_ENDINGS
 from mlcmr.errors import UserError
 from mlcmr.search.api import create_app
 from mlcmr.search.batching import Batcher, Query
 from mlcmr.search.filters import Filters
-from mlcmr.search.limits import Overloaded, Rate
+from mlcmr.search.limits import Overloaded, Rate, cookie_value
+from mlcmr.search.media import media_type
 from mlcmr.search.service import Limits
 
 TOKEN = "correct-horse-battery"
@@ -119,13 +123,19 @@ def test_a_file_that_is_gone_is_404(client, searcher):
     assert answer.json() == {"error": "the file is no longer where it was when it was indexed"}
 
 
+def test_a_file_that_may_not_be_read_is_404(client, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read all
+    for method in ("GET", "HEAD"):
+        assert client.request(method, "/media/cat").status_code == 404
+
+
 # ─── byte ranges ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
     ("wanted", "first", "last"),
     [("bytes=0-0", 0, 0), ("bytes=10-19", 10, 19), ("bytes=-4", 1020, 1023), ("bytes=1000-9999", 1000, 1023),
-     ("bytes=5-", 5, 1023), ("bytes=-9999", 0, 1023)],
+     ("bytes=5-", 5, 1023), ("bytes=-9999", 0, 1023), ("Bytes = 0-9", 0, 9), ("bytes=0-1,5000-", 0, 1)],
 )  # fmt: skip
 def test_a_range_of_bytes(client, wanted, first, last):
     answer = client.get("/media/cat", headers={"Range": wanted})
@@ -136,8 +146,8 @@ def test_a_range_of_bytes(client, wanted, first, last):
 
 @pytest.mark.parametrize(
     ("wanted", "status"),
-    [("bytes=1024-", 416), ("bytes=-0", 416), ("bytes=0-1,5000-", 416), ("bytes=9-3", 400),
-     ("bytes=a-b", 400), ("lines=0-1", 400), ("bytes=", 400), ("bytes=" + "9" * 5000 + "-", 400)],
+    [("bytes=1024-", 416), ("bytes=-0", 416), ("bytes=2000-,5000-", 416), ("bytes=9-3", 400),
+     ("bytes=a-b", 400), ("bytes=0-1,x", 400), ("bytes=", 400), ("bytes=" + "9" * 5000 + "-", 400)],
 )  # fmt: skip
 def test_a_bad_range_is_refused(client, wanted, status):
     answer = client.get("/media/cat", headers={"Range": wanted})
@@ -145,11 +155,92 @@ def test_a_bad_range_is_refused(client, wanted, status):
     assert answer.json()["error"].startswith("Range: ")
 
 
-def test_a_file_that_did_not_change_is_not_sent_in_part_for_another(client):
+def test_a_range_that_is_not_of_bytes_is_ignored(client):
+    answer = client.get("/media/cat", headers={"Range": "items=0-5"})
+    assert (answer.status_code, answer.content) == (200, BYTES)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-1", "bytes=5000-"])
+def test_a_file_that_did_not_change_is_not_sent_in_part_for_another(client, wanted):
     etag = client.head("/media/cat").headers["ETag"]
-    same = client.get("/media/cat", headers={"Range": "bytes=0-1", "If-Range": etag})
-    other = client.get("/media/cat", headers={"Range": "bytes=0-1", "If-Range": '"other"'})
-    assert (same.status_code, other.status_code) == (206, 200)
+    same = client.get("/media/cat", headers={"Range": wanted, "If-Range": etag})
+    other = client.get("/media/cat", headers={"Range": wanted, "If-Range": '"other"'})
+    assert (same.status_code, other.status_code) == (206 if wanted == "bytes=0-1" else 416, 200)
+    assert same.status_code == 206 or same.json() == {"error": "Range: the file has 1024 bytes"}
+
+
+# ─── what browsers keep ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["/media/cat", "/thumbnails/cat/0", "/page/app.js", "/", "/favicon.ico"])
+def test_what_a_browser_has_is_not_sent_again(client, path):
+    first = client.get(path)
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"], "Range": "bytes=0-1"})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+    for answer in (first, again):
+        assert answer.headers["Cache-Control"] == "private, no-cache"  # it asks each time
+    same = ("ETag", "Content-Security-Policy")
+    assert [again.headers[name] for name in same] == [first.headers[name] for name in same]
+
+
+def test_what_has_changed_is_sent_again(client, searcher):
+    etag = client.get("/thumbnails/cat/0").headers["ETag"]
+    Path(searcher.videos["cat"].hits[0].thumbnail).write_bytes(b"\xff\xd8\xff another picture")
+    answer = client.get("/thumbnails/cat/0", headers={"If-None-Match": etag})
+    assert (answer.status_code, answer.content) == (200, b"\xff\xd8\xff another picture")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/favicon.ico", "/page/app.js", "/thumbnails/cat/0", "/media/cat"]
+)
+def test_the_head_of_an_answer_can_be_asked_for(client, path):
+    head, whole = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == whole.headers["Content-Length"]
+
+
+# ─── what files are ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_file_that_is_indexed_has_a_media_type():
+    assert {media_type(f"a{one}").partition("/")[0] for one in IMAGE_ENDINGS} == {"image"}
+    unnamed = {one for one in VIDEO_ENDINGS if media_type(f"a{one}") == "application/octet-stream"}
+    assert unnamed == {".ivf", ".mxf", ".nut", ".rm", ".rmvb", ".wtv", ".y4m"}  # which no browser plays
+    moving = {one for one in VIDEO_ENDINGS - unnamed if not media_type(f"a{one}").startswith("video/")}
+    assert moving == {".apng", ".gif"}
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"), [("TS", "video/mp2t"), ("gif", "image/gif"), ("txt", "application/octet-stream")]
+)
+def test_a_file_is_sent_as_what_it_is(client, searcher, ending, kind):
+    searcher.videos["cat"] = moved(searcher.videos["cat"], ending)
+    answer = client.get("/api/videos/cat").json()
+    assert answer["media_type"] == kind
+    assert client.get(answer["media"]).headers["Content-Type"] == kind
+
+
+def moved(video, ending):
+    """A video whose file has another ending."""
+    path = Path(video.hits[0].path)
+    path = path.rename(path.with_suffix(f".{ending}"))
+    return replace(video, hits=tuple(replace(hit, path=str(path)) for hit in video.hits))
+
+
+@pytest.mark.parametrize("slash", ["/", "%2F"])
+def test_ids_may_have_slashes(client, searcher, slash):
+    searcher.videos["dir/vid1"] = FakeVideo(
+        tuple(replace(hit, video="dir/vid1") for hit in searcher.videos["cat"].hits),
+        {"en": ["A cat sleeps."]},
+    )
+    name = f"dir{slash}vid1"
+    assert len(client.get(f"/api/videos/{name}").json()["segments"]) == 2
+    assert len(client.get(f"/api/similar/{name}?segment=1&k=3").json()["hits"]) == 3
+    assert client.get(f"/media/{name}").content == BYTES
+    assert client.get(f"/thumbnails/{name}/1").content == b"\xff\xd8\xff picture"
+    answer = client.get(f"/api/videos/{name}").json()
+    for address in (answer["media"], answer["segments"][1]["thumbnail"]):
+        assert client.get(address).status_code == 200
 
 
 # ─── refusals ────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +260,11 @@ def test_a_file_that_did_not_change_is_not_sent_in_part_for_another(client):
         ("/api/search?q=%f0%9f%98%80", "q: nothing in it that the model can read; say what to look for"),
         ("/api/search?q=a&filter=age<3", "filter 'age<3': filters are duration"),
         ("/api/search?q=a&filter=kind=video&filter=duration<long", "filter 'duration<long': filters are "),
-        ("/api/search?q=a&language=" + "x" * 50, "language: "),
+        (
+            "/api/search?q=a&language=" + "x" * 50,
+            "language: expected an ISO 639 code, such as zh, or an English",
+        ),
+        ("/api/search?q=a&language=z!", "language: expected an ISO 639 code, such as zh, or an English"),
         ("/api/search?q=a&language=klingon", "language: 'klingon' is no language: give its ISO 639 code"),
         ("/api/similar/cat?segment=-1", "segment: "),
         ("/thumbnails/cat/x", "segment: "),
@@ -223,6 +318,9 @@ def test_uploads_that_are_refused(searcher, client):
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     assert post(content=head + PNG, headers=boundary).status_code in (400, 422)
     assert post(content=b"\x00" * 10_000, headers=boundary).status_code == 400
+    two = post(files=[("file", ("a.png", PNG)), ("file", ("b.png", PNG))])
+    assert two.status_code == 400
+    assert "a multipart form with one file" in two.json()["error"]
     broken = post(files={"file": ("a.png", PNG + b"broken")})
     assert broken.status_code == 422
     assert broken.json() == {"error": "the file cannot be read as a picture or video"}
@@ -335,12 +433,30 @@ def test_a_browser_gets_a_cookie_for_the_token(searcher, way):
             answer = client.post("/api/session", headers={"Authorization": f"Bearer {TOKEN}"})
         else:
             answer = client.get("/", params={"token": TOKEN}, follow_redirects=False)
-            assert answer.headers["Location"] == "/"
+            assert answer.headers["Location"] == "./"
         cookie = answer.headers["Set-Cookie"]
         assert TOKEN not in cookie
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
         assert client.get("/api/index").status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_cookie_goes_over_tls_only_where_there_is_some(searcher, scheme):
+    app = create_app(searcher, token=TOKEN)
+    with TestClient(app, base_url=f"{scheme}://films.example") as client:
+        answer = client.post("/api/session", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert ("; Secure" in answer.headers["Set-Cookie"]) == (scheme == "https")
+
+
+@pytest.mark.parametrize("token", [TOKEN, "wrong"])
+def test_only_the_token_goes_from_the_address(searcher, token):
+    query = [("q", "猫 & \r\nx: y"), ("token", token), ("video", "dir/vid1"), ("video", "//evil.example")]
+    with served(searcher, token=TOKEN) as client:
+        answer = client.get("/", params=query, follow_redirects=False)
+    place = urlsplit(answer.headers["Location"])
+    assert (answer.status_code, place.scheme, place.netloc, place.path) == (303, "", "", "./")
+    assert parse_qsl(place.query) == [one for one in query if one[0] != "token"]
 
 
 def test_a_wrong_token_gets_no_cookie(searcher):
@@ -380,6 +496,65 @@ def test_a_client_that_asks_too_often_waits(searcher):
         assert "try again" in answers[-1].json()["error"]
         assert client.get("/health").status_code == 200
         assert client.get("/media/cat").status_code == 200
+
+
+GUESSES = {
+    "the page": ("/?token={}", {}),
+    "the API": ("/api/index", {"Authorization": "Bearer {}"}),
+    "a file": ("/media/cat", {"Authorization": "Bearer {}"}),
+    "a cookie": ("/media/cat", {"Cookie": "mlcmr={}"}),
+}
+
+
+@pytest.mark.parametrize("way", GUESSES)
+def test_who_guesses_tokens_waits(searcher, way):
+    path, headers = GUESSES[way]
+
+    def guess(client, token):
+        filled = {name: text.format(token) for name, text in headers.items()}
+        return client.get(path.format(token), headers=filled, follow_redirects=False).status_code
+
+    right = cookie_value(TOKEN) if way == "a cookie" else TOKEN
+    app = create_app(searcher, token=TOKEN, limits=Limits(rate=1.0))
+    with (
+        TestClient(app, client=("192.0.2.1", 1)) as client,
+        TestClient(app, client=("192.0.2.2", 1)) as other,
+    ):
+        assert [guess(client, f"guess-{n}") for n in range(8)] == [303 if way == "the page" else 401] * 3 + [
+            429
+        ] * 5
+        assert guess(client, right) == 429  # else it would be found all the same
+        assert client.get("/health").status_code == client.get("/").status_code == 200
+        assert guess(other, right) in (200, 303)
+        time.sleep(1.05)
+        assert guess(client, right) in (200, 303)
+
+
+def test_who_shows_the_token_or_nothing_is_no_guesser(searcher):
+    shown = {"Authorization": f"Bearer {TOKEN}"}
+    with served(searcher, token=TOKEN, limits={"rate": 1.0}) as client:
+        assert {client.get("/media/cat").status_code for _ in range(8)} == {401}
+        assert {client.get("/media/cat", headers=shown).status_code for _ in range(8)} == {200}
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("somebody", "else", False),
+    ],
+)
+def test_who_is_one_client(searcher, address, other, same):
+    app = create_app(searcher, limits=Limits(rate=0.001))
+    statuses = [
+        TestClient(app, base_url="http://localhost", client=(one, 1)).get("/api/openapi.json").status_code
+        for one in (address, other)
+    ]
+    assert statuses == [200, 429 if same else 200]
 
 
 def test_a_bucket_fills_again():

@@ -5,11 +5,14 @@ import shutil
 import socket
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import pytest
 import uvicorn
+from PIL import Image
 
 from fake_searcher import sample_searcher
 from mlcmr.data.sample import make_sample
@@ -33,11 +36,11 @@ LOOKS = """() => [...document.querySelectorAll('#results li .frame')].map(frame 
 class Site:
     """A server in a thread."""
 
-    def __init__(self, searcher, **options):
+    def __init__(self, searcher, *, below="", **options):
         self.searcher = searcher
         listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        app = create_app(searcher, limits=Limits(rate=0), **options)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}{below}/"
+        app = proxy(create_app(searcher, limits=Limits(rate=0), **options), below)
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
         self.thread.start()
@@ -45,6 +48,18 @@ class Site:
     def stop(self):
         self.server.should_exit = True
         self.thread.join(10)
+
+
+def proxy(app, below):
+    """A web server that passes on what is asked for below a path."""
+
+    async def passed(scope, receive, send):
+        if scope["type"] == "http":
+            assert scope["path"].startswith(f"{below}/"), scope["path"]
+            scope = scope | {"path": scope["path"].removeprefix(below)}
+        await app(scope, receive, send)
+
+    return passed if below else app
 
 
 @pytest.fixture(scope="session")
@@ -207,6 +222,69 @@ def test_a_thumbnail_plays_the_hit_while_the_mouse_is_over_it(site, open_page):
     assert 1.0 <= place <= 2.0
     page.mouse.move(5, 5)
     expect(page.locator("#results video")).to_have_count(0)
+
+
+@pytest.fixture
+def pictures(clips, tmp_path):
+    """A server of a clip as a GIF and as an APNG, below a path, and with ids that have slashes."""
+    frames = [Image.new("RGB", (96, 96), colour) for colour in ("red", "lime", "blue", "white")]
+    searcher = sample_searcher(clips)
+    for ending, video in zip(("gif", "apng"), list(searcher.videos), strict=False):
+        file = tmp_path / f"moving.{ending}"
+        kind = "PNG" if ending == "apng" else "GIF"
+        frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=300, loop=0)
+        known = searcher.videos.pop(video)
+        hits = tuple(replace(hit, video=f"films/{ending}", path=str(file)) for hit in known.hits)
+        searcher.videos[f"films/{ending}"] = replace(known, hits=hits)
+    site = Site(searcher, below="/with/films", token=TOKEN)
+    yield site
+    site.stop()
+
+
+@pytest.mark.parametrize("ending", ["gif", "apng"])
+def test_an_animated_picture_moves_on_hover_and_in_the_player(pictures, open_page, ending):
+    video = f"films/{ending}"
+    caption = pictures.searcher.videos[video].captions["en"][0]
+    page = open_page(f"{pictures.url}?token={TOKEN}&q={quote(caption)}")
+    expect(page).to_have_url(f"{pictures.url}?{urlencode({'q': caption})}")
+    card = page.locator("#results li", has_text=f"moving.{ending}").first
+    card.hover()
+    moving = card.locator(f"img[src$='media/{video}']")
+    moves(page, moving)
+    page.mouse.move(5, 5)
+    expect(moving).to_have_count(0)
+    card.locator(".open").click()
+    moves(page, page.locator("#stage img"))
+    expect(page.locator("#stage video")).to_have_count(0)
+    expect(page.locator("#player-caption")).to_have_attribute("dir", "auto")
+    page.reload()
+    moves(page, page.locator("#stage img"))
+    page.click("#player-similar")
+    expect(page.locator("#asked-text")).to_contain_text(video)
+    until(page, "document.querySelector('#preview img').naturalWidth > 0")
+    expect(page.locator("#results .open")).to_have_count(24)
+
+
+def test_a_second_picture_opens_while_it_moves_under_the_mouse(pictures, open_page):
+    page = open_page(f"{pictures.url}?token={TOKEN}&q=a&k=96")
+    expect(page.locator("#results .open")).to_have_count(40)
+    for ending in ("gif", "apng"):
+        card = page.locator("#results li", has_text=f"moving.{ending}").first
+        card.hover()
+        moves(page, card.locator("img[src*=media]"))
+        card.locator(".open").click()
+        expect(page.locator("#player-path")).to_have_text(re.compile(f"moving.{ending}$"))
+        expect(page.locator("#player")).to_be_visible()
+        page.keyboard.press("Escape")  # which gives the focus back to the card
+        expect(page.locator("#player")).not_to_be_visible()
+
+
+def moves(page, picture):
+    """Sees to it that a picture does not stay as it is."""
+    seen, end = set(), time.monotonic() + 10
+    while len(seen) < 3:
+        assert time.monotonic() < end
+        seen.add(picture.screenshot(animations="disabled"))  # of the style
 
 
 def test_a_click_plays_from_the_second_of_the_hit(site, open_page):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 import processes
@@ -655,6 +656,37 @@ def test_no_part_of_an_answer_waits_for_a_receipt():
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_every_address_is_of_both_kinds():
+    with _listen("::", 0) as listener:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, listener.getsockname()[1]), 10).close()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_web_server_on_this_machine_tells_clients_apart(index, monkeypatch, host):
+    statuses = []
+
+    def run(server, sockets):
+        (listener,) = sockets
+        thread = threading.Thread(target=run_it, args=(server, sockets))
+        thread.start()
+        address = (
+            f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/api/openapi.json"
+        )
+        for client in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+            headers = {"X-Forwarded-For": client, "Authorization": f"Bearer {TOKEN}"}
+            statuses.append(httpx.get(address, headers=headers).status_code)
+        server.should_exit = True
+        thread.join(10)
+
+    run_it = uvicorn.Server.run
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    serve(index, host="::", port=0, token=TOKEN, device="cpu", limits=Limits(rate=0.001))
+    assert statuses == [200, 429, 200]
 
 
 def test_a_browser_in_the_terminal_does_not_keep_the_server_waiting(index, monkeypatch):

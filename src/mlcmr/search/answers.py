@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
+from mlcmr.search.media import media_type
 from mlcmr.search.searcher import CaptionHit, Hit
 
 
@@ -29,6 +30,10 @@ class _Media(BaseModel):
     kind: Annotated[str, Field(description="`video` or `image`.", examples=["video"])]
     path: Annotated[str, Field(description="Of the file, as it was indexed.", examples=["/videos/cat01.mp4"])]
     media: Annotated[str | None, Field(description="Address of the file.", examples=["/media/cat01"])]
+    media_type: Annotated[
+        str | None,
+        Field(description="Of the file: `image/…` where `<img>` shows it.", examples=["video/mp4"]),
+    ]
     duration: Annotated[float, Field(description="Of the whole video, in seconds.", examples=[42.5])]
     width: Annotated[int, Field(examples=[1280])]
     height: Annotated[int, Field(examples=[720])]
@@ -133,6 +138,7 @@ def _media(hit: Hit) -> dict[str, Any]:
         "kind": hit.kind,
         "path": hit.path,
         "media": f"/media/{quote(hit.video)}" if hit.path else None,
+        "media_type": media_type(hit.path) if hit.path else None,
         "duration": hit.duration,
         "width": hit.width,
         "height": hit.height,

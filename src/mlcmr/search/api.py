@@ -1,11 +1,13 @@
 """The HTTP API and the page, over any searcher."""
 
 import logging
+import re
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path as File
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from mlcmr import __version__
 from mlcmr.data.languages import language_code
@@ -16,7 +18,6 @@ try:
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
     from fastapi.security import HTTPBearer
-    from fastapi.staticfiles import StaticFiles
     from pydantic import AfterValidator, Field
     from pydantic_core import PydanticCustomError
     from starlette.exceptions import HTTPException
@@ -25,14 +26,14 @@ try:
     from mlcmr.search.answers import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer
     from mlcmr.search.filters import LONGEST, PATTERN, Filters
     from mlcmr.search.limits import COOKIE, Gate, Rate, Unavailable, cookie_value, is_same
-    from mlcmr.search.media import file_response
+    from mlcmr.search.media import Files, file_response
     from mlcmr.search.metrics import Meter, Metrics
     from mlcmr.search.searcher import Searcher, UnknownVideo, UnreadableQuery
     from mlcmr.search.service import Limits, Service
 except ImportError as error:
     raise UserError(f"the server needs {error.name}: pip install 'mlcmr[search]'") from error
 
-_PAGE = File(__file__).parent / "page"
+_page = Files(directory=File(__file__).parent / "page")
 _COOKIE_AGE = 30 * 24 * 3600
 _CAPTIONS = 10  # of a video's answer
 _log = logging.getLogger("uvicorn.error")
@@ -70,7 +71,7 @@ def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits |
     app.include_router(_api)
     app.include_router(_files)
     app.include_router(_operation)
-    app.mount("/page", StaticFiles(directory=_PAGE), name="page")
+    app.mount("/page", _page, name="page")
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(UnknownVideo, _unknown)
@@ -118,6 +119,10 @@ def _sentence(text: str) -> str:
 
 def _code(language: str) -> str:
     """A language's code."""
+    if not _LANGUAGE.fullmatch(language):
+        raise PydanticCustomError(
+            "language", "expected an ISO 639 code, such as zh, or an English name, such as Chinese"
+        )
     try:
         return language_code(language)
     except UserError as error:
@@ -131,14 +136,12 @@ def _errors(**meanings: str) -> dict[int | str, dict[str, Any]]:
 TheService = Annotated[Service, Depends(_service)]
 TheFilters = Annotated[Filters | None, Depends(_filters)]
 K = Annotated[int, Query(ge=1, le=100, description="How many hits.")]
-_REST = "([-_][A-Za-z0-9]{1,8}){0,3}$"
+_REST = "([-_][A-Za-z0-9]{1,8}){0,3}"
+_LANGUAGE = re.compile(f"[A-Za-z]{{2,12}}{_REST}")
 Language = Annotated[
     str,
     # What is described are the codes alone: too many names are too long a pattern.
-    Field(
-        pattern=f"^[A-Za-z]{{2,12}}{_REST}",
-        json_schema_extra={"pattern": f"^([A-Za-z]{{2}}|[A-Za-z]{{2}}[ABD-Zabd-z]){_REST}"},
-    ),
+    Field(json_schema_extra={"pattern": f"^([A-Za-z]{{2}}|[A-Za-z]{{2}}[ABD-Zabd-z]){_REST}$"}),
     AfterValidator(_code),
 ]
 VideoId = Annotated[str, Path(max_length=512, description="The video's id in the index.", examples=["cat01"])]
@@ -152,6 +155,7 @@ _ALWAYS = _errors(
     _503="The server is busy, or its index cannot be searched; `Retry-After` says when again.",
 )
 _NOT_FOUND = _errors(_404="Not in the index.")
+_A_FILE = _NOT_FOUND | {304: {"description": "It is as when it was given the `ETag` of `If-None-Match`."}}
 _token = [Security(HTTPBearer(auto_error=False, description="The token, where the server has one."))]
 _api = APIRouter(prefix="/api", tags=["search"], responses=_ALWAYS, dependencies=_token)
 _files = APIRouter(tags=["files"], responses=_ALWAYS, dependencies=_token)
@@ -211,7 +215,7 @@ _UPLOAD = {
     "/search",
     openapi_extra=_UPLOAD,
     responses=_errors(
-        _400="The body broke off, or is no form.",
+        _400="The body broke off, or is no form with one file.",
         _408="The upload took too long.",
         _413="The file is too large.",
         _415="Not a form, or its file no picture or video.",
@@ -224,7 +228,7 @@ async def search_upload(
     return await service.search_upload(request, k, filters)
 
 
-@_api.get("/similar/{video}", responses=_NOT_FOUND)
+@_api.get("/similar/{video:path}", responses=_NOT_FOUND)
 async def similar(
     service: TheService,
     filters: TheFilters,
@@ -236,7 +240,7 @@ async def similar(
     return await service.similar(video, segment, k, filters)
 
 
-@_api.get("/videos/{video}", responses=_NOT_FOUND)
+@_api.get("/videos/{video:path}", responses=_NOT_FOUND)
 async def get_video(service: TheService, video: VideoId) -> VideoAnswer:
     """An indexed video: all its segments, and the captions nearest to it."""
     return await service.video(video, _CAPTIONS)
@@ -260,26 +264,28 @@ async def enter(request: Request) -> Response:
 
 
 @_files.get(
-    "/media/{video}",
+    "/media/{video:path}",
     response_class=FileResponse,
-    responses=_NOT_FOUND
+    responses=_A_FILE
     | {206: {"description": "The range of bytes asked for."}}
     | _errors(_400="A malformed `Range`.", _416="A `Range` outside the file."),
 )
-async def get_media(request: Request, service: TheService, video: VideoId) -> FileResponse:
+async def get_media(request: Request, service: TheService, video: VideoId) -> Response:
     """An indexed file, whole or a range of its bytes."""
-    return file_response((await service.segment(video, 0)).path, request.headers.get("range"))
+    return file_response((await service.segment(video, 0)).path, request)
 
 
-@_files.get("/thumbnails/{video}/{segment}", response_class=FileResponse, responses=_NOT_FOUND)
-async def get_thumbnail(service: TheService, video: VideoId, segment: SegmentNumber) -> FileResponse:
+@_files.get("/thumbnails/{video:path}/{segment}", response_class=FileResponse, responses=_A_FILE)
+async def get_thumbnail(
+    request: Request, service: TheService, video: VideoId, segment: SegmentNumber
+) -> Response:
     """A segment's picture."""
-    return file_response((await service.segment(video, segment)).thumbnail, None)
+    return file_response((await service.segment(video, segment)).thumbnail, request)
 
 
-_files.add_api_route("/media/{video}", get_media, methods=["HEAD"], include_in_schema=False)
+_files.add_api_route("/media/{video:path}", get_media, methods=["HEAD"], include_in_schema=False)
 _files.add_api_route(
-    "/thumbnails/{video}/{segment}", get_thumbnail, methods=["HEAD"], include_in_schema=False
+    "/thumbnails/{video:path}/{segment}", get_thumbnail, methods=["HEAD"], include_in_schema=False
 )
 
 
@@ -294,28 +300,32 @@ async def health(service: TheService) -> HealthAnswer:
     return HealthAnswer()
 
 
+_operation.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
+
+
 @_operation.get("/metrics", response_class=Response, dependencies=_token, responses=_errors(_401="No token."))
 async def metrics(service: TheService) -> Response:
     """Counters in Prometheus' format."""
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@_operation.get("/", include_in_schema=False)
+@_operation.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
 async def page(request: Request) -> Response:
     """The page; with `?token=…`, which is exchanged for a cookie and goes from the address."""
     shown = request.query_params.get("token")
     if shown is None:
-        return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
-    response = RedirectResponse("/", status_code=303)
+        return await _page.get_response("index.html", request.scope)
+    rest = [one for one in request.query_params.multi_items() if one[0] != "token"]
+    response = RedirectResponse(f"./?{urlencode(rest)}" if rest else "./", status_code=303)
     if request.app.state.token and is_same(shown, request.app.state.token):
         _set_cookie(request, response)
     return response
 
 
-@_operation.get("/favicon.ico", include_in_schema=False)
-async def icon() -> FileResponse:
+@_operation.api_route("/favicon.ico", methods=["GET", "HEAD"], include_in_schema=False)
+async def icon(request: Request) -> Response:
     """The page's icon."""
-    return FileResponse(_PAGE / "icon.svg")
+    return await _page.get_response("icon.svg", request.scope)
 
 
 def _set_cookie(request: Request, response: Response) -> None:
@@ -337,9 +347,7 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = first["loc"][1] if len(first["loc"]) > 1 else "request"
-    form = first["type"] == "string_pattern_mismatch"  # pydantic shows the expression, which helps nobody
-    message = "not of the form that /api/openapi.json describes" if form else first["msg"]
-    return JSONResponse({"error": f"{where}: {message}"}, 422)
+    return JSONResponse({"error": f"{where}: {first['msg']}"}, 422)
 
 
 def _refused(_: Request, error: Exception) -> JSONResponse:

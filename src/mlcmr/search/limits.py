@@ -8,16 +8,16 @@ import time
 from asyncio import CancelledError
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "mlcmr"
 _MOST_CLIENTS = 10_000  # whose rate is remembered at a time
-_OPEN = ("/", "/health", "/favicon.ico")  # with /page/…: nothing of the index is in them
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -86,15 +86,18 @@ class Rate:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def wait(self, client: str) -> int:
-        """Takes one request from the client's bucket; the seconds to wait when it is empty, else 0."""
+    def wait(self, client: str, take: int = 1) -> int:
+        """Takes one request from the client's bucket; the seconds to wait when it is empty, else 0.
+
+        With `take=0` it only looks.
+        """
         if not self._per_second:
             return 0
         now = self._clock()
         left, before = self._buckets.pop(client, (self._burst, now))
         left = min(self._burst, left + (now - before) * self._per_second)
         allowed = left >= 1
-        self._buckets[client] = (left - allowed, now)
+        self._buckets[client] = (left - take * allowed, now)
         if len(self._buckets) > _MOST_CLIENTS:
             self._buckets.popitem(last=False)
         return 0 if allowed else math.ceil((1 - left) / self._per_second)
@@ -152,10 +155,14 @@ class Gate:
             )
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path != "/":
             return _error(403, "pages of other sites get no answer; links to the page itself work")
-        if path.startswith("/api/") and (seconds := self._rate.wait(_client(scope))):
+        client, shown = _client(scope), self._is_shown(scope, headers)
+        seconds = self._rate.wait(client) if path.startswith("/api/") else 0
+        if shown is not None:
+            # After too many wrong ones the right one waits too: else it would show itself among guesses.
+            seconds = max(seconds, self._rate.wait(f"{client} guesses", take=not shown))
+        if seconds:
             return _error(429, f"too many requests; try again in {seconds} s", {"Retry-After": str(seconds)})
-        is_open = path in _OPEN or path.startswith("/page/")
-        if self._token is None or is_open or self._is_shown(headers):
+        if self._token is None or shown or _is_open(path):
             return None
         return _error(
             401,
@@ -163,16 +170,22 @@ class Gate:
             {"WWW-Authenticate": 'Bearer realm="mlcmr"'},
         )
 
-    def _is_shown(self, headers: Headers) -> bool:
-        assert self._token is not None
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and is_same(shown.strip(), self._token):
-            return True
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and is_same(cookie.value, cookie_value(self._token))
+    def _is_shown(self, scope: Scope, headers: Headers) -> bool | None:
+        """Whether what is shown is the token; None where nothing is, or where nobody looks at it."""
+        found: list[bool] = []
+        if self._token is None:
+            return None
+        if scope["path"] == "/" and (given := QueryParams(scope["query_string"]).get("token")) is not None:
+            return is_same(given, self._token)
+        if _is_open(scope["path"]):
+            return None
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            found.append(is_same(bearer.strip(), self._token))
+        with suppress(CookieError):
+            if cookie := SimpleCookie(headers.get("cookie", "")).get(COOKIE):
+                found.append(is_same(cookie.value, cookie_value(self._token)))
+        return any(found) if found else None
 
 
 def is_same(shown: str, secret: str) -> bool:
@@ -183,6 +196,11 @@ def is_same(shown: str, secret: str) -> bool:
 def cookie_value(token: str) -> str:
     """What the page's cookie holds: proof of the token, not the token."""
     return hmac.new(token.encode(), b"mlcmr page", hashlib.sha256).hexdigest()
+
+
+def _is_open(path: str) -> bool:
+    """Whether nothing of the index is there."""
+    return path in ("/", "/health", "/favicon.ico") or path.startswith("/page/")
 
 
 def is_loopback(host: str) -> bool:
@@ -209,7 +227,9 @@ def _client(scope: Scope) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    return str(address) if address.version == 4 else address.exploded[:19]
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or address.exploded[:19])
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

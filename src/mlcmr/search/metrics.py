@@ -65,7 +65,7 @@ class Meter:
         finally:
             self._metrics.in_flight.dec()
             # The route, not the path: there are as many paths as clients can think of.
-            route = getattr(scope.get("route"), "path", "other")
+            route = getattr(scope.get("route"), "path_format", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(route, method, status).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - start)

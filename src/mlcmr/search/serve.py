@@ -22,6 +22,8 @@ except ImportError as error:
 
 TOKEN_VARIABLE = "MLCMR_TOKEN"  # noqa: S105
 _SHORTEST_TOKEN = 12
+# Whose X-Forwarded-For is believed: web servers on this machine, by every way to reach it.
+_PROXIES = "127.0.0.1,::1,::ffff:127.0.0.1"
 _CONNECTIONS = 2000  # beyond, uvicorn answers 503 itself
 
 
@@ -60,6 +62,7 @@ def serve(
                 log_level="warning",
                 limit_concurrency=_CONNECTIONS,
                 server_header=False,
+                forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", _PROXIES),
                 timeout_graceful_shutdown=5,
                 ws="none",
             )
@@ -101,7 +104,9 @@ def _checked(token: str | None, host: str) -> str | None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        # `::` then takes IPv4 as well.
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        listener = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except (OSError, OverflowError) as error:
         raise UserError(
             f"{host}:{port}: cannot listen there: {error}; choose another --port or --host"

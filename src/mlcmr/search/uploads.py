@@ -71,8 +71,8 @@ async def receive_upload(request: Request, *, most_bytes: int, seconds: float) -
     """Streams the field `file` of a multipart form to a temporary file, which goes when it is closed.
 
     Raises:
-        HTTPException: 400 for a body that breaks off or is no form, 408, 413, 415 for something that is not a
-            picture or video, 422 for a form without a file, 503 where the disk is full.
+        HTTPException: 400 for a body that breaks off or is no form with one file, 408, 413, 415 for something
+            that is not a picture or video, 422 for a form without a file, 503 where the disk is full.
     """
     try:
         return await _receive(request, most_bytes=most_bytes, seconds=seconds)
@@ -93,7 +93,7 @@ async def _receive(request: Request, *, most_bytes: int, seconds: float) -> IO[b
     except TimeoutError:
         raise HTTPException(408, f"the upload took more than {seconds:g} s") from None
     except (MultiPartException, ClientDisconnect, UnicodeError):
-        raise HTTPException(400, "the upload broke off, or is no multipart form") from None
+        raise HTTPException(400, "expected a multipart form with one file, or the upload broke off") from None
     try:
         upload = form.get("file")
         if not isinstance(upload, UploadFile):

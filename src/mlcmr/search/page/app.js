@@ -47,7 +47,7 @@ function address({ q, similar, segment, k, video, at }) {
     parts.set("video", video);
     parts.set("at", at);
   }
-  return `/${parts.size ? `?${parts}` : ""}`;
+  return parts.size ? `?${parts}` : "./";
 }
 
 function go(state, { replace = false, opened = replace && history.state?.opened } = {}) {
@@ -75,6 +75,10 @@ class Failure extends Error {
   }
 }
 
+// Addresses in answers begin at the server's root; the page may be below a path of another web server.
+const fromHere = (key, value) => (value && (key === "media" || key === "thumbnail") ? value.slice(1) : value);
+const inAddress = (video) => video.split("/").map(encodeURIComponent).join("/");
+
 async function fetchJson(url, options = {}) {
   let response;
   try {
@@ -83,7 +87,7 @@ async function fetchJson(url, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Failure(0, "");
   }
-  if (response.ok) return response.json();
+  if (response.ok) return JSON.parse(await response.text(), fromHere);
   const text = await response.json().then((body) => body.error, () => response.statusText);
   throw new Failure(response.status, text);
 }
@@ -137,12 +141,12 @@ function answerOf({ q, similar, segment, k }, file, signal) {
     if (index && file.size > index.largest_upload) throw new Failure(413, "");
     const body = new FormData();
     body.append("file", file);
-    return fetchJson(`/api/search?k=${k}`, { method: "POST", body, signal });
+    return fetchJson(`api/search?k=${k}`, { method: "POST", body, signal });
   }
   if (similar) {
-    return fetchJson(`/api/similar/${encodeURIComponent(similar)}?segment=${segment}&k=${k}`, { signal });
+    return fetchJson(`api/similar/${inAddress(similar)}?segment=${segment}&k=${k}`, { signal });
   }
-  return fetchJson(`/api/search?${new URLSearchParams({ q, k })}`, { signal });
+  return fetchJson(`api/search?${new URLSearchParams({ q, k })}`, { signal });
 }
 
 
@@ -252,7 +256,7 @@ function showAsked({ similar, segment, file }) {
     preview.muted = true;
   } else {
     preview = document.createElement("img");
-    preview.src = `/thumbnails/${encodeURIComponent(similar)}/${segment}`;
+    preview.src = `thumbnails/${inAddress(similar)}/${segment}`;
   }
   if (preview instanceof HTMLImageElement) preview.alt = "";
   preview.addEventListener("error", () => (element("preview").hidden = true));
@@ -283,7 +287,7 @@ function card(hit) {
   const image = part("img");
   image.alt = what;
   image.addEventListener("error", () => image.classList.add("broken"));
-  if (hit.thumbnail || (hit.media && hit.kind === "image")) image.src = hit.thumbnail ?? hit.media;
+  if (hit.thumbnail || (hit.media && isPicture(hit))) image.src = hit.thumbnail ?? hit.media;
   else image.replaceWith(...still(hit));
   open.append(...fill(hit));
   open.setAttribute("aria-label", hit.kind === "image"
@@ -309,6 +313,9 @@ function card(hit) {
   part(".score").title = words.scoreTitle;
   return item;
 }
+
+// A picture may move: a GIF is indexed as a video, but no <video> plays it.
+const isPicture = ({ kind, media_type }) => kind === "image" || (media_type ?? "").startsWith("image/");
 
 // Without a thumbnail, the frame at which the hit begins.
 function still({ media, start }) {
@@ -352,6 +359,15 @@ function preview(open, hit) {
   stopPreview();
   if (hit.kind !== "video" || !hit.media) return;
   previewTimer = setTimeout(() => {
+    if (isPicture(hit)) {
+      const image = new Image();
+      image.alt = "";
+      image.addEventListener("error", stopPreview);
+      image.src = hit.media;
+      previewed = image;
+      open.append(image);
+      return;
+    }
     const video = document.createElement("video");
     video.muted = true;
     video.playsInline = true;
@@ -378,11 +394,11 @@ function preview(open, hit) {
 function stopPreview() {
   clearTimeout(previewTimer);
   if (!previewed) return;
-  const video = previewed;
+  const old = previewed;
   previewed = null;
-  video.remove();
-  video.removeAttribute("src");
-  video.load(); // lets go of the connection
+  old.remove();
+  old.removeAttribute("src");
+  old.load?.(); // lets go of the connection
 }
 
 
@@ -409,7 +425,7 @@ async function openPlayer({ video, at }) {
   }
   if (known) drawPlayer(known, known);
   try {
-    const answer = await fetchJson(`/api/videos/${encodeURIComponent(video)}`);
+    const answer = await fetchJson(`api/videos/${inAddress(video)}`);
     if (playing !== key) return;
     const segment = answer.segments.find((one) => one.segment === at) ?? answer.segments[0];
     const own = answer.captions.find((one) => one.video === video);
@@ -439,7 +455,7 @@ function drawPlayer(about, segment) {
   };
   stage.dataset.video = about.video;
   stage.style.setProperty("--ratio", about.width && about.height ? `${about.width} / ${about.height}` : "16 / 9");
-  if (about.kind === "image" || !about.media) {
+  if (isPicture(about) || !about.media) {
     const image = new Image();
     image.alt = about.caption || name;
     image.src = about.media ?? segment.thumbnail ?? "";
@@ -472,10 +488,11 @@ function unplayable(segment) {
   stage.replaceChildren(...parts);
 }
 
-function drawSegments({ segments, video, kind }, at) {
+function drawSegments(about, at) {
+  const { segments, video } = about;
   const list = element("segments");
   list.replaceChildren();
-  if (kind === "image" || segments.length < 2) return;
+  if (isPicture(about) || segments.length < 2) return;
   for (const segment of segments) {
     const button = document.createElement("button");
     button.type = "button";
@@ -644,7 +661,7 @@ element("entry").querySelector("form").addEventListener("submit", async (event) 
   try {
     const token = element("token").value.trim();
     if (/[^\x21-\x7e]/.test(token)) throw new Failure(401, ""); // no header can hold it, so it is not the one
-    const answer = await fetch("/api/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+    const answer = await fetch("api/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
     if (answer.status === 401) throw new Failure(401, "");
     if (!answer.ok) throw new Failure(answer.status, "");
     element("token").value = "";
@@ -705,7 +722,7 @@ function about() {
 
 async function start() {
   try {
-    index = await fetchJson("/api/index");
+    index = await fetchJson("api/index");
   } catch (error) {
     shown = null;
     failed(error);
