@@ -473,6 +473,23 @@ def test_without_captions_no_row_is_kept_for_them(site, open_page, captioned):
     assert high == [4 * row < captioned for row in range(5)]
 
 
+def test_what_is_typed_while_the_page_opens_stays(site, open_page):
+    page = open_page("about:blank")
+    held = []
+    page.route("**/api/index", lambda route: held.append(route))  # noqa: PLW0108 – playwright asks for one
+    page.goto(site.url)
+    page.fill("#q", "red")
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    until(page, "document.querySelector('#about').textContent.trim()")
+    expect(page.locator("#q")).to_have_value("red")
+    page.keyboard.press("Enter")
+    expect(page.locator("#results .open")).to_have_count(24)
+    page.click("h1 a")
+    expect(page.locator("#q")).to_have_value("")
+
+
 def test_more_hits_are_added_below(site, open_page):
     page = open_page(site.url + "?q=red")
     expect(page.locator("#results .open")).to_have_count(24)

@@ -14,6 +14,7 @@ const files = new Map(); // uploaded ones, by the number that the history keeps
 let words = languages.en;
 let index = null;
 let hits = [];
+let boxed = ""; // the text that the box was last given
 let shown = null; // the query whose hits are shown, as text
 let running = null; // the AbortController of the search under way
 let asking = null; // its end
@@ -95,7 +96,7 @@ async function fetchJson(url, options = {}) {
 async function ask(state, query) {
   running?.abort();
   const isMore = query === shown;
-  if (!isMore) box.value = state.q;
+  if (state.q !== boxed) box.value = boxed = state.q; // else what is being typed stays
   showAsked(state);
   if (!state.q && !state.similar && !state.file) {
     shown = query;
@@ -604,6 +605,7 @@ document.querySelector("h1 a").addEventListener("click", (event) => {
   if (event.metaKey || event.ctrlKey) return;
   event.preventDefault();
   go({});
+  box.value = "";
   box.focus();
 });
 
