@@ -180,8 +180,9 @@ class Service:
     def _examples(self) -> list[Example]:
         """Captions of the index, to try as queries."""
         texts: dict[str, Example] = {}
-        (hits,) = self.searcher.search_many(["video"], k=8)  # whether or not the model knows the word
-        for number, hit in enumerate(hits):
+        (hits,) = self.searcher.search_many(["video"], k=400)  # whether or not the model knows the word
+        # From near and far: hits that follow each other are alike.
+        for number, hit in enumerate(hits[:: max(len(hits) // 8, 1)]):
             languages = self.searcher.known_languages or (None,)
             language = languages[number % len(languages)]
             for caption in self.searcher.captions(hit.video, k=1, language=language):
