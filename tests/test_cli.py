@@ -296,6 +296,36 @@ def test_a_pipe_that_nobody_reads_any_more_is_no_error(words, tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    ("where", "status", "said"),
+    [(">&-", 0, b""), ("> /dev/full", 2, b"mlcmr: cannot be written: No space left on device\n")],
+)
+def test_output_that_cannot_be_written(where, status, said, tmp_path):
+    (tmp_path / "features.txt").write_text("clip_0 1 2 3\n")
+    words = f"{sys.executable} -m mlcmr features from-text features.txt feature"
+    done = subprocess.run(f"{words} {where}", shell=True, stderr=subprocess.PIPE, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract", "", "--collection", "mine"],
+        ["extract", ".", "--collection", ""],
+        ["prepare", "a.csv", "--collection", ""],
+        ["index", ".", "--to", "", "--model", "m"],
+        ["check", ""],
+        ["serve", ""],
+        ["search", "x", "--index", ""],
+    ],
+)
+def test_empty_words_name_nothing(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert capsys.readouterr() == ("", "mlcmr: one of the words is empty; is a variable not set?\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_setting_of_a_recipe_is_printed(capsys):
     recipe = RECIPES / "vatex" / "unparallel.yaml"
     with pytest.raises(SystemExit) as exit_:

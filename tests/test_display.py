@@ -48,6 +48,18 @@ def test_work_that_is_done_before_the_first_line_writes_none(clock, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_lines_come_of_many_pieces_of_work_too(clock, capsys):
+    with Display(clock=clock) as display:
+        for piece in range(40):
+            with display.work(f"piece {piece}", 100) as advance:
+                for _ in range(100):
+                    clock.now += 1
+                    advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines[:4]] == ["piece 0", "piece 0", "piece 2", "piece 3"]
+    assert 30 < len(lines) < 36
+
+
 def test_a_quiet_display_writes_nothing(clock, capsys):
     display = Display(quiet=True, clock=clock)
     work_through(display, clock, 100, 10)
@@ -88,7 +100,7 @@ def test_lines_of_steps_name_the_step(clock, capsys):
             for done in range(1, size + 1):
                 clock.now += 1
                 tell(what, done, size)
-    assert capsys.readouterr().err == "long: 31 of 60 (51 %), 0:00:29 left\n"
+    assert capsys.readouterr().err == "long: 20 of 60 (33 %), 0:00:40 left\n"
 
 
 def test_a_line_has_what_else_there_is_to_say(clock, capsys):

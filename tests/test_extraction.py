@@ -637,23 +637,6 @@ def test_what_is_out_of_range_is_an_error(videos, tmp_path, option, wrong):
     assert not (tmp_path / "mine").exists()
 
 
-def test_empty_words_name_nothing(videos, tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(videos)
-    there = sorted(videos.rglob("*"))
-    for words in (
-        ["extract", "", "--collection", str(tmp_path / "mine")],
-        ["extract", ".", "--collection", ""],
-        ["extract", ".", "--collection", str(tmp_path / "mine"), "--encoder", ""],
-        ["index", "", "--model", "m"],
-        ["index", ".", "--to", "", "--model", "m"],
-        ["index", ".", "--run", ""],
-    ):
-        assert main(words) == 2
-        assert capfd.readouterr().err == "mlcmr: '': no name of a file or folder; is a variable empty?\n"
-    assert sorted(videos.rglob("*")) == there
-    assert not (tmp_path / "mine").exists()
-
-
 def test_a_device_that_is_not_there_is_an_error_for_every_encoder(videos, tmp_path):
     with pytest.raises(UserError, match="--device nonsense: not on this machine"):
         run(videos, tmp_path / "mine", device="nonsense")

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 FIRST, LONGEST = 30.0, 120.0
-"""Seconds that a piece of work takes before a line tells of it; and the longest wait for the next line."""
+"""Seconds that work takes before a line tells of it; and the longest wait for the next line."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -47,14 +47,18 @@ class _Lines(Progress):
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         # The speed is that of the last twenty minutes: a single film may take as many.
         super().__init__(console=console, disable=True, get_time=clock, speed_estimate_period=10 * LONGEST)
-        self._written, self._wait = clock(), FIRST
+        self.start()
+
+    def start(self) -> None:
+        """Begins to wait for the first line."""
+        self._written, self._wait = self.get_time(), FIRST
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """Counts, and writes a line when it is time."""
         super().update(task_id, **changes)
         now = self.get_time()
         (task,) = (one for one in self.tasks if one.id == task_id)
-        if min(task.elapsed or 0, now - self._written) >= self._wait:
+        if now - self._written >= self._wait:
             self.console.print(_line(task), highlight=False, markup=False, soft_wrap=True)
             self._written, self._wait = now, min(2 * self._wait, LONGEST)
 

@@ -14,16 +14,6 @@ from mlcmr.errors import UserError, reason
 _held: dict[Path, object] = {}  # what this process has locked, and who in it
 
 
-def require_names(*paths: object) -> None:
-    """Refuses empty words, as of a variable that is not set: to the system they name the folder one is in.
-
-    Raises:
-        UserError: one of `paths` is empty.
-    """
-    if "" in paths:
-        raise UserError("'': no name of a file or folder; is a variable empty?")
-
-
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Says of what the system refuses that `path` cannot be written.

@@ -1,6 +1,7 @@
 """`mlcmr`: the table of commands, and what becomes of errors. What is heavy is imported by what needs it."""
 
 import atexit
+import errno
 import gc
 import os
 import sys
@@ -30,7 +31,7 @@ from mlcmr.cli.options import Help
 from mlcmr.cli.words import shown, spelled
 from mlcmr.config import complaint
 from mlcmr.display import printable
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 
 _FIRST_STEPS = """
 first steps:
@@ -87,7 +88,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
         finally:
-            sys.stdout.flush()  # here, and not at the very end, a pipe that nobody reads can be borne
+            if sys.stdout is not None:  # here, and not at the very end, a pipe that nobody reads can be borne
+                sys.stdout.flush()
     except ArgumentError as error:
         return _refuse(complaint(error))
     except UserError as error:
@@ -97,11 +99,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (BrokenPipeError, SystemExit) as error:  # `mlcmr … | head`, which Rich takes for a reason to exit
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _forget_output()
+        return _refuse(f"cannot be written: {reason(error)}")
+
+
+def _forget_output() -> None:
+    """What could not be written is not tried again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if "" in arguments:  # most would name the folder one is in
+        raise UserError("one of the words is empty; is a variable not set?")
     parser, subparsers = parsers()
     parsed = parser.parse_args(spelled(arguments))
     if parsed.command is None:

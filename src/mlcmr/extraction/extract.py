@@ -19,7 +19,6 @@ from mlcmr.extraction.segments import Rule, checked_rule, write_rule
 from mlcmr.extraction.store import FeatureStore, open_store
 from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone, is_utf8, moved
 from mlcmr.extraction.work import Extracted, Settings, default_workers, extract_file, extract_files
-from mlcmr.files import require_names
 
 SEGMENT = 10.0
 """Seconds."""
@@ -138,7 +137,6 @@ def extract(
     for option, number in (("workers", workers), ("batch-size", batch_size)):
         if number is not None and number < 1:
             raise UserError(f"--{option} {number}: expected 1 or more")
-    require_names(videos, collection, encoder)
     source, folder = _absolute(videos), _absolute(collection)
     root = source.parent if source.is_file() else source
     files, others, closed = find_files(source, folder)

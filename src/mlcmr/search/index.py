@@ -11,7 +11,6 @@ from mlcmr.data.collection import Collection
 from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VIDEOS, is_utf8
-from mlcmr.files import require_names
 from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run, same_encoder
@@ -102,7 +101,6 @@ def index_videos(
         UserError: something is missing or damaged, features do not fit the model, the index was made with
             another model, or another process writes it.
     """
-    require_names(source, to, run, model, encoder)
     folder = Path(to).expanduser()
     place = Path(source).expanduser() if source is not None else None
     _require_utf8(folder, place, run, model, encoder)

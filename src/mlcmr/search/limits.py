@@ -153,16 +153,17 @@ class Gate:
             return _error(
                 421, "without a token the server answers to its loopback name only, such as localhost"
             )
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path != "/":
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(path, headers):
             return _error(403, "pages of other sites get no answer; links to the page itself work")
-        client, shown = _client(scope), self._is_shown(scope, headers)
+        client, right = _client(scope), self._has_cookie(headers)
         seconds = self._rate.wait(client) if path.startswith("/api/") else 0
-        if shown is not None:
+        if not right and self._token is not None and (given := _given(scope, headers)) is not None:
+            right = is_same(given, self._token)
             # After too many wrong ones the right one waits too: else it would show itself among guesses.
-            seconds = max(seconds, self._rate.wait(f"{client} guesses", take=not shown))
+            seconds = max(seconds, self._rate.wait(f"{client} guesses", take=not right))
         if seconds:
             return _error(429, f"too many requests; try again in {seconds} s", {"Retry-After": str(seconds)})
-        if self._token is None or shown or _is_open(path):
+        if self._token is None or right or _is_open(path):
             return None
         return _error(
             401,
@@ -170,22 +171,22 @@ class Gate:
             {"WWW-Authenticate": 'Bearer realm="mlcmr"'},
         )
 
-    def _is_shown(self, scope: Scope, headers: Headers) -> bool | None:
-        """Whether what is shown is the token; None where nothing is, or where nobody looks at it."""
-        found: list[bool] = []
-        if self._token is None:
-            return None
-        if scope["path"] == "/" and (given := QueryParams(scope["query_string"]).get("token")) is not None:
-            return is_same(given, self._token)
-        if _is_open(scope["path"]):
-            return None
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            found.append(is_same(bearer.strip(), self._token))
+    def _has_cookie(self, headers: Headers) -> bool:
+        """Whether the page's cookie is there. Another one may be that of another server on this host."""
         with suppress(CookieError):
-            if cookie := SimpleCookie(headers.get("cookie", "")).get(COOKIE):
-                found.append(is_same(cookie.value, cookie_value(self._token)))
-        return any(found) if found else None
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+            return bool(cookie and self._token and is_same(cookie.value, cookie_value(self._token)))
+        return False
+
+
+def _given(scope: Scope, headers: Headers) -> str | None:
+    """What is given for the token, where it is looked at."""
+    if scope["path"] == "/":
+        return QueryParams(scope["query_string"]).get("token")
+    if _is_open(scope["path"]):
+        return None
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else None
 
 
 def is_same(shown: str, secret: str) -> bool:
@@ -201,6 +202,12 @@ def cookie_value(token: str) -> str:
 def _is_open(path: str) -> bool:
     """Whether nothing of the index is there."""
     return path in ("/", "/health", "/favicon.ico") or path.startswith("/page/")
+
+
+def _is_visit(path: str, headers: Headers) -> bool:
+    """Whether somebody follows a link to the page; what another site loads by itself is none."""
+    mode, destination = headers.get("sec-fetch-mode", "navigate"), headers.get("sec-fetch-dest", "document")
+    return path == "/" and mode == "navigate" and destination == "document"
 
 
 def is_loopback(host: str) -> bool:

@@ -190,7 +190,8 @@ class Searcher:
     ) -> list[list[Hit]]:
         """The hits of several texts, embedded and searched for together; see `search`.
 
-        `k` and `filters` are those of all texts, or one for each.
+        `k` and `filters` are those of all texts, or one for each. A text that says nothing to the model fails
+        no other, but finds what is nearest to nothing: see `require_readable`.
         """
         given = languages or [None] * len(texts)
         if blank := [text for text in texts if not text.strip()]:
