@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_what_is_locked_is_refused_until_it_is_left(tmp_path):
 def test_who_fails_before_anything_is_written_leaves_no_new_folder(tmp_path):
     new, old, begun = (tmp_path / name for name in ("new", "old", "begun"))
     old.mkdir()
-    for folder in (new, old):
+    for folder in (new, old, new / "deep/er", old / "deep/er"):
         with pytest.raises(ZeroDivisionError), locked(folder / "lock", ""):
             1 / 0  # noqa: B018
     with pytest.raises(ZeroDivisionError), locked(begun / "lock", ""):
@@ -49,6 +50,22 @@ def test_a_lock_that_is_removed_before_it_is_held_is_refused(tmp_path, monkeypat
         pass
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError])
+def test_a_folder_that_is_removed_before_the_lock_is_there_is_made_again(tmp_path, monkeypatch, error):
+    original, removed = Path.mkdir, iter([True])
+
+    def early(folder, *args, **options):
+        original(folder, *args, **options)
+        if next(removed, False):
+            folder.rmdir()
+            if error is FileExistsError:  # as mkdir says where the folder goes between its two looks
+                raise FileExistsError(17, "File exists", str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", early)
+    with locked(tmp_path / "folder/lock", ""):
+        assert (tmp_path / "folder/lock").exists()
+
+
 def test_no_two_have_a_lock_that_is_removed_again_and_again(tmp_path):
     code = f"""
 import os, time
@@ -63,8 +80,10 @@ while time.monotonic() < end:
             os.unlink(f"{{place}}.inside")
             had += 1
             1 / 0
-    except (ZeroDivisionError, UserError):
+    except ZeroDivisionError:
         pass
+    except UserError as error:
+        assert str(error) == "taken", error
 assert had
 """
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]

@@ -11,6 +11,7 @@ from mlcmr import MLCMR
 from mlcmr.data.captions import write_captions
 from mlcmr.errors import UserError
 from mlcmr.search import Searcher
+from mlcmr.search.edge import EdgeStore
 from mlcmr.search.folder import IndexWriter, open_published
 from mlcmr.search.index import index_videos
 from mlcmr.search.points import segment_id
@@ -163,6 +164,67 @@ def test_another_collection_does_not_take_the_place_of_one_that_is_away(place, t
     with pytest.raises(UserError, match="is in this index already"):
         index_videos(place / "other", place / "index", device="cpu")
     assert content(place / "index") == whole
+
+
+def test_another_collection_with_some_of_the_videos_does_not_either(place, trained):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    whole = content(place / "index")
+    shutil.copytree(place / "tiny", place / "away")
+    keep_features(place, SCENES[: len(SCENES) // 2])
+    (place / "tiny").rename(place / "other")
+    with pytest.raises(UserError, match="is in this index already"):
+        index_videos(place / "other", place / "index", prune=True, device="cpu")
+    assert content(place / "index") == whole
+    (place / "away").rename(place / "tiny")
+    assert index_videos(place / "tiny", place / "index", prune=True, device="cpu").unchanged == 36
+
+
+def test_another_collection_with_one_changed_video_does_not_either(place, trained):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    path = place / "tiny" / "FeatureData" / FEATURE / "feature.bin"
+    features = np.fromfile(path, "<f4")
+    features[0] += 1
+    features.tofile(path)
+    (place / "tiny").rename(place / "other")
+    with pytest.raises(UserError, match="is in this index already"):
+        index_videos(place / "other", place / "index", device="cpu")
+
+
+def test_a_collection_that_cannot_be_looked_at_is_not_gone(place, trained, monkeypatch):
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    shutil.copytree(place / "tiny", place / "other")
+    stat = Path.stat
+
+    def refusing(path, **options):
+        if path == place / "tiny":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refusing)
+    with pytest.raises(UserError, match="is in this index already"):
+        index_videos(place / "other", place / "index", device="cpu")
+
+
+@pytest.mark.parametrize("stored", range(1, 10))
+def test_a_renaming_that_is_interrupted_goes_on(place, trained, monkeypatch, stored):
+    """Captions and segments are noted anew some at a time; whenever that ends, nothing is left behind."""
+    index_videos(place / "tiny", place / "index", run=trained, device="cpu")
+    keep_features(place, [scene for scene in SCENES if scene[0] != "dog"])
+    (place / "tiny").rename(place / "renamed")
+    monkeypatch.setattr("mlcmr.search.update.BATCH", 20)
+    upsert, left = EdgeStore.upsert, iter(range(stored))
+
+    def ending(store, points):
+        upsert(store, points)
+        if next(left) == stored - 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EdgeStore, "upsert", ending)
+    with pytest.raises(KeyboardInterrupt):
+        index_videos(place / "renamed", place / "index", device="cpu")
+    monkeypatch.setattr(EdgeStore, "upsert", upsert)
+    index_videos(place / "renamed", place / "index", device="cpu")
+    assert sources(place / "index") == {(str(place / "renamed"), kind) for kind in ("segment", "caption")}
 
 
 def sources(index: Path) -> set[tuple[str, str]]:

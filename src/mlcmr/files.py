@@ -4,12 +4,15 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
 from mlcmr.errors import UserError, reason
+
+_TRIES = 10  # to open what others remove
 
 _held: dict[Path, object] = {}  # what this process has locked, and who in it
 
@@ -32,7 +35,7 @@ def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[IO[bytes]]:
     """Opens a file, made if it is not there, that one process, and one thread in it, may have open so.
 
     Whoever comes second is refused. A process that ends, however it does, lets go. If something fails before
-    a folder that was made for the file holds anything else, both go.
+    a folder that was made for the file holds anything else, both go, and the folders that were made for that.
 
     Args:
         path: The file.
@@ -46,25 +49,35 @@ def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[IO[bytes]]:
     # other handle. flock would do both, but workers inherit it, and outlive a killed process for a moment.
     if _held.setdefault(target, me) is not me:
         raise UserError(refusal)
-    new = not target.parent.exists()
     try:
         with writing(path):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file = target.open("a+b")
+            made = list(takewhile(lambda folder: not folder.exists(), target.parents))
+            file = _open(target)
         try:
             _lock(file, Path(path).parent, refusal)
             _require_there(file, target, refusal)
             try:
                 yield file
             except BaseException:
-                if new:
-                    _remove_alone(target)
+                if made:
+                    _remove_alone(target, made)
                 raise
         finally:
             with writing(path):
                 file.close()  # which writes what could not be written before
     finally:
         del _held[target]
+
+
+def _open(target: Path, tries: int = _TRIES) -> IO[bytes]:
+    """Opens a file, with its folder; again where somebody who fails removes that meanwhile."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.open("a+b")
+    except (FileNotFoundError, FileExistsError):
+        if tries == 1:
+            raise
+        return _open(target, tries - 1)
 
 
 def _lock(file: IO[bytes], folder: Path, refusal: str) -> None:
@@ -86,12 +99,13 @@ def _require_there(file: IO[bytes], target: Path, refusal: str) -> None:
     raise UserError(refusal)
 
 
-def _remove_alone(target: Path) -> None:
-    """Removes a file that is locked, and its folder, if nothing else is in that."""
+def _remove_alone(target: Path, made: Sequence[Path]) -> None:
+    """Removes a file that is locked, and the folders made for it, innermost first, if nothing is left."""
     with suppress(OSError):
         if list(target.parent.iterdir()) == [target]:
             target.unlink()
-            target.parent.rmdir()
+            for folder in made:
+                folder.rmdir()
 
 
 @contextmanager

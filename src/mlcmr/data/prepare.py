@@ -123,8 +123,8 @@ def prepare(
     Captions of a video in different languages make pairs by their order, unless some video has more of them
     in one language than in another: then that language has numbers of its own, and nothing is lost.
 
-    For the unparallel scenario, each video to train on is given one of its languages, to each as many videos
-    as to another, by chance.
+    For the unparallel scenario, each video to train on is given one of its languages, to each about as many
+    videos as to another, by chance.
 
     Args:
         files: VATEX's or MSR-VTT's JSON, or tables (see `read_annotations`).
@@ -452,7 +452,7 @@ def _lines(video: str, spoken: _Numbered, language: str) -> Iterator[tuple[str, 
 
 
 def _halves(captions: Mapping[str, _Numbered], languages: Sequence[str], seed: int) -> dict[str, str]:
-    """One language for each video, of those that it has; each as often as that allows."""
+    """One language for each video, of those that it has; each about as often, as far as these allow."""
     choices = {
         video: [language for language in languages if captions[video].get(language)]
         for video in _shuffled(captions, seed)

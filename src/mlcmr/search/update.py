@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from mlcmr.data.features import Features
@@ -49,7 +50,7 @@ def update_index(
 ) -> Changes:
     """Embeds what is new or has changed in a source; takes out what is gone from it.
 
-    A source that is gone and whose videos this one has is this one: it was moved or renamed.
+    A source that is gone and most of whose videos this one has is this one: it was moved or renamed.
 
     Args:
         writer: The index.
@@ -65,8 +66,8 @@ def update_index(
     key = _key(writer, source)
     stored = _stored(writer.stores)
     for before in {stored[v].source for v in source.videos if v in stored} - {key}:
-        if not (writer.folder / before).exists() and _has_features(writer, source, stored, before):
-            _rename_source(writer.begin(), before, key)
+        if _is_gone(writer.folder / before) and _has_most(writer, source, stored, before):
+            _rename_source(writer.begin(), before, key, source)
             stored = _stored(writer.stores)
     foreign = next((v for v in source.videos if v in stored and stored[v].source != key), None)
     if foreign is not None:
@@ -108,19 +109,38 @@ def _key(writer: IndexWriter, source: Source) -> str:
     return COLLECTION if own else str(source.collection.folder)
 
 
-def _has_features(writer: IndexWriter, source: Source, stored: Mapping[str, _Stored], before: str) -> bool:
-    """Whether a source has the same features of one of its first videos as the source `before` had."""
-    same = [v for v in source.videos if v in stored and stored[v].source == before][:BATCH]
-    return any(
-        point.payload.get("features") == _digest(source.frames(source.videos[point.payload["video"]], 0))
-        for point in writer.stores.segments.get([segment_id(video, 0) for video in same])
-    )
+def _is_gone(folder: Path) -> bool:
+    """Whether a folder is not there any more; one that cannot be looked at may be."""
+    try:
+        folder.stat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
-def _rename_source(stores: Stores, before: str, key: str) -> None:
-    """Notes that what is from one source is from another, which it has become."""
-    for store in stores[:2]:
-        ids = [one for one, payload in store.scan(["source"]) if payload["source"] == before]
+def _has_most(writer: IndexWriter, source: Source, stored: Mapping[str, _Stored], before: str) -> bool:
+    """Whether a source has most videos of the source `before`, with the same features as far as we look.
+
+    A clip or two may be in both, as where all start with the same one.
+    """
+    videos = [video for video, one in stored.items() if one.source == before]
+    same = [video for video in videos if video in source.videos]
+    features = {segment_id(v, 0): _digest(source.frames(source.videos[v], 0)) for v in same[:BATCH]}
+    points = writer.stores.segments.get(list(features))
+    return len(same) * 2 > len(videos) and features == {one.id: one.payload.get("features") for one in points}
+
+
+def _rename_source(stores: Stores, before: str, key: str, source: Source) -> None:
+    """Notes that what is from the source `before` is from another, which it has become."""
+    # The segments of videos that the source has tell the next run that there is something to rename. So they
+    # come last: whoever is interrupted goes on.
+    for store in (stores.captions, stores.segments):
+        found = [
+            (p["video"] in source.videos, one)
+            for one, p in store.scan(["video", "source"])
+            if p["source"] == before
+        ]
+        ids = [one for _, one in sorted(found)]
         for start in range(0, len(ids), BATCH):
             points = store.get(ids[start : start + BATCH])
             store.upsert([replace(one, payload=one.payload | {"source": key}) for one in points])
