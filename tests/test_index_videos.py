@@ -121,6 +121,13 @@ def test_files_come_change_and_go(drawn, films, tmp_path):
     summary = index_videos(films, tmp_path / "index", prune=True, device="cpu")
     assert (summary.added, summary.changed, summary.removed, summary.segments) == (0, 0, 1, 7)
     assert "0" not in {hit.video for hit in searcher.search("a", k=50)}
+    for path in films.rglob("*.*"):
+        path.unlink()
+    with pytest.raises(
+        UserError, match=f"no videos or images there any more; remove the index {tmp_path}/index"
+    ):
+        index_videos(films, tmp_path / "index", prune=True, device="cpu")
+    assert searcher.size == 7
 
 
 def test_a_folder_of_videos_that_has_moved(drawn, films, tmp_path, monkeypatch):

@@ -19,7 +19,19 @@ def test_commands(place, trained, capsys, monkeypatch):
     assert "A dog runs." in captured.out
     assert "exact search in 36 segments" in captured.err
     assert (
-        main(["search", "A dog runs.", "-k", "2", "--json", "--filter", "kind=video", "video!=dog_runs-1"])
+        main(
+            [
+                "search",
+                "A dog runs.",
+                "-k",
+                "2",
+                "--json",
+                "--filter",
+                "kind=video",
+                "--filter",
+                "video!=dog_runs-1",
+            ]
+        )
         == 0
     )
     hits = json.loads(capsys.readouterr().out)
@@ -46,6 +58,14 @@ def test_commands(place, trained, capsys, monkeypatch):
         )
     assert main(["search", "a dog", "--filter", "duration>5"]) == 0
     assert "nothing found" in capsys.readouterr().out
+    assert main(["search", "--filter", "duration>5", "a dog"]) == 0  # its text is not another filter
+    assert "nothing found" in capsys.readouterr().out
+    assert main(["search", "a dog", "--language", "French"]) == 0
+    assert "the model was trained in en, zh; what it finds in fr may be far off" in capsys.readouterr().err
+    assert main(["search", "a dog"]) == 0
+    assert "trained" not in capsys.readouterr().err
+    assert main(["search", "--similar", "dog_runs-1", "--captions", "--language", "fr"]) == 0
+    assert "no such captions in the index; it holds captions in en, zh" in capsys.readouterr().out
     assert main(["index", "--remove", "dog_runs-1"]) == 0
     assert "1 removed" in capsys.readouterr().out
 
@@ -57,7 +77,7 @@ def test_commands(place, trained, capsys, monkeypatch):
         (["index"], "give videos or a collection, and a model"),
         (["index", ".", "--run", "no/such/run", "--to", "i"], "config.yaml: no such file"),
         (["index", ".", "--run", "a", "--model", "b"], "give one"),
-        (["index", "--run", "a"], "--run is for videos or a collection; give their folder"),
+        (["index", "--run", "a"], "--run is for videos or a collection; give their folder, or leave it out"),
         (["index", "--remove", "p", "--model", "a"], "--model is for"),
         (["index", "--remove", "p", "--encoder", "a"], "--encoder is for"),
         (["index", "--remove", "p", "--feature", "a"], "--feature is for"),

@@ -26,7 +26,7 @@ def test_control_characters_are_shown_escaped_and_given_to_programs_as_they_are(
     odd = "dog\x1b[31m\nruns"
     video = Hit(odd, 0, 0.5, f"/{odd}.mp4", 0.0, 2.0, 2.0, 64, 48, "video", "", odd)
     caption = CaptionHit(odd, f"{odd}#en#0", "en", odd, 0.5)
-    searcher: Any = SimpleNamespace(how=lambda **_: "exact", model_name="tiny")
+    searcher: Any = SimpleNamespace(how=lambda **_: "exact", model_name="tiny", languages=("en",))
     for print_, hit in ((print_hits, video), (print_captions, caption)):
         print_([hit], searcher, as_json=False)
         shown = capsys.readouterr().out

@@ -9,7 +9,8 @@ EXAMPLES = """
   mlcmr index ~/Videos --run runs/sample-parallel
   mlcmr index ~/VisualSearch/vatex --run runs/vatex-parallel --to vatex-index
   mlcmr index ~/Videos --model google/siglip-base-patch16-256-multilingual
-  mlcmr index ~/Videos --prune           bring it up to date, without files that are gone"""
+  mlcmr index ~/Videos --prune           bring it up to date, without files that are gone
+  mlcmr index --remove holiday_beach     take a video out"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

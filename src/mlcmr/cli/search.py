@@ -10,7 +10,7 @@ from mlcmr.errors import UserError
 PURPOSE = "Finds videos by a text in any language, or by a video or image; or captions by a video."
 EXAMPLES = """
   mlcmr search "a red circle moves left"
-  mlcmr search "一只狗在接飞盘" -k 3 --filter 'duration<60' 'path~holiday/'
+  mlcmr search "一只狗在接飞盘" -k 3 --filter 'duration<60' --filter 'path~holiday/'
   mlcmr search --video clip.mp4 --json
   mlcmr search --similar holiday_beach --captions --language zh"""
 
@@ -34,11 +34,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--filter",
-        nargs="+",
-        action="extend",
+        action="append",
         default=[],
         help="What hits must meet: duration, start, end, width or height with < <= > >= =, as 'duration<60'; "
-        "kind=image; video=ID; path~PART.",
+        "kind=image; video=ID; path~PART. May be given several times.",
     )
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="Print JSON.")
@@ -53,7 +52,7 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
     _require_use(parsed)
     limits: dict[str, Any] = {"k": parsed.k, "filters": Filters.parse(parsed.filter)}
     from mlcmr.search.searcher import Searcher
-    from mlcmr.search.show import print_captions, print_hits
+    from mlcmr.search.show import print_captions, print_hits, tell_of_language
 
     searcher = Searcher(parsed.index, device=parsed.device)
     if parsed.captions:
@@ -67,6 +66,7 @@ def run(_: ArgumentParser, parsed: Namespace) -> int:
         hits = searcher.similar(parsed.similar, parsed.segment or 0, **limits)
     else:
         hits = searcher.search(parsed.text, language=parsed.language, **limits)
+        tell_of_language(parsed.text, parsed.language, searcher)
     print_hits(hits, searcher, as_json=parsed.json)
     return 0
 

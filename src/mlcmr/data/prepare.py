@@ -27,7 +27,7 @@ from mlcmr.data.features import Progress
 from mlcmr.data.ids import split_ending, video_id
 from mlcmr.data.languages import language_code
 from mlcmr.data.scenario import human_suffix
-from mlcmr.display import many
+from mlcmr.display import many, printable
 from mlcmr.errors import UserError
 from mlcmr.files import new_folder
 
@@ -88,10 +88,11 @@ class PrepareSummary:
         if self.halves:
             shares = ", ".join(f"{count:,} in {language}" for language, count in self.halves.items())
             yield f"unparallel: of the videos to train on, {shares}"
+        text = printable(self.folder / "TextData")
         for split in ("val", "test"):
             sizes = [count for (one, _), count in self.videos.items() if one == split]
             if sizes and min(sizes) < FEW:
-                other = "; --splits makes other shares" if self.by_chance else ""
+                other = f"; for other shares, remove {text} and say --splits" if self.by_chance else ""
                 few = many(min(sizes), "video")
                 yield f"few: {few} in {split}: what is measured on so few says little{other}"
         if self.apart:

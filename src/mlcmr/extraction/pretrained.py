@@ -15,6 +15,7 @@ from mlcmr.errors import UserError
 from mlcmr.extraction.encoders import feature_name
 from mlcmr.extraction.pictures import Picture
 from mlcmr.model.device import enough_memory, on_device
+from mlcmr.model.hub import find_model
 from mlcmr.model.opening import opening
 
 IMAGE_RATE, VIDEO_RATE = 2.0, 8.0
@@ -43,6 +44,7 @@ class PretrainedEncoder:
     def __init__(self, name: str, *, device: str = "auto") -> None:
         self.name = name
         self.feature = feature_name(name)
+        name = find_model(name, "--encoder", "encoder")
         with _opening(name):
             config = AutoConfig.from_pretrained(name, trust_remote_code=False)
             kind = _model_class(config)

@@ -10,7 +10,7 @@ from typing import Any
 from mlcmr.data.collection import Collection
 from mlcmr.display import Display, many
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import VIDEOS, is_utf8
+from mlcmr.extraction.videos import VIDEOS, find_files, is_utf8
 from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run, same_encoder
@@ -216,6 +216,8 @@ def _extract(
                 "it from videos (--encoder, a hub id or folder)"
             )
         encoder = LIGHT
+    if prune and before is not None and videos.is_dir() and not find_files(videos, folder / COLLECTION).files:
+        raise UserError(f"{videos}: no videos or images there any more; remove the index {folder} itself")
     made = load_encoder(encoder, device=device)
     if made.dimension != opened.info.feature_size:
         raise UserError(
@@ -353,7 +355,7 @@ def _require_options(
             "--batch-size": batch_size is not None,
         }
         if given := [option for option, is_given in of_source.items() if is_given]:
-            raise UserError(f"{given[0]} is for videos or a collection; give their folder")
+            raise UserError(f"{given[0]} is for videos or a collection; give their folder, or leave it out")
     elif not place.exists():
         raise UserError(f"{place}: no such folder; name a folder of videos, or a collection")
     if run is not None and model is not None:

@@ -317,6 +317,11 @@ class Searcher:
         return self._current().info.languages
 
     @property
+    def trained_languages(self) -> tuple[str, ...]:
+        """The languages that the model was trained in; none where it does not say."""
+        return self._trained
+
+    @property
     def known_languages(self) -> tuple[str, ...]:
         """Those of them that the model was trained in; all where it does not say."""
         return tuple(one for one in self.languages if not self._trained or one in self._trained)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mlcmr.errors import UserError
+from mlcmr.errors import UserError, reason
 from mlcmr.search.api import create_app
 from mlcmr.search.limits import is_loopback
 from mlcmr.search.searcher import Searcher
@@ -102,6 +102,8 @@ def _checked(token: str | None, host: str) -> str | None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise UserError(f"{host}:{port}: cannot listen there: no such port; choose another --port")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         # `::` then takes IPv4 as well.
@@ -109,7 +111,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"{host}:{port}: cannot listen there: {error}; choose another --port or --host"
+            f"{host}:{port}: cannot listen there: {reason(error)}; choose another --port or --host"
         ) from error
     # Connections inherit it. Without, the second part of every answer waits 40 ms for the client's receipt.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlcmr.data.languages import language_code
 from mlcmr.display import printable
+from mlcmr.search.language import guess_language
 from mlcmr.search.searcher import CaptionHit, Hit, Searcher
 
 _WIDE = 10_000
@@ -76,23 +78,41 @@ def print_hits(hits: Sequence[Hit], searcher: Searcher, *, as_json: bool) -> Non
     _print(table, searcher, searcher.how())
 
 
+def tell_of_language(text: str, language: str | None, searcher: Searcher) -> None:
+    """Says of a query that its language is none of those that the model was trained in."""
+    code, trained = language_code(language) if language else guess_language(text), searcher.trained_languages
+    if trained and code not in trained:
+        _note(f"the model was trained in {', '.join(trained)}; what it finds in {code} may be far off")
+
+
 def print_captions(hits: Sequence[CaptionHit], searcher: Searcher, *, as_json: bool) -> None:
     """Prints captions, and how they were found."""
     if as_json:
         _print_json(hits)
     else:
-        _print(captions_table(hits), searcher, searcher.how(captions=True))
+        held = (
+            f"it holds captions in {', '.join(searcher.languages)}" if searcher.languages else "it holds none"
+        )
+        _print(
+            captions_table(hits),
+            searcher,
+            searcher.how(captions=True),
+            f"no such captions in the index; {held}",
+        )
 
 
 def _print_json(hits: Sequence[Hit] | Sequence[CaptionHit]) -> None:
     print(json.dumps([asdict(hit) for hit in hits], indent=2, ensure_ascii=False))
 
 
-def _print(table: Table, searcher: Searcher, how: str) -> None:
+def _print(table: Table, searcher: Searcher, how: str, nothing: str = "nothing found") -> None:
     console = Console() if sys.stdout.isatty() else Console(width=_WIDE)  # through a pipe, no line is broken
-    console.print(table if table.row_count else "nothing found")
-    note = f"{how}, model {searcher.model_name}"
-    Console(stderr=True).print(printable(note), style="dim", highlight=False, markup=False)
+    console.print(table if table.row_count else nothing, soft_wrap=not table.row_count)
+    _note(f"{how}, model {searcher.model_name}")
+
+
+def _note(line: str) -> None:
+    Console(stderr=True).print(printable(line), style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def time_range(start: float, end: float) -> str:
