@@ -19,7 +19,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -38,7 +38,15 @@ from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
 from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
 from mlcmr.extraction.pretrained import PretrainedEncoder
 from mlcmr.extraction.segments import Cutter, parse_rule
-from mlcmr.extraction.videos import assign_ids, find_files, gone, moved, read_videos, write_videos
+from mlcmr.extraction.videos import (
+    VideoRecord,
+    assign_ids,
+    find_files,
+    gone,
+    moved,
+    read_videos,
+    write_videos,
+)
 from mlcmr.extraction.work import Settings, default_workers, extract_files
 from mlcmr.files import locked
 from test_decode import make_sound, make_video
@@ -855,6 +863,30 @@ def test_ids_are_unique_and_fit_everywhere(names):
     assert {path: assign_ids([path], root, kept)[path] for path in files} == ids
 
 
+@given(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=60))
+@example(".")
+@example("..")
+@example("...")
+def test_a_record_can_be_whatever_its_file_is_called(name):
+    path = Path("/videos", f"{name}.mkv")
+    (video,) = assign_ids([path], path.parent, {}).values()
+    segment = RECORD["segments"][0] | {"thumbnail": f"thumbnails/hues228/{video}/0.jpg"}
+    content = RECORD | {"video": video, "path": str(path), "segments": [segment]}
+    record = VideoRecord.from_dict(content)
+    assert (record.video, record.path) == (video, str(path))
+    thumbnail = Path(os.path.normpath(record.segments[0].thumbnail))
+    assert thumbnail.parent == Path("thumbnails/hues228", video)
+
+
+def test_a_file_that_is_called_as_a_folder_above_lies_with_the_others(videos, tmp_path):
+    for name in (".", ".."):
+        make_video(tmp_path / f"{name}.mkv", frames=5)
+        run(tmp_path / f"{name}.mkv", tmp_path / "mine")
+    summary = run(videos, tmp_path / "mine")
+    assert (summary.videos, summary.extracted) == (7, 5)
+    assert {path.parents[1].name for path in (tmp_path / "mine").rglob("*.jpg")} == {"hues228"}
+
+
 def test_records_survive_a_round_trip(videos, tmp_path):
     run(videos, tmp_path / "mine")
     records = read_videos(tmp_path / "mine")
@@ -874,7 +906,7 @@ def test_records_survive_a_round_trip(videos, tmp_path):
     "wrong",
     [
         *({"path": path} for path in (None, "a.mp4", "../a.mp4", "", "/a\0.mp4", "/\ud800.mp4")),
-        *({"video": video} for video in (None, "", "a b", "../a", "a\0")),
+        *({"video": video} for video in (None, "", "a b", "../a", "a\0", ".", "..")),
         *({"duration": duration} for duration in ("x", None, float("nan"), float("inf"), True, 10**400)),
         *({name: value} for name in ("bytes", "width", "height") for value in (-1, 1.5, "1", True, 10**400)),
         *({"modified_ns": value} for value in (1.5, None, 10**400)),

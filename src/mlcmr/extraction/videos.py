@@ -131,7 +131,7 @@ def _are_rows(frames: Sequence[object]) -> bool:
 
 def _is_word(video: str) -> bool:
     """Whether ids of captions and frames, and names of files, may begin so."""
-    return video.split() == [video] and "/" not in video and _is_name(video)
+    return video.split() == [video] and "/" not in video and video not in (".", "..") and _is_name(video)
 
 
 def _is_name(path: str) -> bool:
