@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -198,8 +199,10 @@ def _require_as_recorded(features: FrameFeatures, records: Iterable[VideoRecord]
 
 def _unrecorded(collection: Collection, features: FrameFeatures, video: str) -> VideoRecord:
     """A video of which there are features and perhaps a file: one segment."""
-    candidates = (collection.folder / "VideoData" / f"{video}{ending}" for ending in _ENDINGS)
-    path = next((one.absolute() for one in candidates if one.is_file()), None)
+    # Ids that others wrote may be paths to elsewhere, and whoever searches may see the file.
+    below = not {"", ".", ".."}.intersection(video.split("/"))
+    candidates = (collection.folder / "VideoData" / f"{video}{ending}" for ending in _ENDINGS if below)
+    path = next((one.absolute() for one in candidates if os.path.isfile(one)), None)
     status = path.stat() if path else None
     return VideoRecord(
         video=video,
