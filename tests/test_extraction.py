@@ -834,6 +834,45 @@ def test_killed_while_it_forgets_or_moves_it_is_ended_by_the_next(
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos", "unlink"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+def test_what_was_not_joined_yet_does_not_come_back_when_forgetting_is_killed(
+    videos, tmp_path, monkeypatch, before, moment, nth
+):
+    def dies_at_once(*_, **__):
+        raise KeyboardInterrupt
+
+    if before:
+        run(videos, tmp_path / "mine", segment=0.5)
+        make_video(videos / "a.mp4", frames=20)
+        make_video(videos / "new.mp4")
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(store.FeatureStore, "merge", dies_at_once)
+        run(videos, tmp_path / "mine", segment=0.5)
+    for name in ("a.mp4", "new.mp4"):
+        (videos / name).unlink(missing_ok=True)
+    run(videos, tmp_path / "fresh", segment=0.5)
+    owner = {"rmtree": store.shutil, "write_videos": store}.get(moment, store.Path)
+    function, calls = getattr(owner, moment), count(1)
+
+    def dies(*arguments, **options):
+        if next(calls) == nth:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(owner, moment, dies)
+        run(videos, tmp_path / "mine", segment=0.5, prune=True)
+    forgotten = not (tmp_path / "mine/thumbnails/hues228/a").exists()
+    summary = run(videos, tmp_path / "mine", segment=0.5)
+    assert not (forgotten and summary.gone)
+    for record in read_videos(tmp_path / "mine"):
+        assert all((tmp_path / "mine" / one.thumbnail).is_file() for one in record.segments)
+    run(videos, tmp_path / "mine", segment=0.5, prune=True)
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+
+
 def test_a_second_process_is_refused(videos, tmp_path, capfd):
     with locked(tmp_path / "mine/.extract.lock", ""):
         assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 2
