@@ -140,6 +140,8 @@ def test_one_file_alone_is_as_in_a_collection(videos, tmp_path):
         sample_file(videos / "a.mp4", LIGHT, Sampling(rate=8), most_frames=10)
     with pytest.raises(UserError, match="No such file"):
         sample_file(tmp_path / "absent.mp4", LIGHT, Sampling(count=1))
+    with pytest.raises(UserError, match="File name too long"):
+        sample_file(tmp_path / f"{'n' * 300}.mp4", LIGHT, Sampling(count=1))
 
 
 def test_the_light_encoder_joins_chunks_without_a_seam(tmp_path):

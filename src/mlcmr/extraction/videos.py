@@ -213,10 +213,10 @@ def find_files(videos: Path, collection: Path) -> Found:
         UserError: there is no such folder or file, the folder itself cannot be looked into, or the file is
             not called as a video or an image is.
     """
-    if videos.is_file():
+    if os.path.isfile(videos):
         return _found_file(videos)
-    if not videos.is_dir():
-        raise UserError(f"{videos}: no such folder or file")
+    if not os.path.isdir(videos):
+        raise UserError(f"{videos}: no such folder or file, or none that may be looked at")
     left_out = {collection, collection / "thumbnails", collection / "FeatureData"}
     found = []
     others: Counter[str] = Counter()

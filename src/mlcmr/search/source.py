@@ -182,7 +182,7 @@ def _is_readable(path: Path) -> bool:
 
 
 def _is_recorded(collection: Collection, features: FrameFeatures) -> bool:
-    return videos_file(collection.folder, features.folder.name).is_file()
+    return os.path.isfile(videos_file(collection.folder, features.folder.name))
 
 
 def _require_as_recorded(features: FrameFeatures, records: Iterable[VideoRecord]) -> None:
