@@ -14,8 +14,9 @@ from mlcmr.cli import main
 from mlcmr.data.collection import Collection
 from mlcmr.data.features import write_features
 from mlcmr.errors import UserError
+from mlcmr.extraction import videos as extraction
 from mlcmr.extraction.extract import extract
-from mlcmr.extraction.videos import Segment, VideoRecord, read_videos, root_of
+from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, read_videos, root_of
 from mlcmr.search import Filters, Searcher
 from mlcmr.search.index import index_videos
 from mlcmr.search.info import read_info
@@ -236,6 +237,21 @@ def test_the_folder_that_a_video_was_found_in(path, video, root):
     segment = Segment(0, 1, (0, 1), "")
     record = VideoRecord(video, path, 1, 1, "video", 1.0, 1, 1, (0.0,), (segment,))
     assert root_of(record) == Path(root)
+
+
+def test_the_folders_that_many_videos_were_found_in(monkeypatch):
+    folder = Path("/v/a/b/c/d/e")
+    files = [folder / f"{number} of many.mp4" for number in range(100)]
+    files += [folder / f"{name}.webm" for name in ("x", "10 of many")]
+    ids = assign_ids(files, Path("/v"), {}) | {folder / "alone.mp4": "alone", Path("/w/x.mp4"): "x"}
+    records = [
+        VideoRecord(video, str(path), 1, 1, "video", 1.0, 1, 1, (0.0,), (Segment(0, 1, (0, 1), ""),))
+        for path, video in ids.items()
+    ]
+    asked = []
+    monkeypatch.setattr(extraction, "root_of", lambda record: asked.append(record) or root_of(record))
+    assert extraction.roots_of(records) == {Path("/v"), folder, Path("/w")}
+    assert len(asked) < 10
 
 
 def test_ids_that_others_wrote_name_no_file_outside_the_collection(tmp_path):

@@ -315,6 +315,16 @@ def root_of(record: VideoRecord) -> Path:
     return path.parent
 
 
+def roots_of(records: Iterable[VideoRecord]) -> set[Path]:
+    """The folders that videos were found in; see `root_of`."""
+    # By how much an id is longer than the file's name says where ids began: one file of each will do.
+    alike = {}
+    for record in records:
+        folder, name = os.path.split(record.path)
+        alike[folder, len(record.video) - len(name)] = record
+    return set(map(root_of, alike.values()))
+
+
 def gone(
     records: Iterable[VideoRecord], root: Path, files: Collection[Path], closed: Collection[Path]
 ) -> set[str]:

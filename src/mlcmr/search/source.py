@@ -24,7 +24,7 @@ from mlcmr.extraction.videos import (
     find_files,
     is_utf8,
     read_videos,
-    root_of,
+    roots_of,
     videos_file,
 )
 
@@ -120,7 +120,7 @@ def without_features(source: Source, made: Mapping[str, Any]) -> str:
     folder = source.collection.folder
     recorded = [record for record in source.videos.values() if made and record.path]
     known = {record.path for record in recorded}
-    roots = {root_of(record) for record in recorded} or {folder / "VideoData"}
+    roots = roots_of(recorded) or {folder / "VideoData"}
     new = {
         path: root
         for root in sorted(roots)  # files are extracted from the innermost of the folders that they lie in
