@@ -1,6 +1,7 @@
 """`mlcmr check`: every fault is found, named with its place, and nothing else is."""
 
 import io
+import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -477,6 +478,12 @@ def test_a_folder_with_the_files_of_another_collection(tmp_path):
 def test_no_such_folder(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         check_collection(tmp_path / "absent")
+
+
+def test_a_folder_that_cannot_be_looked_into(toy, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # to root, permissions are nothing
+    with pytest.raises(UserError, match=rf"{toy.name}: cannot be looked into: Permission denied$"):
+        check_collection(toy)
 
 
 def test_the_current_folder(toy, monkeypatch):

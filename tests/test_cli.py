@@ -152,6 +152,36 @@ def test_bad_input_is_one_line_and_status_2(words, part, capsys, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["closed/films/a.mp4", "n" * 300], ids=["closed", "long"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract", "NAME", "--collection", "new"],
+        ["check", "NAME"],
+        ["train", "--rootpath", "NAME"],
+        ["index", "NAME", "--run", "run"],
+        ["index", ".", "--run", "NAME"],
+        ["index", ".", "--run", "run", "--to", "NAME"],
+    ],
+    ids=" ".join,
+)
+def test_what_may_not_be_looked_at_is_one_line_and_status_2(words, name, capsys, tmp_path, monkeypatch):
+    stat = os.stat
+
+    def refuses(path, *arguments, **options):  # to root, permissions are nothing
+        if "closed" in str(path).split("/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refuses)
+    monkeypatch.chdir(tmp_path)
+    assert main([name if word == "NAME" else word for word in words]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("mlcmr: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 DASH = "what begins with a dash is written"
 
 

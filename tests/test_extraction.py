@@ -19,7 +19,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -38,7 +38,15 @@ from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
 from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
 from mlcmr.extraction.pretrained import PretrainedEncoder
 from mlcmr.extraction.segments import Cutter, parse_rule
-from mlcmr.extraction.videos import assign_ids, find_files, gone, moved, read_videos, write_videos
+from mlcmr.extraction.videos import (
+    VideoRecord,
+    assign_ids,
+    find_files,
+    gone,
+    moved,
+    read_videos,
+    write_videos,
+)
 from mlcmr.extraction.work import Settings, default_workers, extract_files
 from mlcmr.files import locked
 from test_decode import make_sound, make_video
@@ -132,6 +140,8 @@ def test_one_file_alone_is_as_in_a_collection(videos, tmp_path):
         sample_file(videos / "a.mp4", LIGHT, Sampling(rate=8), most_frames=10)
     with pytest.raises(UserError, match="No such file"):
         sample_file(tmp_path / "absent.mp4", LIGHT, Sampling(count=1))
+    with pytest.raises(UserError, match="File name too long"):
+        sample_file(tmp_path / f"{'n' * 300}.mp4", LIGHT, Sampling(count=1))
 
 
 def test_the_light_encoder_joins_chunks_without_a_seam(tmp_path):
@@ -809,6 +819,45 @@ def test_killed_while_it_forgets_or_moves_it_is_ended_by_the_next(
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos", "unlink"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+def test_what_was_not_joined_yet_does_not_come_back_when_forgetting_is_killed(
+    videos, tmp_path, monkeypatch, before, moment, nth
+):
+    def dies_at_once(*_, **__):
+        raise KeyboardInterrupt
+
+    if before:
+        run(videos, tmp_path / "mine", segment=0.5)
+        make_video(videos / "a.mp4", frames=20)
+        make_video(videos / "new.mp4")
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(store.FeatureStore, "merge", dies_at_once)
+        run(videos, tmp_path / "mine", segment=0.5)
+    for name in ("a.mp4", "new.mp4"):
+        (videos / name).unlink(missing_ok=True)
+    run(videos, tmp_path / "fresh", segment=0.5)
+    owner = {"rmtree": store.shutil, "write_videos": store}.get(moment, store.Path)
+    function, calls = getattr(owner, moment), count(1)
+
+    def dies(*arguments, **options):
+        if next(calls) == nth:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(owner, moment, dies)
+        run(videos, tmp_path / "mine", segment=0.5, prune=True)
+    forgotten = not (tmp_path / "mine/thumbnails/hues228/a").exists()
+    summary = run(videos, tmp_path / "mine", segment=0.5)
+    assert not (forgotten and summary.gone)
+    for record in read_videos(tmp_path / "mine"):
+        assert all((tmp_path / "mine" / one.thumbnail).is_file() for one in record.segments)
+    run(videos, tmp_path / "mine", segment=0.5, prune=True)
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+
+
 def test_a_second_process_is_refused(videos, tmp_path, capfd):
     with locked(tmp_path / "mine/.extract.lock", ""):
         assert main(["extract", str(videos), "--collection", str(tmp_path / "mine")]) == 2
@@ -838,6 +887,30 @@ def test_ids_are_unique_and_fit_everywhere(names):
     assert {path: assign_ids([path], root, kept)[path] for path in files} == ids
 
 
+@given(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=60))
+@example(".")
+@example("..")
+@example("...")
+def test_a_record_can_be_whatever_its_file_is_called(name):
+    path = Path("/videos", f"{name}.mkv")
+    (video,) = assign_ids([path], path.parent, {}).values()
+    segment = RECORD["segments"][0] | {"thumbnail": f"thumbnails/hues228/{video}/0.jpg"}
+    content = RECORD | {"video": video, "path": str(path), "segments": [segment]}
+    record = VideoRecord.from_dict(content)
+    assert (record.video, record.path) == (video, str(path))
+    thumbnail = Path(os.path.normpath(record.segments[0].thumbnail))
+    assert thumbnail.parent == Path("thumbnails/hues228", video)
+
+
+def test_a_file_that_is_called_as_a_folder_above_lies_with_the_others(videos, tmp_path):
+    for name in (".", ".."):
+        make_video(tmp_path / f"{name}.mkv", frames=5)
+        run(tmp_path / f"{name}.mkv", tmp_path / "mine")
+    summary = run(videos, tmp_path / "mine")
+    assert (summary.videos, summary.extracted) == (7, 5)
+    assert {path.parents[1].name for path in (tmp_path / "mine").rglob("*.jpg")} == {"hues228"}
+
+
 def test_records_survive_a_round_trip(videos, tmp_path):
     run(videos, tmp_path / "mine")
     records = read_videos(tmp_path / "mine")
@@ -857,7 +930,7 @@ def test_records_survive_a_round_trip(videos, tmp_path):
     "wrong",
     [
         *({"path": path} for path in (None, "a.mp4", "../a.mp4", "", "/a\0.mp4", "/\ud800.mp4")),
-        *({"video": video} for video in (None, "", "a b", "../a", "a\0")),
+        *({"video": video} for video in (None, "", "a b", "../a", "a\0", ".", "..")),
         *({"duration": duration} for duration in ("x", None, float("nan"), float("inf"), True, 10**400)),
         *({name: value} for name in ("bytes", "width", "height") for value in (-1, 1.5, "1", True, 10**400)),
         *({"modified_ns": value} for value in (1.5, None, 10**400)),

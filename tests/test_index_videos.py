@@ -6,16 +6,21 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from indexes import count_embedded
 from mlcmr.cli import main
+from mlcmr.data.collection import Collection
+from mlcmr.data.features import write_features
 from mlcmr.errors import UserError
+from mlcmr.extraction import videos as extraction
 from mlcmr.extraction.extract import extract
-from mlcmr.extraction.videos import Segment, VideoRecord, read_videos, root_of
+from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, read_videos, root_of
 from mlcmr.search import Filters, Searcher
 from mlcmr.search.index import index_videos
 from mlcmr.search.info import read_info
+from mlcmr.search.source import open_source
 from mlcmr.training.train import train
 from test_decode import make_sound
 from tiny import tiny_config
@@ -239,6 +244,37 @@ def test_the_folder_that_a_video_was_found_in(path, video, root):
     segment = Segment(0, 1, (0, 1), "")
     record = VideoRecord(video, path, 1, 1, "video", 1.0, 1, 1, (0.0,), (segment,))
     assert root_of(record) == Path(root)
+
+
+def test_the_folders_that_many_videos_were_found_in(monkeypatch):
+    folder = Path("/v/a/b/c/d/e")
+    files = [folder / f"{number} of many.mp4" for number in range(100)]
+    files += [folder / f"{name}.webm" for name in ("x", "10 of many")]
+    ids = assign_ids(files, Path("/v"), {}) | {folder / "alone.mp4": "alone", Path("/w/x.mp4"): "x"}
+    records = [
+        VideoRecord(video, str(path), 1, 1, "video", 1.0, 1, 1, (0.0,), (Segment(0, 1, (0, 1), ""),))
+        for path, video in ids.items()
+    ]
+    asked = []
+    monkeypatch.setattr(extraction, "root_of", lambda record: asked.append(record) or root_of(record))
+    assert extraction.roots_of(records) == {Path("/v"), folder, Path("/w")}
+    assert len(asked) < 10
+
+
+def test_ids_that_others_wrote_name_no_file_outside_the_collection(tmp_path):
+    mine = tmp_path / "mine"
+    names = ["a", "b/c", "../x", "b/../../../away", str(tmp_path / "away"), "b//c", "./a", "n" * 300]
+    (mine / "VideoData" / "b").mkdir(parents=True)
+    for name in ("mine/VideoData/a", "mine/VideoData/b/c", "mine/x", "away"):
+        (tmp_path / f"{name}.mp4").touch()
+    ids = [f"{name}_0" for name in names]
+    frames = {name: [one] for name, one in zip(names, ids, strict=True)}
+    write_features(mine / "FeatureData" / "f", [(ids, np.ones((len(ids), 2), np.float32))], frames)
+    videos = open_source(Collection(mine, "mine"), "f").videos
+    assert {name: record.path for name, record in videos.items() if record.path} == {
+        "a": str(mine / "VideoData/a.mp4"),
+        "b/c": str(mine / "VideoData/b/c.mp4"),
+    }
 
 
 def test_videos_of_a_collection_without_features(drawn, tmp_path):

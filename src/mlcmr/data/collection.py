@@ -1,5 +1,6 @@
 """A collection: one folder with frame features and captions, in the `VisualSearch` layout."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +42,20 @@ class Collection:
             UserError: there is no such feature (the message lists those there are), or it is damaged.
         """
         folder = self.feature_folder(feature)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             names = sorted(path.name for path in folder.parent.glob("*/") if not path.name.startswith("."))
             raise UserError(f"{folder}: no such feature; there is {', '.join(names) or 'none'}")
         return open_features(folder)
+
+
+def require_open(folder: Path) -> None:
+    """Refuses a folder that one may not look into.
+
+    Raises:
+        UserError: it is one.
+    """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UserError(f"{folder}: cannot be looked into: {os.strerror(errno.EACCES)}")
 
 
 def same_collection(name: str, other: str) -> bool:
@@ -64,12 +75,14 @@ def open_collection(rootpath: str | os.PathLike[str], name: str) -> Collection:
     root = Path(rootpath).expanduser()
     others = next((names for names in _SAME_COLLECTION if name in names), ())
     names = [name, *(other for other in others if other != name)]
-    folders = [root / candidate for candidate in names if (root / candidate).is_dir()]
+    folders = [root / candidate for candidate in names if os.path.isdir(root / candidate)]
     # One with captions, if there is one: runs may have made a folder under another of its names.
-    folder = next((one for one in folders if (one / "TextData").is_dir()), next(iter(folders), None))
+    folder = next((one for one in folders if os.path.isdir(one / "TextData")), next(iter(folders), None))
     if folder is None:
-        there = sorted(path.name for path in root.glob("*/") if (path / "TextData").is_dir())
+        beside = root.glob("*/") if os.path.isdir(root) else ()
+        there = sorted(path.name for path in beside if os.path.isdir(path / "TextData"))
         raise UserError(f"{root / name}: no such collection; there is {', '.join(there) or 'none'} in {root}")
+    require_open(folder)
     files = [path.name for path in (folder / "TextData").glob("*.caption.txt")]
     prefixes = [folder.name, *names]
     begun = (p for p in prefixes for split in SPLITS if any(file.startswith(p + split) for file in files))

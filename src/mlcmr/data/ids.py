@@ -31,9 +31,12 @@ def video_id(name: str) -> str:
     """`name`, without its ending, as an id: one word of letters, digits, `_`, `.` and `-`.
 
     Whatever cannot stand in caption ids, frame ids or names of folders becomes `_`; so does the dot of an
-    ending that is left (`c.mp4` of `c.mp4.png`), as caption ids do without endings.
+    ending that is left (`c.mp4` of `c.mp4.png`), as caption ids do without endings; and so do the dots of `.`
+    and `..`, which lead to other folders.
     """
     safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", name))
+    if safe in (".", ".."):
+        return "_" * len(safe)
     if len(encoded := safe.encode()) <= _LONGEST:
         return _ENDING.sub(r"_\1", safe)
     digest = hashlib.blake2b(encoded, digest_size=8).hexdigest()

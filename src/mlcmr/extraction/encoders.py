@@ -1,6 +1,7 @@
 """What turns pictures into frame features: a light description that needs nothing, or a pretrained model."""
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ def load_encoder(name: str | Path, *, device: str = "auto") -> FrameEncoder:
     from mlcmr.extraction.pretrained import PretrainedEncoder  # noqa: PLC0415 – torch waits until it is needed
 
     folder = Path(name).expanduser()
-    return PretrainedEncoder(str(folder.resolve()) if folder.is_dir() else str(name), device=device)
+    return PretrainedEncoder(str(folder.resolve()) if os.path.isdir(folder) else str(name), device=device)
 
 
 def feature_name(name: str) -> str:

@@ -138,7 +138,7 @@ def extract(
         if number is not None and number < 1:
             raise UserError(f"--{option} {number}: expected 1 or more")
     source, folder = _absolute(videos), _absolute(collection)
-    root = source.parent if source.is_file() else source
+    root = source.parent if os.path.isfile(source) else source
     files, others, closed = find_files(source, folder)
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder, device=device)
@@ -147,11 +147,11 @@ def extract(
     sampling = Sampling(rate, count)
     settings = Settings(encoder, sampling, checked_rule(segment), batch_size=batch_size)
     with open_store(folder, feature or encoder.feature, _about(settings)) as store:
-        found_again = moved(list(store.records.values()), root, files) if source.is_dir() else {}
+        found_again = moved(list(store.records.values()), root, files) if os.path.isdir(source) else {}
         for path, record in found_again.items():
             store.move(record, path)
         # One file says nothing of those beside it.
-        missing = gone(store.records.values(), root, files, closed) if source.is_dir() else set()
+        missing = gone(store.records.values(), root, files, closed) if os.path.isdir(source) else set()
         if not files and not (missing and prune):
             raise UserError(f"{source}: no videos or images there, by the endings of their names")
         display.say(_introduction(encoder, sampling))
@@ -165,7 +165,7 @@ def extract(
         progress = _Progress(display, len(new))
         extracted = _extracted(new, settings, progress, workers=workers, cluster=cluster, device=device)
         done = _keep(extracted, new, ids, store, progress)
-        if source.is_file() and done.skipped:
+        if os.path.isfile(source) and done.skipped:
             raise UserError(done.skipped[0][1])
         if not store.records:
             raise UserError(f"{source}: {many(len(files), 'file')}, none can be read: {done.skipped[0][1]}")
@@ -216,7 +216,7 @@ def sample_file(
         UserError: it cannot be read, or has too many frames, or there is no such rule for segments.
     """
     absolute = Path(path).expanduser().absolute()
-    status = absolute.stat() if absolute.exists() else None
+    status = absolute.stat() if os.path.exists(absolute) else None
     file = extract_file(absolute, Settings(encoder, sampling, segment, most_frames, check=check))
     assert status is not None
     return _record(file, "", status, ""), file.features
@@ -225,7 +225,7 @@ def sample_file(
 def _absolute(path: str | os.PathLike[str]) -> Path:
     """The one name of a folder, by whatever way it is named; a file itself may be a link."""
     named = Path(path).expanduser()
-    if named.is_file():
+    if os.path.isfile(named):
         return Path(os.path.realpath(named.parent), named.name)
     return Path(os.path.realpath(named))
 

@@ -60,7 +60,7 @@ class FeatureStore:
         for segment, thumbnail in zip(record.segments, thumbnails, strict=True):
             _write_quickly(self.collection / segment.thumbnail, thumbnail)
         about = {"settings": self._settings, "record": asdict(record)}
-        with replacing(self._part(record)) as temporary, temporary.open("wb") as file:
+        with replacing(self._part(record.video)) as temporary, temporary.open("wb") as file:
             np.savez(file, about=_as_bytes(about), features=features)
         self.records[record.path] = record
 
@@ -98,6 +98,8 @@ class FeatureStore:
         write_features(new, self._blocks(records))
         write_text(new / ENCODER, json.dumps(self._settings, indent=1) + "\n")
         write_videos(self.collection, records, new.name)
+        for video in left_out:  # a part that outlives the folders' change would be merged again
+            self._part(video).unlink(missing_ok=True)
         # Killed between these two, the next run puts the old one back; after them, it ends what is begun.
         if self.folder.exists():
             self.folder.rename(old)
@@ -116,7 +118,7 @@ class FeatureStore:
     def _blocks(self, records: Sequence[VideoRecord]) -> Iterator[tuple[list[str], Features]]:
         merged = open_features(self.folder) if self._merged else None
         for record in records:
-            part = self._part(record)
+            part = self._part(record.video)
             if part.exists():
                 with np.load(part, allow_pickle=False) as content:
                     features = content["features"]
@@ -137,8 +139,8 @@ class FeatureStore:
             with suppress(OSError):  # it is not
                 empty.rmdir()
 
-    def _part(self, record: VideoRecord) -> Path:
-        return self._parts / f"{record.video}.npz"
+    def _part(self, video: str) -> Path:
+        return self._parts / f"{video}.npz"
 
     def _beside(self, what: str) -> Path:
         return self.folder.with_name(f".{self.feature}.{what}")

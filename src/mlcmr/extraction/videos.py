@@ -131,7 +131,7 @@ def _are_rows(frames: Sequence[object]) -> bool:
 
 def _is_word(video: str) -> bool:
     """Whether ids of captions and frames, and names of files, may begin so."""
-    return video.split() == [video] and "/" not in video and _is_name(video)
+    return video.split() == [video] and "/" not in video and video not in (".", "..") and _is_name(video)
 
 
 def _is_name(path: str) -> bool:
@@ -213,10 +213,10 @@ def find_files(videos: Path, collection: Path) -> Found:
         UserError: there is no such folder or file, the folder itself cannot be looked into, or the file is
             not called as a video or an image is.
     """
-    if videos.is_file():
+    if os.path.isfile(videos):
         return _found_file(videos)
-    if not videos.is_dir():
-        raise UserError(f"{videos}: no such folder or file")
+    if not os.path.isdir(videos):
+        raise UserError(f"{videos}: no such folder or file, or none that may be looked at")
     left_out = {collection, collection / "thumbnails", collection / "FeatureData"}
     found = []
     others: Counter[str] = Counter()
@@ -313,6 +313,16 @@ def root_of(record: VideoRecord) -> Path:
         if record.video in (short, long) or re.sub(r"-[0-9]+$", "", record.video) == long:
             return root
     return path.parent
+
+
+def roots_of(records: Iterable[VideoRecord]) -> set[Path]:
+    """The folders that videos were found in; see `root_of`."""
+    # By how much an id is longer than the file's name says where ids began: one file of each will do.
+    alike = {}
+    for record in records:
+        folder, name = os.path.split(record.path)
+        alike[folder, len(record.video) - len(name)] = record
+    return set(map(root_of, alike.values()))
 
 
 def gone(

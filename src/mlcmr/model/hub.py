@@ -1,5 +1,6 @@
 """Models by folder or hub id: found, downloaded, uploaded."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ def find_model(
         UserError: there is none under this name, or the hub cannot be reached.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return str(folder)
     by = f" with {option}" if option else ""
     if name.startswith((".", "~", "/")) or name.count("/") > 1:

@@ -1,5 +1,6 @@
 """`mlcmr index`: from videos or a collection to an index."""
 
+import os
 import shlex
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from mlcmr.data.collection import Collection
 from mlcmr.display import Display, many
 from mlcmr.errors import UserError
 from mlcmr.extraction.videos import VIDEOS, find_files, is_utf8
+from mlcmr.files import writing
 from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.models import OpenModel, open_again, open_pretrained, open_run, same_encoder
@@ -186,7 +188,9 @@ def _open_model(
 
 def _as_collection(place: Path | None) -> Collection | None:
     """`place` as a collection; None if it is videos."""
-    if place is not None and any((place / name).exists() for name in ("FeatureData", "TextData", VIDEOS)):
+    if place is not None and any(
+        os.path.exists(place / name) for name in ("FeatureData", "TextData", VIDEOS)
+    ):
         folder = place.resolve()  # one collection is one source, by whatever way it is named
         return Collection(folder, folder.name)
     return None
@@ -256,7 +260,7 @@ def _open_source(collection: Collection, feature: str, opened: OpenModel, *, cap
         return open_source(collection, feature, captions=captions)
     except UserError as error:
         videos = collection.folder / "VideoData"
-        if collection.feature_folder(feature).is_dir() or not videos.is_dir():
+        if os.path.isdir(collection.feature_folder(feature)) or not os.path.isdir(videos):
             raise
         words = ["mlcmr", "extract", videos, "--collection", collection.folder, "--feature", feature]
         words += ["--encoder", opened.encoder or "ENCODER"]
@@ -269,7 +273,7 @@ def _encoding(features: Path) -> dict[str, Any]:
     """What made a folder of features, and from which frames; nothing where that is not known."""
     from mlcmr.extraction.store import ENCODER, read_encoder  # noqa: PLC0415
 
-    return read_encoder(features) if (features / ENCODER).is_file() else {}
+    return read_encoder(features) if os.path.isfile(features / ENCODER) else {}
 
 
 def _noted(
@@ -285,7 +289,7 @@ def _noted(
         info = replace(info, rate=made.get("rate"), count=made.get("count"))
     if encoder is not None:
         named = Path(encoder).expanduser()
-        name = str(named.resolve() if named.is_dir() else encoder)
+        name = str(named.resolve() if os.path.isdir(named) else encoder)
         return replace(info, encoder=name, known_as=made.get("encoder", info.known_as))
     return replace(info, encoder=info.encoder or made.get("encoder") or opened.encoder)
 
@@ -294,7 +298,7 @@ def _noted(
 
 
 def _info(folder: Path) -> IndexInfo | None:
-    return read_info(folder) if (folder / INFO).exists() else None
+    return read_info(folder) if os.path.exists(folder / INFO) else None
 
 
 def _summary(folder: Path, changes: Changes, extraction: str = "", missing: str = "") -> IndexSummary:
@@ -356,7 +360,7 @@ def _require_options(
         }
         if given := [option for option, is_given in of_source.items() if is_given]:
             raise UserError(f"{given[0]} is for videos or a collection; give their folder, or leave it out")
-    elif not place.exists():
+    elif not os.path.exists(place):
         raise UserError(f"{place}: no such folder; name a folder of videos, or a collection")
     if run is not None and model is not None:
         raise UserError("--run and --model both name the model; give one")
@@ -371,14 +375,13 @@ def _require_options(
 
 
 def _require_index_or_nothing(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise UserError(f"{folder}: is a file; name a folder (--to)")
-    own = (LOCK, COLLECTION)
-    if (
-        folder.is_dir()
-        and not (folder / INFO).exists()
-        and any(path.name not in own and not path.name.startswith(".") for path in folder.iterdir())
-    ):
+    if not os.path.isdir(folder) or os.path.exists(folder / INFO):
+        return
+    with writing(folder):
+        names = [path.name for path in folder.iterdir()]
+    if any(name not in (LOCK, COLLECTION) and not name.startswith(".") for name in names):
         raise UserError(f"{folder}: is there already and is no index; name another folder (--to)")
 
 

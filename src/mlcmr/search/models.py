@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -76,7 +77,7 @@ def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
         raise UserError(
             f"{path}: not the settings of a run; name the folder of one (mlcmr train writes it)"
         ) from error
-    if not (folder / "model").is_dir():
+    if not os.path.isdir(folder / "model"):
         raise UserError(f"{folder / 'model'}: no model yet; training writes one after its first epoch")
     made = _extraction_of(settings)
     return replace(
@@ -96,7 +97,7 @@ def open_pretrained(name: str | Path, *, device: str = "auto") -> OpenModel:
         UserError: there is no such model, it cannot embed texts and videos, or the device is not there.
     """
     folder = fetch_model(name, "--model")
-    known = str(folder.absolute()) if Path(name).expanduser().is_dir() else str(name)
+    known = str(folder.absolute()) if os.path.isdir(Path(name).expanduser()) else str(name)
     if _is_mlcmr(folder):
         return _open_mlcmr("pretrained", known, folder, device)
     from mlcmr.extraction.encoders import feature_name  # noqa: PLC0415 – needs PyAV
@@ -113,7 +114,7 @@ def open_again(info: ModelInfo, *, device: str = "auto") -> OpenModel:
     Raises:
         UserError: it is gone, or has changed since.
     """
-    if Path(info.name).is_absolute() and not Path(info.name).is_dir():
+    if Path(info.name).is_absolute() and not os.path.isdir(info.name):
         raise UserError(
             f"{info.name}: the model of the index is no longer there; bring it back, or index once more with "
             f"where it is now (--{'run' if info.kind == 'run' else 'model'})"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ from mlcmr.extraction.videos import (
     find_files,
     is_utf8,
     read_videos,
-    root_of,
+    roots_of,
     videos_file,
 )
 
@@ -119,7 +120,7 @@ def without_features(source: Source, made: Mapping[str, Any]) -> str:
     folder = source.collection.folder
     recorded = [record for record in source.videos.values() if made and record.path]
     known = {record.path for record in recorded}
-    roots = {root_of(record) for record in recorded} or {folder / "VideoData"}
+    roots = roots_of(recorded) or {folder / "VideoData"}
     new = {
         path: root
         for root in sorted(roots)  # files are extracted from the innermost of the folders that they lie in
@@ -181,7 +182,7 @@ def _is_readable(path: Path) -> bool:
 
 
 def _is_recorded(collection: Collection, features: FrameFeatures) -> bool:
-    return videos_file(collection.folder, features.folder.name).is_file()
+    return os.path.isfile(videos_file(collection.folder, features.folder.name))
 
 
 def _require_as_recorded(features: FrameFeatures, records: Iterable[VideoRecord]) -> None:
@@ -198,8 +199,10 @@ def _require_as_recorded(features: FrameFeatures, records: Iterable[VideoRecord]
 
 def _unrecorded(collection: Collection, features: FrameFeatures, video: str) -> VideoRecord:
     """A video of which there are features and perhaps a file: one segment."""
-    candidates = (collection.folder / "VideoData" / f"{video}{ending}" for ending in _ENDINGS)
-    path = next((one.absolute() for one in candidates if one.is_file()), None)
+    # Ids that others wrote may be paths to elsewhere, and whoever searches may see the file.
+    below = not {"", ".", ".."}.intersection(video.split("/"))
+    candidates = (collection.folder / "VideoData" / f"{video}{ending}" for ending in _ENDINGS if below)
+    path = next((one.absolute() for one in candidates if os.path.isfile(one)), None)
     status = path.stat() if path else None
     return VideoRecord(
         video=video,

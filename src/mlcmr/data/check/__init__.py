@@ -14,6 +14,7 @@ from rich.text import Text
 from mlcmr.data.check.captions import CaptionSummary, check_captions
 from mlcmr.data.check.features import FeatureSummary, check_features
 from mlcmr.data.check.findings import Findings
+from mlcmr.data.collection import require_open
 from mlcmr.data.features import Progress
 from mlcmr.display import printable
 from mlcmr.errors import UserError
@@ -54,11 +55,12 @@ def check_collection(
         progress: Told the caption files and the bytes of features that were read.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or it cannot be looked into.
     """
     folder = Path(folder).expanduser()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; name a collection, <rootpath>/<collection>")
+    require_open(folder)
     if folder.name in {"", ".."}:
         folder = folder.resolve()
     found = Findings()

@@ -1,5 +1,6 @@
 """What is wrong with the caption files of a collection."""
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Sized
@@ -143,7 +144,7 @@ def _find(folder: Path, found: Findings) -> list[CaptionFile]:
     paths = sorted(path for path in text.glob(f"*{_ENDING}") if not path.name.startswith("."))
     name = looked_for = open_collection(folder.parent, folder.name).name
     if not paths:
-        what = f"no {name}<split>{_ENDING} in it" if text.is_dir() else "no such folder"
+        what = f"no {name}<split>{_ENDING} in it" if os.path.isdir(text) else "no such folder"
         found.problems.add("TextData", what)
     begin = re.compile(f"{re.escape(name)}({'|'.join(SPLITS)})")
     names = Counter(match[1] for path in paths if (match := _NAMED.fullmatch(_stem(path))))

@@ -1,5 +1,6 @@
 """What is wrong with the frame features of a collection."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,13 +65,13 @@ def check_features(
         progress: Told the bytes of `feature.bin` that were read.
     """
     data = folder / "FeatureData"
-    if not data.is_dir():
+    if not os.path.isdir(data):
         found.problems.add("FeatureData", "no such folder; features belong into FeatureData/<feature>")
         return []
-    folders = sorted(path for path in data.glob("*") if path.is_dir())
+    folders = sorted(path for path in data.glob("*") if os.path.isdir(path))
     names = [path.name for path in folders if not path.name.startswith(".")]
     for path in folders:
-        if path.name.startswith(".") and (path / "feature.bin").exists():
+        if path.name.startswith(".") and os.path.exists(path / "feature.bin"):
             what = "left by a command that was stopped; it can be removed"
             found.warnings.add(f"FeatureData/{path.name}", what)
     if feature is not None and feature not in names:
@@ -101,9 +102,9 @@ def _check_feature(
         _check_coverage(checked, pairs, captioned)
     if shape is not None:
         _check_numbers(checked, shape, ids or [], pairs or [], progress)
-    elif not (checked.folder / "feature.bin").exists():
+    elif not os.path.exists(checked.folder / "feature.bin"):
         checked.found.problems.add(checked.file("feature.bin"), "no such file")
-    size = sum(file.stat().st_size for file in checked.folder.glob("*") if file.is_file())
+    size = sum(file.stat().st_size for file in checked.folder.glob("*") if os.path.isfile(file))
     return FeatureSummary(name, shape, [len(frames) for _, frames in pairs or []], size)
 
 
