@@ -220,7 +220,12 @@ def _extract(
                 "it from videos (--encoder, a hub id or folder)"
             )
         encoder = LIGHT
-    if prune and before is not None and os.path.isdir(videos) and not find_files(videos, folder / COLLECTION).files:
+    if (
+        prune
+        and before is not None
+        and os.path.isdir(videos)
+        and not find_files(videos, folder / COLLECTION).files
+    ):
         raise UserError(f"{videos}: no videos or images there any more; remove the index {folder} itself")
     made = load_encoder(encoder, device=device)
     if made.dimension != opened.info.feature_size:
