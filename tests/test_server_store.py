@@ -493,7 +493,7 @@ def test_an_address_has_a_port(url, whole):
 
 @pytest.mark.parametrize(
     "url",
-    ["", "qdrant", "127.0.0.1:6333", "localhost:6333", "htp://host:6333", "http:/host:6333", "http://", "http://[",
+    ["qdrant", "127.0.0.1:6333", "localhost:6333", "htp://host:6333", "http:/host:6333", "http://", "http://[",
      "http://host:port", "http://host:99999", "http://me:password@host:6333", "nonsense://"],
 )  # fmt: skip
 def test_what_is_no_address(place, trained, capfd, url):
