@@ -9,7 +9,7 @@ import shutil
 import threading
 import weakref
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
@@ -792,6 +792,22 @@ def test_killed_while_joining_it_goes_on(videos, tmp_path, monkeypatch, moment):
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
 
 
+@contextmanager
+def dying(monkeypatch, moment, nth):
+    """Ends what runs at the nth call of a function that changes files."""
+    owner = {"rmtree": store.shutil, "write_videos": store}.get(moment, store.Path)
+    function, calls = getattr(owner, moment), count(1)
+
+    def dies(*arguments, **options):
+        if next(calls) == nth:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(owner, moment, dies)
+        yield
+
+
 @pytest.mark.parametrize("change", ["prune", "move"])
 @pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos", "unlink"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
@@ -804,16 +820,7 @@ def test_killed_while_it_forgets_or_moves_it_is_ended_by_the_next(
     else:
         videos = videos.rename(tmp_path / "films")
     run(videos, tmp_path / "fresh")
-    owner = {"rmtree": store.shutil, "write_videos": store}.get(moment, store.Path)
-    function, calls = getattr(owner, moment), count(1)
-
-    def dies(*arguments, **options):
-        if next(calls) == nth:
-            raise KeyboardInterrupt
-        return function(*arguments, **options)
-
-    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(owner, moment, dies)
+    with dying(monkeypatch, moment, nth):
         run(videos, tmp_path / "mine", prune=True)
     run(videos, tmp_path / "mine", prune=True)
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
@@ -838,16 +845,7 @@ def test_what_was_not_joined_yet_does_not_come_back_when_forgetting_is_killed(
     for name in ("a.mp4", "new.mp4"):
         (videos / name).unlink(missing_ok=True)
     run(videos, tmp_path / "fresh", segment=0.5)
-    owner = {"rmtree": store.shutil, "write_videos": store}.get(moment, store.Path)
-    function, calls = getattr(owner, moment), count(1)
-
-    def dies(*arguments, **options):
-        if next(calls) == nth:
-            raise KeyboardInterrupt
-        return function(*arguments, **options)
-
-    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(owner, moment, dies)
+    with dying(monkeypatch, moment, nth):
         run(videos, tmp_path / "mine", segment=0.5, prune=True)
     forgotten = not (tmp_path / "mine/thumbnails/hues228/a").exists()
     summary = run(videos, tmp_path / "mine", segment=0.5)

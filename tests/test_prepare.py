@@ -453,7 +453,7 @@ def test_shares_that_are_none(shares, tmp_path):
 
 
 def test_too_few_videos(tmp_path):
-    with pytest.raises(UserError, match="2 videos with captions are too few for 3 splits"):
+    with pytest.raises(UserError, match="2 videos with captions: too few for 3 splits; --splits 1 0 0"):
         prepare([write(tmp_path / "t.csv", "video,text\na,b\nc,d\n")], tmp_path / "mine", languages=["en"])
 
 

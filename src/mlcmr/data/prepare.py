@@ -375,7 +375,10 @@ def _splits_by_chance(videos: Sequence[str], shares: Sequence[float], seed: int)
     largest = max(range(len(shares)), key=lambda place: shares[place])
     sizes[largest] += len(videos) - sum(sizes)
     if sizes[largest] < 1:
-        raise UserError(f"{len(videos)} videos with captions are too few for {sum(map(bool, shares))} splits")
+        raise UserError(
+            f"{many(len(videos), 'video')} with captions: too few for {sum(map(bool, shares))} splits; "
+            "--splits 1 0 0 trains on all"
+        )
 
     drawn = iter(_shuffled(videos, seed))
     return {next(drawn): split for split, size in zip(SPLITS, sizes, strict=True) for _ in range(size)}
