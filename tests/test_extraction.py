@@ -36,17 +36,10 @@ from mlcmr.extraction import store
 from mlcmr.extraction.decode import Sampling, open_media
 from mlcmr.extraction.encoders import LightEncoder, feature_name, load_encoder
 from mlcmr.extraction.extract import ExtractSummary, extract, sample_file
+from mlcmr.extraction.find import assign_ids, find_files, gone, moved
 from mlcmr.extraction.pretrained import PretrainedEncoder
 from mlcmr.extraction.segments import Cutter, parse_rule
-from mlcmr.extraction.videos import (
-    VideoRecord,
-    assign_ids,
-    find_files,
-    gone,
-    moved,
-    read_videos,
-    write_videos,
-)
+from mlcmr.extraction.videos import VideoRecord, read_videos, write_videos
 from mlcmr.extraction.work import Settings, default_workers, extract_files
 from mlcmr.files import locked
 from test_decode import make_sound, make_video

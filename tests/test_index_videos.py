@@ -16,7 +16,8 @@ from mlcmr.data.features import write_features
 from mlcmr.errors import UserError
 from mlcmr.extraction import videos as extraction
 from mlcmr.extraction.extract import extract
-from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, read_videos, root_of
+from mlcmr.extraction.find import assign_ids, root_of
+from mlcmr.extraction.videos import Segment, VideoRecord, read_videos
 from mlcmr.search import Filters, Searcher
 from mlcmr.search.index import index_videos
 from mlcmr.search.info import read_info

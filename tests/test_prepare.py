@@ -24,7 +24,7 @@ from mlcmr.data.languages import LANGUAGES, language_code
 from mlcmr.data.prepare import parse_lists, prepare
 from mlcmr.data.scenario import Scenario, ScenarioKind, read_training_pairs
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import assign_ids
+from mlcmr.extraction.find import assign_ids
 
 ROWS = [
     {"video_id": f"clip{i}.mp4", "caption": f"{word} {i}", "lang": lang, "split": split}

@@ -14,10 +14,11 @@ from mlcmr.display import Display, many, printable
 from mlcmr.errors import UserError
 from mlcmr.extraction.decode import Sampling
 from mlcmr.extraction.encoders import LIGHT, FrameEncoder, load_encoder
+from mlcmr.extraction.find import assign_ids, find_files, gone, moved
 from mlcmr.extraction.pictures import UnreadableFileError
 from mlcmr.extraction.segments import Rule, checked_rule, write_rule
 from mlcmr.extraction.store import FeatureStore, open_store
-from mlcmr.extraction.videos import Segment, VideoRecord, assign_ids, find_files, gone, is_utf8, moved
+from mlcmr.extraction.videos import Segment, VideoRecord, is_utf8
 from mlcmr.extraction.work import Extracted, Settings, default_workers, extract_file, extract_files
 
 SEGMENT = 10.0

@@ -11,7 +11,8 @@ from typing import Any
 from mlcmr.data.collection import Collection
 from mlcmr.display import Display, many
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import VIDEOS, find_files, is_utf8
+from mlcmr.extraction.find import find_files
+from mlcmr.extraction.videos import VIDEOS, is_utf8
 from mlcmr.files import writing
 from mlcmr.search.folder import COLLECTION, LOCK, IndexWriter, open_published, require_free
 from mlcmr.search.info import INFO, IndexInfo, read_info, write_info

@@ -17,16 +17,8 @@ from mlcmr.data.features import Features, FrameFeatures
 from mlcmr.data.ids import split_ending
 from mlcmr.display import many
 from mlcmr.errors import UserError
-from mlcmr.extraction.videos import (
-    VIDEOS,
-    Segment,
-    VideoRecord,
-    find_files,
-    is_utf8,
-    read_videos,
-    roots_of,
-    videos_file,
-)
+from mlcmr.extraction.find import find_files, roots_of
+from mlcmr.extraction.videos import VIDEOS, Segment, VideoRecord, is_utf8, read_videos, videos_file
 
 _ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".jpg")
 
