@@ -14,7 +14,7 @@ from mlcmr.cli import main
 from mlcmr.data.collection import Collection
 from mlcmr.data.features import write_features
 from mlcmr.errors import UserError
-from mlcmr.extraction import videos as extraction
+from mlcmr.extraction import find
 from mlcmr.extraction.extract import extract
 from mlcmr.extraction.find import assign_ids, root_of
 from mlcmr.extraction.videos import Segment, VideoRecord, read_videos
@@ -257,8 +257,8 @@ def test_the_folders_that_many_videos_were_found_in(monkeypatch):
         for path, video in ids.items()
     ]
     asked = []
-    monkeypatch.setattr(extraction, "root_of", lambda record: asked.append(record) or root_of(record))
-    assert extraction.roots_of(records) == {Path("/v"), folder, Path("/w")}
+    monkeypatch.setattr(find, "root_of", lambda record: asked.append(record) or root_of(record))
+    assert find.roots_of(records) == {Path("/v"), folder, Path("/w")}
     assert len(asked) < 10
 
 
