@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 DEMO   ?= demo
+# The versions that are tested together; `make test CONSTRAINTS=` takes the newest.
+CONSTRAINTS ?= -c constraints.txt
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -19,12 +21,13 @@ demo: $(VENV)/.installed ## Draw the sample collection, train on it, evaluate, o
 	$(BIN)/mlcmr serve $(DEMO)/index --open
 
 test: $(VENV)/.dev ## Run the tests.
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.dev ## Check style and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(VENV)/.dev ## Build the documentation into docs/_build.
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
@@ -41,9 +44,9 @@ clean: ## Remove what these targets made.
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt -e '.[search]'
+	$(PIP) install -q $(CONSTRAINTS) -e '.[search]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(PIP) install -q $(CONSTRAINTS) -e '.[dev]'
 	touch $@

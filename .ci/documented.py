@@ -1,0 +1,204 @@
+"""Run the documented commands as a reader would, each with the extra that its page names and nothing else.
+
+    documented.py WHEEL SCRATCH
+
+Every `$ mlcmr …` and `$ ./do_all.sh …` of README.md and docs/**/*.md runs, page by page, in order. Each
+environment holds the wheel and one extra. Trainings end after one epoch, except in the tutorial, which runs
+first: the other pages start from its sample, run and index, and from the collection that README.md makes.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from reader import (
+    ROOT,
+    copy_collections,
+    copy_tutorial,
+    write_collections,
+    write_models,
+    write_page_folder,
+)
+
+EXTRAS = {"sample": "video", "extract": "video", "translate": "translate"}
+EXTRAS |= dict.fromkeys(("index", "search", "serve"), "search")
+TUTORIAL, README = ROOT / "docs/tutorial/index.md", ROOT / "README.md"
+PAGES = list(dict.fromkeys([TUTORIAL, README, *sorted((ROOT / "docs").rglob("[!_]*.md"))]))
+ELSEWHERE = re.compile(
+    r" --ray | --url |import-checkpoint|runs/published"  # tests/test_cluster, test_server_store, test_import
+)
+
+
+# ─── environments ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def make_environments(wheel: Path, folder: Path) -> None:
+    """Make an environment `core`, and one a extra on top of it, which holds only what the extra adds."""
+    core = folder / "core"
+    venv.create(core, with_pip=True)
+    install(core, str(wheel))
+    (packages,) = core.glob("lib/python*/site-packages")
+    for extra in sorted(set(EXTRAS.values())):
+        venv.create(folder / extra, with_pip=False)
+        (own,) = (folder / extra).glob("lib/python*/site-packages")
+        (own / "core.pth").write_text(f"{packages}\n")
+        install(folder / extra, f"{wheel}[{extra}]")
+
+
+def install(environment: Path, what: str) -> None:
+    """Install a wheel with the versions that are tested together, or those of `CONSTRAINTS`."""
+    pip = [environment / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    constraints = os.environ.get("CONSTRAINTS", "-c constraints.txt").split()
+    subprocess.run([*pip, *constraints, what], check=True, cwd=ROOT)
+
+
+# ─── pages ───────────────────────────────────────────────────────────────────────────────────────────────
+
+PRELUDE = """
+set -euo pipefail
+serving=
+trap '[ -z "$serving" ] || kill $serving' EXIT
+ASK_HEALTH='from urllib.request import urlopen; urlopen("http://127.0.0.1:8000/health", timeout=60)'
+mlcmr() {
+  local environment=$1 command=$2
+  shift
+  printf '\\n$ mlcmr %s   [%s]\\n' "$*" "$environment"
+  case $command in
+    serve)
+      [ -z "$serving" ] || { kill $serving; wait $serving || true; }
+      "$ENVIRONMENTS/$environment/bin/python" -m mlcmr "$@" &
+      serving=$!
+      for _ in $(seq 120); do # the port is open before the index is, which later commands replace
+        "$ENVIRONMENTS/core/bin/python" -c "$ASK_HEALTH" 2>/dev/null && return
+        kill -0 $serving
+        sleep 0.5
+      done
+      return 1
+      ;;
+    *) "$ENVIRONMENTS/$environment/bin/python" -m mlcmr "$@" ;;
+  esac
+}
+"""
+
+
+def commands(page: Path) -> list[str]:
+    """Return the commands of a page, without prompts, each in one line."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
+    return [
+        line[2:]
+        for line in lines
+        if re.match(r"\$ (PYTHONPATH=\. )?(mlcmr|\./do_all|export|ROOTPATH=)", line)
+    ]
+
+
+def modules(page: Path) -> list[tuple[str, str]]:
+    """Return the Python files of a page: blocks that begin with `# name.py`."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        (name, block) for block, name in re.findall(r"```python\n((?:# (\w+\.py)\n).*?)```", text, re.DOTALL)
+    ]
+
+
+def extra_of(word: str, named: set[str]) -> str:
+    """Return the environment for a command, of those that its page names."""
+    extra = EXTRAS.get(word, "core")
+    return "search" if extra == "video" and extra not in named else extra  # `search` includes `video`
+
+
+def script(page: Path) -> str:
+    """Return the commands of a page as a program for bash."""
+    named = {"core", *re.findall(r"\[(\w+)\]'", page.read_text(encoding="utf-8"))}
+    lines = []
+    for command in commands(page):
+        if ELSEWHERE.search(command):
+            continue
+        called = re.match(r"(?:PYTHONPATH=\. )?mlcmr (\S+)", command)
+        word = called[1] if called else ""
+        environment = extra_of(word, named)
+        if environment not in named:
+            sys.exit(f"{page}: `{command}` needs the extra '{environment}', which the page does not name")
+        lines += before(command) if word else []
+        chosen = command if page == TUTORIAL else shortened(command)
+        lines.append(chosen.replace("mlcmr ", f"mlcmr {environment} ", 1) if word else chosen)
+    return "\n".join(lines)
+
+
+def before(command: str) -> list[str]:
+    """Return what makes room for a command, and what its page takes for granted."""
+    words = command.removeprefix("PYTHONPATH=. ").split()
+    collection, run = (
+        words[words.index(name) + 1] if name in words else "" for name in ("--collection", "--run")
+    )
+    match words[1]:
+        case "sample":
+            return ["rm -rf demo"]
+        case "prepare":
+            return [f"rm -rf {collection}/TextData"]
+        case "index":
+            return ["rm -rf index", *([f"[ -e {run} ] || cp -r runs/sample-parallel {run}"] if run else [])]
+        case "train" if "--print-config" not in words:
+            recipe = re.search(r"configs/(\w+)/(\S+)\.yaml", command)
+            mine = "VisualSearch/mine/FeatureData"
+            named = (
+                f"[ -e {mine}/clip ] || cp -r {mine}/clip-* {mine}/clip"
+                if " --feature clip " in command
+                else ":"
+            )
+            return [f"rm -rf {run or f'runs/{recipe[1]}-{recipe[2]}' if recipe or run else ''}", named]
+    return []
+
+
+def shortened(command: str) -> str:
+    """Return a command that ends soon: a few clips and one epoch are enough to see that it works."""
+    bare, _, comment = command.partition(" #")
+    for start, option in (("mlcmr sample", "--videos 40"), ("mlcmr train", "--epochs 1")):
+        if start in command:
+            return f"{bare} {option} #{comment}"
+    return command
+
+
+def main(wheel: Path, scratch: Path) -> None:
+    """Make environments, a home and a folder for each page, and run the pages."""
+
+    def folder_of(page: Path) -> Path:
+        return scratch / "-".join(page.relative_to(ROOT).with_suffix("").parts)
+
+    home, environments = scratch / "home", scratch / "environments"
+    make_environments(wheel.resolve(), environments)
+    home.mkdir()
+    write_models(home)
+    write_collections(home)
+    own = {"HOME": home, "ENVIRONMENTS": environments, "HF_HUB_OFFLINE": "1", "BROWSER": "true"}
+    own |= {"MLCMR_OPTIONS": "--epochs 1", "PATH": f"{environments / 'core/bin'}:{os.environ['PATH']}"}
+    environ = {**os.environ, **{name: str(value) for name, value in own.items()}}
+    for name in ("HF_HOME", "XDG_CACHE_HOME", "PYTHONPATH", "VIRTUAL_ENV"):
+        environ.pop(name, None)
+    subprocess.run(
+        [environments / "video/bin/python", "-m", "mlcmr", "sample", home / "drawn", "--videos", "40"],
+        check=True,
+        env=environ,
+    )
+    (home / "drawn/sample/VideoData").rename(home / "Videos")
+    for page in PAGES:
+        if not (program := script(page)):
+            continue
+        print(f"\n── {page.relative_to(ROOT)}", flush=True)
+        folder = folder_of(page)
+        write_page_folder(folder, home)
+        for name, block in modules(page):
+            (folder / name).write_text(block, encoding="utf-8")
+        if page != TUTORIAL:
+            copy_tutorial(folder_of(TUTORIAL), folder)
+        if page not in (TUTORIAL, README):
+            copy_collections(folder_of(README), folder)
+        done = subprocess.run(["bash", "-c", PRELUDE + program], cwd=folder, env=environ, check=False)
+        if done.returncode:
+            sys.exit(f"{page.relative_to(ROOT)}: a command ended with status {done.returncode}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
