@@ -1,13 +1,13 @@
-"""Batches: what the model reads. Items of different lengths lie one after the other, without padding."""
+"""Batches of texts, videos and training pairs, without padding: items lie one after the other."""
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mlcmr.data.features import FrameFeatures
-from mlcmr.data.scenario import Column, TrainingPairs
-from mlcmr.data.views import Draw, kept_frames, masked_words
+from mlcmr.data.features.frame_features import FrameFeatures
+from mlcmr.data.masking import RandomKey, kept_frames, masked_words
+from mlcmr.data.scenarios import ExampleCaptions, TrainingPairs
+from mlcmr.errors import InvalidValueError
 
 Tokenize = Callable[[Sequence[str], Sequence[str]], Sequence[NDArray[np.int32]]]
-"""From texts and their languages to token ids, special tokens included."""
+"""Takes texts and their languages; returns their token ids, including special tokens."""
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class TokenBatch:
 
     Attributes:
         ids: (sum of lengths,) int64, the texts one after the other.
-        lengths: (B,) int64, on the CPU: it decides shapes, not values.
+        lengths: (B,) int64, the number of tokens of each text; always on the CPU, as shapes depend on it.
     """
 
     ids: Tensor
@@ -40,7 +41,7 @@ class TokenBatch:
 
     @staticmethod
     def of(texts: Sequence[NDArray[np.int32]]) -> TokenBatch:
-        """A batch of texts given as arrays of ids."""
+        """Return a batch of texts given as arrays of ids."""
         return TokenBatch(
             torch.from_numpy(np.concatenate(texts).astype(np.int64)),
             torch.tensor([len(text) for text in texts], dtype=torch.int64),
@@ -48,17 +49,17 @@ class TokenBatch:
 
     @staticmethod
     def concatenate(batches: Sequence[TokenBatch]) -> TokenBatch:
-        """One batch of all texts of several batches, in order."""
+        """Return one batch of all texts of several batches, in order."""
         return TokenBatch(
             torch.cat([batch.ids for batch in batches]), torch.cat([batch.lengths for batch in batches])
         )
 
     def to(self, device: torch.device | str) -> TokenBatch:
-        """The batch with its ids on `device`."""
+        """Return the batch with its ids on `device`."""
         return TokenBatch(self.ids.to(device, non_blocking=True), self.lengths)
 
     def pin_memory(self) -> TokenBatch:
-        """The batch in page-locked memory."""
+        """Return the batch in page-locked memory."""
         return TokenBatch(self.ids.pin_memory(), self.lengths)
 
 
@@ -67,8 +68,8 @@ class VideoBatch:
     """Videos as frame features.
 
     Attributes:
-        frames: (sum of lengths, d) float32, the videos one after the other, all frames of each.
-        lengths: (B,) int64, on the CPU: the number of frames of each video.
+        frames: (sum of lengths, d) float32, all frames of each video, the videos one after the other.
+        lengths: (B,) int64, the number of frames of each video; always on the CPU, as shapes depend on it.
         means: (B, d) float32, the mean frame of each video.
     """
 
@@ -81,31 +82,31 @@ class VideoBatch:
 
     @staticmethod
     def of(frames: NDArray[np.float32], lengths: NDArray[np.int64]) -> VideoBatch:
-        """A batch of videos given as their frames one after the other, and how many each has."""
+        """Return a batch of videos, given all frames and the number of frames of each video."""
         packed = torch.from_numpy(frames)
-        # Each video's mean by torch: NumPy adds up in another order, and the published means are torch's.
+        # torch computes the means, as in the published code: NumPy adds up in another order.
         means = torch.stack([video.mean(0) for video in torch.split(packed, lengths.tolist())])
         return VideoBatch(packed, torch.from_numpy(lengths), means)
 
     def to(self, device: torch.device | str) -> VideoBatch:
-        """The batch with its features on `device`."""
+        """Return the batch with its features on `device`."""
         return VideoBatch(
             self.frames.to(device, non_blocking=True), self.lengths, self.means.to(device, non_blocking=True)
         )
 
     def pin_memory(self) -> VideoBatch:
-        """The batch in page-locked memory."""
+        """Return the batch in page-locked memory."""
         return VideoBatch(self.frames.pin_memory(), self.lengths, self.means.pin_memory())
 
 
 @dataclass(slots=True)
 class PairBatch:
-    """Training examples: each a video and its caption in every column, with a second view of each.
+    """Training examples: videos and their captions in each language, with a second view of both.
 
     Attributes:
         video: The whole videos.
         dropped: The same videos with most frames dropped.
-        captions: The captions by language (`mixed` in an unparallel scenario).
+        captions: The captions by language (under `mixed` in an unparallel scenario).
         masked: The same captions with some words masked.
     """
 
@@ -118,7 +119,7 @@ class PairBatch:
         return len(self.video)
 
     def to(self, device: torch.device | str) -> PairBatch:
-        """The batch with its tensors on `device`."""
+        """Return the batch with its tensors on `device`."""
         return PairBatch(
             self.video.to(device),
             self.dropped.to(device),
@@ -127,7 +128,7 @@ class PairBatch:
         )
 
     def pin_memory(self) -> PairBatch:
-        """The batch in page-locked memory."""
+        """Return the batch in page-locked memory."""
         return PairBatch(
             self.video.pin_memory(),
             self.dropped.pin_memory(),
@@ -136,20 +137,20 @@ class PairBatch:
         )
 
 
-class TokenizedColumn:
-    """A column of captions that is tokenized once: each caption when it is first asked for."""
+class TokenizedCaptions:
+    """Captions as token ids; each caption is tokenized once, when it is first needed."""
 
-    def __init__(self, column: Column, tokenize: Tokenize) -> None:
-        self._column = column
+    def __init__(self, captions: ExampleCaptions, tokenize: Tokenize) -> None:
+        self._captions = captions
         self._tokenize = tokenize
-        self._ids: list[NDArray[np.int32] | None] = [None] * len(column.texts)
+        self._ids: list[NDArray[np.int32] | None] = [None] * len(captions.texts)
 
     def __getitem__(self, rows: NDArray[np.int64]) -> list[NDArray[np.int32]]:
-        """The token ids of some captions."""
+        """Return the token ids of the captions of some examples."""
         new = [row for row in rows.tolist() if self._ids[row] is None]
         if new:
-            texts = [self._column.texts[row] for row in new]
-            languages = [self._column.languages[row] for row in new]
+            texts = [self._captions.texts[row] for row in new]
+            languages = [self._captions.languages[row] for row in new]
             for row, ids in zip(new, self._tokenize(texts, languages), strict=True):
                 self._ids[row] = ids
         return [ids for row in rows.tolist() if (ids := self._ids[row]) is not None]
@@ -157,30 +158,37 @@ class TokenizedColumn:
 
 @dataclass(frozen=True, slots=True)
 class BatchKey:
-    """What makes a batch: the epoch, and the numbers of its examples in the training set."""
+    """The contents of a batch, as the sampler names them.
+
+    Attributes:
+        epoch: The epoch, from 0.
+        examples: The numbers of the examples in the training set.
+    """
 
     epoch: int
     examples: NDArray[np.int64]
 
 
 class PairDataset(Dataset[PairBatch]):
-    """Training examples, fetched a batch at a time.
+    """Training examples, read one batch at a time.
 
     Args:
         pairs: The examples.
-        features: The frame features of their videos.
-        tokenize: From texts and languages to token ids.
+        features: The frame features of the videos.
+        tokenize: Returns the token ids of texts in given languages.
         mask_id: The id that replaces a masked word.
-        seed: The run's seed: with the epoch and the example it determines both views.
+        seed: The seed of the run. Seed, epoch and example determine the masked and the dropped view.
 
     Raises:
-        UserError: an example's video has no frame features.
+        NotFoundError: If the video of an example has no frame features.
     """
 
     def __init__(
         self, pairs: TrainingPairs, features: FrameFeatures, tokenize: Tokenize, mask_id: int, seed: int
     ) -> None:
-        self._columns = {name: TokenizedColumn(column, tokenize) for name, column in pairs.columns.items()}
+        self._captions = {
+            language: TokenizedCaptions(captions, tokenize) for language, captions in pairs.captions.items()
+        }
         self._positions = np.array([features.position(video) for video in pairs.videos])
         self._features = features
         self._mask_id = mask_id
@@ -190,18 +198,18 @@ class PairDataset(Dataset[PairBatch]):
         return len(self._positions)
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
-        """The batch of `key`; the same key gives the same batch anywhere, at any time."""
+        """Return the batch of a key; the same key gives the same batch in any process, at any time."""
         frames, lengths = self._features.gather(self._positions[key.examples])
-        draw = Draw(self._seed, key.epoch, key.examples)
-        kept = kept_frames(lengths, draw)
+        random_key = RandomKey(self._seed, key.epoch, key.examples)
+        kept = kept_frames(lengths, random_key)
         starts = np.cumsum(lengths) - lengths
         captions: dict[str, TokenBatch] = {}
         masked: dict[str, TokenBatch] = {}
-        for name, column in self._columns.items():
-            whole = TokenBatch.of(column[key.examples])
-            chosen = masked_words(whole.lengths.numpy(), draw, name)
-            captions[name] = whole
-            masked[name] = TokenBatch(
+        for language, of_language in self._captions.items():
+            whole = TokenBatch.of(of_language[key.examples])
+            chosen = masked_words(whole.lengths.numpy(), random_key, language)
+            captions[language] = whole
+            masked[language] = TokenBatch(
                 whole.ids.masked_fill(torch.from_numpy(chosen), self._mask_id), whole.lengths
             )
         return PairBatch(
@@ -215,20 +223,31 @@ class PairDataset(Dataset[PairBatch]):
 class EpochSampler(Sampler[BatchKey]):
     """The shuffled batches of an epoch, for one of several processes.
 
-    The order is a function of (seed, epoch). A global batch is split among the processes, so that
-    `processes` of them together see the batches that one would see alone.
+    The order is a function of (seed, epoch). Each global batch is split among the processes: together they
+    see the batches that a single process would see. Each example is in one batch of an epoch. If fewer
+    examples than processes remain for the last batch, they join the batch before it.
 
     Args:
-        examples: How many examples there are.
-        batch_size: Examples per global batch; the last batch of an epoch may be smaller.
-        seed: The run's seed.
-        process: This process, from 0.
-        processes: How many there are.
+        examples: The number of training examples.
+        batch_size: The number of examples per global batch; the last batch of an epoch may be smaller.
+        seed: The seed of the run.
+        process: The number of this process, from 0.
+        processes: The number of processes.
+
+    Raises:
+        InvalidValueError: If there are fewer examples, or fewer examples in a batch, than processes.
     """
 
     def __init__(
         self, examples: int, batch_size: int, seed: int, process: int = 0, processes: int = 1
     ) -> None:
+        if min(examples, batch_size) < processes:
+            raise InvalidValueError(
+                f"`devices` {processes}: {processes} processes cannot share {examples:,} training examples "
+                f"in batches of {batch_size:,}, as each needs an example of every batch; use fewer devices, "
+                "or raise `batch_size`",
+                parameter="devices",
+            )
         self._examples = examples
         self._batch_size = batch_size
         self._seed = seed
@@ -238,35 +257,40 @@ class EpochSampler(Sampler[BatchKey]):
         self._resumed = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch of the next iteration (Lightning calls this)."""
+        """Choose the epoch of the next iteration."""
         self._epoch = epoch
 
     def resume(self, epoch: int, batch: int) -> None:
-        """Goes to an epoch whose first `batch` batches are done."""
+        """Continue in an epoch after its first `batch` batches."""
         self._epoch = epoch
         self._resumed = (epoch, batch)
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return math.ceil(self._examples / self._batch_size)
+        """Return the number of batches of a whole epoch."""
+        whole, rest = divmod(self._examples, self._batch_size)
+        return whole + (rest >= self._processes or not whole)
 
     def __iter__(self) -> Iterator[BatchKey]:
-        """The batches of the epoch that are not done yet."""
+        """Yield the batches of the epoch that are not done yet."""
         generator = np.random.Generator(np.random.Philox(key=np.array([self._seed, self._epoch], np.uint64)))
         order = generator.permutation(self._examples)
         first = self._resumed[1] if self._epoch == self._resumed[0] else 0
-        for batch in range(first, len(self)):
-            examples = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            if (
-                len(examples) >= self._processes
-            ):  # fewer could not be split; with one process this is always so
-                yield BatchKey(self._epoch, np.array_split(examples, self._processes)[self._process])
+        bounds = [*range(0, len(self) * self._batch_size, self._batch_size), self._examples]
+        for start, end in list(pairwise(bounds))[first:]:
+            yield BatchKey(self._epoch, np.array_split(order[start:end], self._processes)[self._process])
 
 
 def pair_loader(
     dataset: PairDataset, sampler: EpochSampler, *, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[PairBatch]:
-    """Loads the batches that `sampler` names, in `workers` extra processes or in this one."""
+    """Return a loader of the batches that `sampler` names.
+
+    Args:
+        dataset: The training examples.
+        sampler: Names the batches of an epoch.
+        workers: The number of worker processes; with 0, this process makes the batches.
+        pin_memory: Put the batches in page-locked memory, for faster copies to a GPU.
+    """
     return DataLoader(
         dataset,
         batch_size=None,
@@ -280,7 +304,7 @@ def pair_loader(
 
 
 def _end_with_parent(worker: int) -> None:  # noqa: ARG001
-    """Lets a worker end when the training was killed; where it was not forked, torch does not notice."""
+    """End a worker if the training process is killed; torch itself does this only for forked workers."""
     parent = multiprocessing.parent_process()
 
     def wait() -> None:

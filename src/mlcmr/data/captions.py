@@ -1,4 +1,4 @@
-"""Caption files: one caption a line, `<video id>#<tag>#<number> <text>`, UTF-8."""
+"""Read and write caption files: one caption a line, `<video id>#<tag>#<number> <text>`, UTF-8."""
 
 import os
 import re
@@ -8,19 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from mlcmr.errors import UserError
+from mlcmr.data.ids import normalize_name
+from mlcmr.data.languages import language_of_tag
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError, unreadable
 from mlcmr.files import replacing
+from mlcmr.paths import user_path
+from mlcmr.reading import open_regular
+from mlcmr.text import plural
 
-_NOT_ENGLISH = re.compile(r"[^A-Za-z0-9]")
 _VIDEO_ENDINGS = (".mp4", ".jpg")
+_SAMPLE_BYTES = 1 << 16  # of a file, to guess its encoding
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what the error handler `surrogateescape` makes of such bytes
 
-Report = Callable[[int, str, str], None]
+ReportFault = Callable[[int, str, str], None]
 """Takes a fault of a file: its line (from 1), its kind (`malformed ids`) and a message."""
 
 
 class CaptionId(NamedTuple):
-    """The three parts of a caption's id; `(video, number)` is what translations of it share."""
+    """The id of a caption; a caption and its translations share video and number.
+
+    Attributes:
+        video: The video.
+        tag: The tag, which gives the language (see `language_of_tag`).
+        number: The number of the caption among those of the video.
+    """
 
     video: str
     tag: str
@@ -32,8 +43,8 @@ class Captions:
     """The captions of one file, as columns of equal length.
 
     Attributes:
-        path: The file that they came from.
-        ids: The full ids, `<video>#<tag>#<number>`.
+        path: The file.
+        ids: The full ids, `<video>#<tag>#<number>`, in Unicode's form NFC.
         videos: The video of each caption, without `.mp4` or `.jpg`.
         keys: `<video>#<number>`: equal for a caption and its translations.
         languages: The language of each caption (see `language_of_tag`).
@@ -51,103 +62,92 @@ class Captions:
         return len(self.ids)
 
 
-def language_of_tag(tag: str) -> str:
-    """The language of a caption's tag.
-
-    `enc` is English (`en`); `<a>2<b>` is a machine translation from a to b, hence in b (`enc2zh` → `zh`,
-    `zhc2en` → `en`); every other tag is itself a language code, a trailing `c` (`zhc`) being the published
-    mark of a human caption.
-    """
-    language = tag.rpartition("2")[2]
-    return language[:-1] if len(language) == 3 and language.endswith("c") else language
-
-
-def clean_english(text: str) -> str:
-    """An English caption as the published system reads it.
-
-    Everything but letters and digits becomes a space, lower case, one space between words, a final full
-    stop, a capital first letter. A caption that becomes empty stays empty.
-    """
-    words = " ".join(_NOT_ENGLISH.sub(" ", text).lower().split())
-    return f"{words[0].upper()}{words[1:]}." if words else ""
-
-
 def parse_caption_id(caption_id: str) -> CaptionId:
-    """Splits `<video>#<tag>#<number>`.
+    """Split a caption's id into `<video>`, `<tag>` and `<number>`.
 
     Raises:
-        UserError: there are not three parts, one is empty, or there is white space in it.
+        InvalidValueError: If the id has not three parts, a part is empty, or the id contains white space.
     """
     if not caption_id:
-        raise UserError("no caption id, expected '<video>#<tag>#<number> <text>'")
+        raise InvalidValueError("no caption id, expected '<video>#<tag>#<number> <text>'")
     if caption_id.split() != [caption_id]:
-        raise UserError(f"caption id {caption_id!r} has white space in it; a space parts it from the text")
+        raise InvalidValueError(
+            f"caption id {caption_id!r} has white space in it; a space separates the id from the text"
+        )
     parts = caption_id.split("#")
     if len(parts) != 3:
-        raise UserError(
-            f"caption id '{caption_id}' has {len(parts)} part{'s'[: len(parts) > 1]}, "
-            "expected <video>#<tag>#<number>"
+        raise InvalidValueError(
+            f"caption id '{caption_id}' has {plural(len(parts), 'part')}, expected <video>#<tag>#<number>"
         )
     name, tag, number = parts
-    video = _without_ending(name)
+    video = normalize_name(_without_ending(name))
     if not (video and tag and number):
-        raise UserError(f"caption id '{caption_id}' has an empty part, expected <video>#<tag>#<number>")
+        raise InvalidValueError(
+            f"caption id '{caption_id}' has an empty part, expected <video>#<tag>#<number>"
+        )
     return CaptionId(video, tag, number)
 
 
-def decode_lines(path: Path, report: Report | None = None) -> list[str]:
-    """The lines of a UTF-8 file, or of a UTF-16 one that begins with a byte order mark, as Excel writes.
+def decode_lines(path: Path, report: ReportFault | None = None) -> list[str]:
+    """Return the lines of a file in UTF-8 or UTF-16, as Excel writes both.
 
-    Windows line ends, a byte order mark, a missing last newline and blank lines at the end are fine.
+    The file may have line ends of Windows or of old Mac programs, or a byte order mark. Blank lines at its
+    end do not count.
 
     Args:
         path: The file.
-        report: Called for each line that is not UTF-8; such bytes become lone surrogates. Without it, the
-            first such line is an error.
+        report: Called for each line that is not UTF-8; the invalid bytes become lone surrogates. By default,
+            the first such line raises an error.
 
     Raises:
-        UserError: the file cannot be read, or a line is not UTF-8.
+        NotFoundError: If the file does not exist.
+        CorruptFileError: If a line is not UTF-8.
+        MlcmrError: If the file cannot be read.
     """
     try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
+        with open_regular(path) as file:
+            content = file.read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(f"{path}: {unreadable(error)}", path=path) from error
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+        raise MlcmrError(f"{path}: {unreadable(error)}", path=path) from error
     try:
-        lines = _split_lines(content.decode(encoding))
+        lines = _split_lines(content.decode(_unicode_form(content)))
     except UnicodeDecodeError:
-        report = report or _raising(path)
+        report, guess = report or _raise_faults(path), _guess_encoding(content)
         lines = _split_lines(content.decode("utf-8-sig", "surrogateescape"))
         for number, line in enumerate(lines, start=1):
             if byte := _NOT_UTF8.search(line):
-                what = f"not UTF-8: byte {ord(byte[0]) - 0xDC00:#04x}; save it as UTF-8"
-                report(number, "lines that are not UTF-8", what)
+                message = f"not UTF-8: byte {ord(byte[0]) - 0xDC00:#04x}{guess}; save it as UTF-8"
+                report(number, "lines that are not UTF-8", message)
     return lines
 
 
 def read_captions(path: str | os.PathLike[str]) -> Captions:
-    """Reads a caption file.
+    """Read a caption file.
 
     Raises:
-        UserError: no such file, not UTF-8, a malformed or repeated id; with file and line.
+        NotFoundError: If the file does not exist.
+        CorruptFileError: If the file is not UTF-8, or an id is malformed or repeated; with file and line.
+        MlcmrError: If the file cannot be read.
     """
-    return scan_captions(Path(path), _raising(Path(path)))[0]
+    path = user_path(path)
+    return scan_captions(path, _raise_faults(path))[0]
 
 
-def scan_captions(path: Path, report: Report) -> tuple[Captions, Sequence[int]]:
-    """Reads what can be read of a caption file, and reports what is wrong with the rest.
+def scan_captions(path: Path, report: ReportFault) -> tuple[Captions, Sequence[int]]:
+    """Read the correct lines of a caption file, and report the other lines.
 
     Args:
         path: The file.
         report: Called for each line that is not UTF-8, and each malformed or repeated id.
 
     Returns:
-        The captions whose ids have three parts, and the line that each stands in.
+        The captions whose ids have three parts, and the line of each.
 
     Raises:
-        UserError: the file cannot be read.
+        NotFoundError: If the file does not exist.
+        MlcmrError: If the file cannot be read.
     """
     ids: list[str] = []
     videos: list[str] = []
@@ -158,6 +158,7 @@ def scan_captions(path: Path, report: Report) -> tuple[Captions, Sequence[int]]:
     lines = decode_lines(path, report)
     for line_number, line in enumerate(lines, start=1):
         caption_id, _, text = line.partition(" ")
+        caption_id = normalize_name(caption_id)
         try:
             video, tag, number = caption_id.split("#")
         except ValueError:
@@ -182,25 +183,28 @@ def scan_captions(path: Path, report: Report) -> tuple[Captions, Sequence[int]]:
 
 
 def write_captions(path: str | os.PathLike[str], captions: Iterable[tuple[str, str]]) -> None:
-    """Writes (id, text) pairs as a caption file.
+    """Write (id, text) pairs as a caption file.
 
     Raises:
-        UserError: an id is malformed or repeated, a text has a line end in it, something is not Unicode, or
-            the file cannot be written.
+        InvalidValueError: If an id is malformed or repeated, a text contains a line end, or an id or a text
+            is not Unicode.
+        MlcmrError: If the file cannot be written.
     """
-    path = Path(path)
+    path = user_path(path)
     seen: set[str] = set()
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for caption_id, text in captions:
             try:
                 parse_caption_id(caption_id)
                 file.write(f"{caption_id} {text}\n")
-            except (UserError, UnicodeEncodeError) as error:
-                raise UserError(f"{path}: {error}") from error
+            except (MlcmrError, UnicodeEncodeError) as error:
+                raise InvalidValueError(f"{path}: {error}", path=path) from error
             if "\n" in text or "\r" in text:
-                raise UserError(f"{path}: caption '{caption_id}' has a line end in its text")
+                raise InvalidValueError(
+                    f"{path}: caption '{caption_id}' has a line end in its text", path=path
+                )
             if caption_id in seen:
-                raise UserError(f"{path}: caption id '{caption_id}' is given twice")
+                raise InvalidValueError(f"{path}: caption id '{caption_id}' is given twice", path=path)
             seen.add(caption_id)
 
 
@@ -208,41 +212,68 @@ def _without_ending(video: str) -> str:
     return video[:-4] if video.endswith(_VIDEO_ENDINGS) else video
 
 
+def _unicode_form(content: bytes) -> str:
+    """Guess from the first bytes whether a file is UTF-8 or UTF-16; return the codec name."""
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return "utf-16"
+    # UTF-16 without a byte order mark has a zero in every other byte of ASCII text.
+    even, odd = content[:100:2], content[1:100:2]
+    for zeros, others, form in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
+        if len(zeros) > 4 and zeros.count(0) > len(zeros) // 2 and others.count(0) < len(others) // 4:
+            return form
+    return "utf-8-sig"
+
+
+def _guess_encoding(content: bytes) -> str:
+    """Return a remark on the likely encoding of a file; empty if no encoding is likely."""
+    from charset_normalizer import from_bytes  # noqa: PLC0415
+
+    sample = content[:_SAMPLE_BYTES]
+    guess = from_bytes(sample.rpartition(b"\n")[0] or sample).best()
+    if guess is None or guess.encoding.startswith(("utf", "ascii")):
+        return ""
+    names = guess.could_be_from_charset[:3]
+    return f" (perhaps {' or '.join(name.replace('_', '-') for name in names)})"
+
+
 def _split_lines(text: str) -> list[str]:
     # str.splitlines would also split at U+2028 and the like, which captions may contain.
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # the line ends of old Mac programs
     lines = text.replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
 
 
-def _raising(path: Path) -> Report:
+def _raise_faults(path: Path) -> ReportFault:
+    """Return a function that raises the first fault of a file."""
+
     def stop(line: int, kind: str, message: str) -> NoReturn:  # noqa: ARG001
-        raise UserError(f"{path}:{line}: {message}")
+        raise CorruptFileError(f"{path}:{line}: {message}", path=path, line=line)
 
     return stop
 
 
-def _report_malformed(caption_id: str, line: int, report: Report) -> None:
+def _report_malformed(caption_id: str, line: int, report: ReportFault) -> None:
     try:
         parse_caption_id(caption_id)
-    except UserError as error:
+    except MlcmrError as error:
         report(line, "malformed ids", str(error))
 
 
-def _report_white_space(ids: list[str], line_of: Sequence[int], report: Report) -> None:
-    # A tab between id and text hides in the id; one look at all of them, as it hardly ever happens.
+def _report_white_space(ids: list[str], line_of: Sequence[int], report: ReportFault) -> None:
+    # A tab between id and text becomes part of the id. That is rare, so all ids are checked at once.
     if not "".join(ids).isprintable():
         for caption_id, line in zip(ids, line_of, strict=True):
             _report_malformed(caption_id, line, report)
 
 
-def _report_repeated(ids: list[str], line_of: Sequence[int], report: Report) -> None:
+def _report_repeated(ids: list[str], line_of: Sequence[int], report: ReportFault) -> None:
     if len(set(ids)) == len(ids):
         return
     first: dict[str, int] = {}
     for caption_id, line in zip(ids, line_of, strict=True):
         if first.setdefault(caption_id, line) != line:
-            report(
-                line, "repeated ids", f"caption id '{caption_id}' stands in line {first[caption_id]} already"
-            )
+            message = f"caption id '{caption_id}' stands in line {first[caption_id]} already"
+            report(line, "repeated ids", message)

@@ -1,17 +1,24 @@
-"""A collection: one folder with frame features and captions, in the `VisualSearch` layout."""
+"""Collections: folders with frame features and captions, in the `VisualSearch` layout."""
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlcmr.data.features import FrameFeatures, open_features
-from mlcmr.errors import UserError
+from mlcmr.data.features.frame_features import FrameFeatures, open_features
+from mlcmr.data.languages import language_of_suffix
+from mlcmr.errors import MlcmrError, NotFoundError
+from mlcmr.paths import user_path
 
 SPLITS = ("train", "val", "test")
 FEW = 20
-"""Videos of a split, below which what is measured on them says little."""
-# The published README, its code and its archives call the same two collections by these names.
+"""The number of videos below which measurements on a split say little."""
+HALF = "_half"
+"""The suffix of the training file of the unparallel scenario: each video has captions in one language."""
+ADDED_FOLDER = ".TextData.added"
+"""The folder of the caption files that `prepare` adds to a collection, until all of them are complete."""
+# The published README, code and archives use all of these names for the same two collections.
 _SAME_COLLECTION = (("vatex", "VATEX"), ("msrvtt10kyu", "msrvtt10k", "msrvtt"))
 
 
@@ -20,70 +27,100 @@ class Collection:
     """One data set on disk.
 
     Attributes:
-        folder: `<rootpath>/<collection>`.
-        name: What its caption files begin with; nearly always the folder's name.
+        folder: The folder, `<rootpath>/<collection>`.
+        name: The beginning of the names of its caption files; nearly always the name of the folder.
     """
 
     folder: Path
     name: str
 
     def caption_file(self, split: str, suffix: str = "") -> Path:
-        """The path of a caption file, whether it exists or not."""
+        """Return the path of a caption file, whether it exists or not."""
         return self.folder / "TextData" / f"{self.name}{split}{suffix}.caption.txt"
 
     def feature_folder(self, feature: str) -> Path:
-        """The folder of one kind of frame feature, whether it exists or not."""
+        """Return the folder of one kind of frame feature, whether it exists or not."""
         return self.folder / "FeatureData" / feature
 
-    def open_features(self, feature: str) -> FrameFeatures:
-        """Opens the frame features called `feature`.
+    def require_feature(self, feature: str) -> Path:
+        """Return the folder of the frame features called `feature`.
 
         Raises:
-            UserError: there is no such feature (the message lists those there are), or it is damaged.
+            NotFoundError: If the feature does not exist; the message lists the existing features.
         """
         folder = self.feature_folder(feature)
         if not os.path.isdir(folder):
             names = sorted(path.name for path in folder.parent.glob("*/") if not path.name.startswith("."))
-            raise UserError(f"{folder}: no such feature; there is {', '.join(names) or 'none'}")
-        return open_features(folder)
+            raise NotFoundError(
+                f"{folder}: no such feature; there is {', '.join(names) or 'none'}",
+                path=folder,
+                parameter="feature",
+            )
+        return folder
+
+    def open_features(self, feature: str) -> FrameFeatures:
+        """Open the frame features called `feature`.
+
+        Raises:
+            NotFoundError: If the feature or a file of the feature does not exist.
+            CorruptFileError: If the feature is damaged.
+        """
+        return open_features(self.require_feature(feature))
+
+    def languages(self, split: str) -> list[str]:
+        """Return the languages in which people wrote captions of a split, by the names of the files."""
+        named = re.compile(rf"{re.escape(self.name + split)}((?:_[a-z]{{2,3}})?)\.caption\.txt")
+        files = map(named.fullmatch, sorted(path.name for path in self.caption_file(split).parent.glob("*")))
+        return [language_of_suffix(match[1]) for match in files if match]
 
 
 def require_open(folder: Path) -> None:
-    """Refuses a folder that one may not look into.
+    """Refuse a folder that the user may not list.
 
     Raises:
-        UserError: it is one.
+        MlcmrError: If the user may not list it.
     """
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise UserError(f"{folder}: cannot be looked into: {os.strerror(errno.EACCES)}")
+        raise MlcmrError(f"{folder}: cannot be looked into: {os.strerror(errno.EACCES)}", path=folder)
 
 
 def same_collection(name: str, other: str) -> bool:
-    """Whether two names mean one published collection."""
+    """Return whether two names stand for the same published collection."""
     return name == other or any(name in names and other in names for names in _SAME_COLLECTION)
 
 
 def open_collection(rootpath: str | os.PathLike[str], name: str) -> Collection:
-    """Finds a collection below `rootpath`.
+    """Find a collection below `rootpath`.
 
-    `vatex` and `VATEX` are one collection, and so are `msrvtt10k`, `msrvtt10kyu` and `msrvtt`: whichever
-    folder is there is taken, and whichever of these names its caption files begin with.
+    `vatex` and `VATEX` are one collection, and so are `msrvtt10k`, `msrvtt10kyu` and `msrvtt`: the folder may
+    have any of these names, and the names of its caption files may begin with any of them.
 
     Raises:
-        UserError: no such folder.
+        NotFoundError: If the collection does not exist.
+        MlcmrError: If the user may not list its folder.
     """
-    root = Path(rootpath).expanduser()
+    root = user_path(rootpath)
     others = next((names for names in _SAME_COLLECTION if name in names), ())
     names = [name, *(other for other in others if other != name)]
     folders = [root / candidate for candidate in names if os.path.isdir(root / candidate)]
-    # One with captions, if there is one: runs may have made a folder under another of its names.
-    folder = next((one for one in folders if os.path.isdir(one / "TextData")), next(iter(folders), None))
+    # A folder with captions comes first: a run may have made a folder under another name of the collection.
+    with_captions = [path for path in folders if os.path.isdir(path / "TextData")]
+    folder = next(iter(with_captions + folders), None)
     if folder is None:
         beside = root.glob("*/") if os.path.isdir(root) else ()
-        there = sorted(path.name for path in beside if os.path.isdir(path / "TextData"))
-        raise UserError(f"{root / name}: no such collection; there is {', '.join(there) or 'none'} in {root}")
+        existing = sorted(path.name for path in beside if os.path.isdir(path / "TextData"))
+        raise NotFoundError(
+            f"{root / name}: no such collection; there is {', '.join(existing) or 'none'} in {root}",
+            path=root / name,
+            parameter="collection",
+        )
     require_open(folder)
     files = [path.name for path in (folder / "TextData").glob("*.caption.txt")]
     prefixes = [folder.name, *names]
-    begun = (p for p in prefixes for split in SPLITS if any(file.startswith(p + split) for file in files))
-    return Collection(folder, next(begun, folder.name))
+    used = (
+        prefix
+        for prefix in prefixes
+        for split in SPLITS
+        if any(file.startswith(prefix + split) for file in files)
+    )
+    return Collection(folder, next(used, folder.name))

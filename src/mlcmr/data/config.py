@@ -1,11 +1,11 @@
-"""Which data a model is trained, validated and evaluated on."""
+"""The data that a model is trained, validated and evaluated on."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mlcmr.data.collection import Collection, open_collection
-from mlcmr.data.scenario import Scenario, ScenarioKind
-from mlcmr.errors import UserError
+from mlcmr.data.scenarios import Scenario, ScenarioKind
+from mlcmr.errors import NotFoundError
 
 
 @dataclass(kw_only=True)
@@ -14,17 +14,17 @@ class DataConfig:
 
     Attributes:
         rootpath: The folder that holds the collections.
-        collection: The collection's name, which is its folder's.
+        collection: The name of the collection, which is the name of its folder.
         feature: The frame feature, a folder in the collection's `FeatureData`.
-        scenario: How the training captions of several languages came about: written by people in each
+        scenario: The origin of the training captions in several languages: written by people in each
             (`parallel`), machine-translated into `target` (`pseudo-parallel`), or one language per video
             (`unparallel`).
-        languages: The languages; the first makes the training examples, one per caption.
+        languages: The languages; each caption of the first one makes a training example.
         target: The language whose training captions are machine translations; for `pseudo-parallel` only.
-        engine: Which engine's translations, as their files are named: `<collection>train_<engine>_enc2zh`.
+        engine: The translation engine, as in the names of the files: `<collection>train_<engine>_enc2zh`.
         validation_split: The split that chooses the best checkpoint.
         missing_captions: What to do with training captions that lack a counterpart in another language:
-            stop, or leave them out and say how many.
+            stop (`error`), or leave them out and say how many (`skip`).
     """
 
     rootpath: str = "~/VisualSearch"
@@ -38,20 +38,31 @@ class DataConfig:
     missing_captions: Literal["error", "skip"] = "error"
 
     def open_collection(self) -> Collection:
-        """Finds the collection.
+        """Find the collection.
 
         Raises:
-            UserError: there is none.
+            NotFoundError: If the collection does not exist.
+            MlcmrError: If the user may not list its folder.
         """
         try:
             return open_collection(self.rootpath, self.collection)
-        except UserError as error:
-            raise UserError(f"{error} (--rootpath)") from error
+        except NotFoundError as error:
+            raise NotFoundError(f"{error} (`rootpath`)", path=error.path, parameter="rootpath") from error
 
-    def as_scenario(self) -> Scenario:
-        """The scenario.
+    def require_names(self) -> None:
+        """Check the names in the settings, before anything heavy is imported or read.
 
         Raises:
-            UserError: the languages and the target do not fit together.
+            NotFoundError: If the collection or the feature does not exist.
+            InvalidValueError: If the languages and the target do not fit together.
+        """
+        self.as_scenario()
+        self.open_collection().require_feature(self.feature)
+
+    def as_scenario(self) -> Scenario:
+        """Return the scenario.
+
+        Raises:
+            InvalidValueError: If the languages and the target do not fit together.
         """
         return Scenario(ScenarioKind(self.scenario), tuple(self.languages), self.target, self.engine)

@@ -1,17 +1,18 @@
-"""Lines about what is wrong with a collection."""
+"""Messages about a collection: problems and warnings, with many of one kind cut short."""
 
 from dataclasses import dataclass, field
 
-from mlcmr.display import printable
+from mlcmr.text import printable
 
 SHOWN = 5
+"""The number of messages of one kind in one file that are shown."""
 
 
-class Lines:
-    """One line per finding; of many of one kind in one file, the first few and how many more there are.
+class MessageList:
+    """One line per message; of many of one kind in one file, the first few and the number of the others.
 
     Attributes:
-        count: How many findings there are, those not shown included.
+        count: The number of messages, including those that are not shown.
     """
 
     def __init__(self) -> None:
@@ -20,13 +21,13 @@ class Lines:
         self._hidden: dict[tuple[str, str], int] = {}
 
     def add(self, where: str, message: str, *, line: int | None = None, kind: str = "") -> None:
-        """Adds one finding.
+        """Add one message.
 
         Args:
             where: The file or folder, relative to the collection.
-            message: What is wrong.
-            line: Where in the file, from 1.
-            kind: For what there may be many of: a plural noun that ends `… and 1,204 more …`.
+            message: The fault.
+            line: The line in the file, from 1.
+            kind: A plural noun for messages of which there may be many: it ends `… and 1,204 more …`.
         """
         self.count += 1
         group = where, kind or message
@@ -38,7 +39,7 @@ class Lines:
             lines.append(printable(f"{place}: {message}"))
 
     def as_list(self) -> list[str]:
-        """All lines, kind by kind in the order of their first finding."""
+        """Return all lines, kind by kind in the order of the first message of each kind."""
         result = []
         for group, lines in self._lines.items():
             result.extend(lines)
@@ -50,7 +51,12 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What would go wrong, and what is worth knowing."""
+    """The messages of a check.
 
-    problems: Lines = field(default_factory=Lines)
-    warnings: Lines = field(default_factory=Lines)
+    Attributes:
+        problems: Faults that make a later command fail or measure the wrong thing.
+        warnings: Facts that a user should know, but that may be intended.
+    """
+
+    problems: MessageList = field(default_factory=MessageList)
+    warnings: MessageList = field(default_factory=MessageList)
