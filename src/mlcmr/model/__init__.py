@@ -1,1 +1,37 @@
-"""Tensors: the video encoder, the text encoder, the losses, and weights on disk."""
+"""Models: encoders of texts and videos, projection heads, weights on disk and on the hub."""
+
+from typing import TYPE_CHECKING
+
+from mlcmr.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mlcmr.model.config import ModelConfig as ModelConfig
+    from mlcmr.model.legacy_checkpoint import import_published as import_published
+    from mlcmr.model.mlcmr import MLCMR as MLCMR
+    from mlcmr.model.outputs import ViewEmbeddings as ViewEmbeddings
+    from mlcmr.model.protocol import TextVideoModel as TextVideoModel
+    from mlcmr.model.provenance import Provenance as Provenance
+    from mlcmr.model.two_tower import TwoTower as TwoTower
+
+__all__ = [
+    "MLCMR",
+    "ModelConfig",
+    "Provenance",
+    "TextVideoModel",
+    "TwoTower",
+    "ViewEmbeddings",
+    "import_published",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "MLCMR": "mlcmr",
+        "ModelConfig": "config",
+        "Provenance": "provenance",
+        "TextVideoModel": "protocol",
+        "TwoTower": "two_tower",
+        "ViewEmbeddings": "outputs",
+        "import_published": "legacy_checkpoint",
+    },
+)

@@ -1,23 +1,24 @@
-"""What a model is made of. Nothing here is heavy to import: the command line reads these classes."""
+"""The settings of a model. Nothing here is heavy to import: the command line reads these classes."""
 
 from dataclasses import dataclass, field
-from math import inf
 from typing import Literal
 
-from mlcmr.config import require_within
-from mlcmr.errors import UserError
+from mlcmr.errors import InvalidValueError
+from mlcmr.settings import require_within
+
+_WIDEST = 1 << 20
 
 
 @dataclass
 class NewEncoder:
-    """A small text encoder that is trained from nothing, its tokenizer included.
+    """A small text encoder that is trained from random weights, and its tokenizer from the captions.
 
     Attributes:
-        layers: Transformer layers.
-        hidden_size: The size of one token's vector.
-        heads: Attention heads.
-        vocabulary: Entries of the tokenizer, learnt from the training captions.
-        dropout: Inside the transformer.
+        layers: The number of transformer layers.
+        hidden_size: The size of the vector of a token.
+        heads: The number of attention heads.
+        vocabulary: The number of entries of the tokenizer, learnt from the training captions.
+        dropout: The dropout inside the transformer.
     """
 
     layers: int = 2
@@ -33,30 +34,35 @@ class TextConfig:
 
     Attributes:
         encoder: A Hugging Face encoder, by hub id or folder.
-        lowercase: Lower-case before tokenizing; `null` leaves it to the tokenizer. The published system
-            lower-cases, with a cased vocabulary.
-        trained_layers: How many of the encoder's last layers are trained; the rest stays as it came. `all`
-            also trains the token embeddings.
-        new: Instead of `encoder`, a small one trained from nothing (with `trained_layers: all`).
+        lowercase: Lower-case texts before tokenization; `null` leaves them to the tokenizer. The published
+            system lower-cases, with a cased vocabulary.
+        trained_layers: The number of last layers of the encoder that are trained; the other layers are
+            frozen. `all` also trains the token embeddings.
+        new: A small encoder that is trained from random weights, instead of `encoder` (with
+            `trained_layers: all`).
+        pooling: How the states of a text's tokens become one vector: `mean`, `cls` (the first token), `last`
+            (the last token), `max`, or `package.module:Name`, a function or class of your own.
     """
 
     encoder: str = "bert-base-multilingual-cased"
     lowercase: bool | None = True
     trained_layers: int | Literal["all"] = 6
     new: NewEncoder | None = None
+    pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        require_within(self, {"trained_layers": (0, inf)})
+        require_within(self, {"trained_layers": (0, 1000)})
         if new := self.new:
-            sizes = dict.fromkeys(("layers", "hidden_size", "heads", "vocabulary"), (1, inf))
-            require_within(new, {**sizes, "dropout": (0, 1)})
+            sizes = {"layers": (1, 1000), "vocabulary": (1, 10_000_000), "dropout": (0, 1)}
+            require_within(new, {**sizes, **dict.fromkeys(("hidden_size", "heads"), (1, _WIDEST))})
             if new.hidden_size % new.heads:
-                raise UserError(
+                raise InvalidValueError(
                     f"hidden_size is {new.hidden_size}, but must be a multiple of heads, {new.heads}"
                 )
             if self.trained_layers != "all":
-                raise UserError(
-                    "a new text encoder must be trained whole: set model.text.trained_layers to all"
+                raise InvalidValueError(
+                    "a new text encoder must be trained whole: set `model.text.trained_layers` to all",
+                    parameter="model.text.trained_layers",
                 )
 
 
@@ -65,13 +71,14 @@ class VideoConfig:
     """The video encoder.
 
     Attributes:
-        gru_size: Units of the recurrent network, per direction.
-        gru_pool: How its outputs become one vector: their mean or their maximum over time.
-        filters: Convolution filters per window size.
-        windows: The window sizes, in frames.
-        concate: `full`: temporal, local and global level; `reduced`: without the global one (the mean frame).
-        max_frames: Longer videos are cut to their first frames (the mean frame is taken over all).
-        dropout: After the temporal and the local level.
+        gru_size: The number of units of the recurrent network, per direction.
+        gru_pool: The pooling of the outputs of the recurrent network over time: mean or maximum.
+        filters: The number of convolution filters per window size.
+        windows: The window sizes of the convolutions, in frames.
+        concate: The levels that are concatenated: `full`, the temporal, the local and the global level; or
+            `reduced`, without the global level (the mean frame).
+        max_frames: The number of frames to which longer videos are cut. The mean frame is taken over all.
+        dropout: The dropout after the temporal and the local level.
     """
 
     gru_size: int = 512
@@ -83,10 +90,14 @@ class VideoConfig:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(("gru_size", "filters", "max_frames"), (1, inf))
+        sizes = {"max_frames": (1, 10_000_000), **dict.fromkeys(("gru_size", "filters"), (1, _WIDEST))}
         require_within(self, {**sizes, "dropout": (0, 1)})
+        if len(self.windows) > 100 or max(self.windows, default=1) > 10_000:
+            raise InvalidValueError("windows must be at most 100 window sizes of at most 10,000 frames")
         if not self.windows or min(self.windows) < 1:
-            raise UserError(f"windows is {list(self.windows)}, but must be window sizes of at least 1 frame")
+            raise InvalidValueError(
+                f"windows is {list(self.windows)}, but must be window sizes of at least 1 frame"
+            )
 
 
 @dataclass
@@ -97,9 +108,9 @@ class ModelConfig:
         text: The text encoder.
         video: The video encoder.
         embedding_size: The size of the common space.
-        dropout: In both mappings into the common space.
-        padding: `masked`: an embedding does not depend on its batch; `published`: padding takes part, as in
-            the published code.
+        dropout: The dropout in the projection heads into the common space.
+        padding: With `masked`, an embedding does not depend on its batch. With `published`, padding counts
+            like text and frames, as in the published code.
     """
 
     text: TextConfig = field(default_factory=TextConfig)
@@ -109,28 +120,10 @@ class ModelConfig:
     padding: Literal["masked", "published"] = "masked"
 
     def __post_init__(self) -> None:
-        require_within(self, {"embedding_size": (1, inf), "dropout": (0, 1)})
-
-
-@dataclass
-class LossConfig:
-    """The losses.
-
-    Attributes:
-        margin: Of the triplet ranking loss.
-        negatives: The hardest negative of each item only, or the sum over all.
-        reduction: Sum or mean over the batch, of the triplet ranking loss.
-        direction: Which queries rank: captions (`t2v`), videos (`v2t`), or both.
-        measure: The similarity inside the triplet ranking loss.
-        temperature: Of the contrast between two views.
-    """
-
-    margin: float = 0.2
-    negatives: Literal["hardest", "all"] = "hardest"
-    reduction: Literal["sum", "mean"] = "sum"
-    direction: Literal["both", "t2v", "v2t"] = "both"
-    measure: Literal["cosine", "order", "euclidean", "jaccard", "l1", "l2", "l1_norm", "l2_norm"] = "cosine"
-    temperature: float = 0.07
-
-    def __post_init__(self) -> None:
-        require_within(self, {"margin": (0, inf), "temperature": (1e-4, inf)})
+        require_within(self, {"embedding_size": (1, _WIDEST), "dropout": (0, 1)})
+        if self.padding == "published" and self.text.pooling != "mean":
+            raise InvalidValueError(
+                f"`model.text.pooling` is {self.text.pooling}, but the published code averages: set it to "
+                "mean, or `model.padding` to masked",
+                parameter="model.text.pooling",
+            )

@@ -1,4 +1,4 @@
-"""Where a model computes: a processor or a GPU, chosen by name, and what is said where its memory ends."""
+"""The device on which a model computes, and errors where its memory is full."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 
-from mlcmr.errors import UserError
+from mlcmr.errors import InvalidValueError, OutOfResourcesError
 
 
 class _Movable(Protocol):
@@ -17,49 +17,66 @@ Model = TypeVar("Model", bound=_Movable)
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a name: `cpu`, `cuda`, `cuda:1`…; `auto` is a GPU where there is one.
+    """Return the device of a name.
+
+    Args:
+        name: `cpu`, `cuda`, `cuda:1`…, or `auto`: a GPU if this machine has one.
 
     Raises:
-        UserError: it is not on this machine.
+        InvalidValueError: If this machine has no such device.
     """
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     try:
         number = torch.zeros(1, device=chosen)
-        number.item()  # not all that has a name computes
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
+        number.item()  # some devices have a name, but cannot compute
+    except (RuntimeError, AssertionError) as error:  # AssertionError if torch was built without the device
         first = str(error).partition("\n")[0]
-        raise UserError(f"--device {name}: not on this machine: {first}") from error
+        raise InvalidValueError(
+            f"`device` {name}: not on this machine: {first}", parameter="device"
+        ) from error
     return number.device
 
 
 def on_device(model: Model, name: str) -> Model:
-    """The model, moved to the device of a name (see `find_device`).
+    """Move a model to a device.
+
+    Args:
+        model: The model.
+        name: The device; see `find_device`.
 
     Raises:
-        UserError: the device is not on this machine, or has too little memory.
+        InvalidValueError: If this machine has no such device.
+        OutOfResourcesError: If the memory of the device is too small.
     """
     device = find_device(name)
-    with enough_memory(device, "choose another --device, such as cpu"):
+    with enough_memory(device, "choose another `device`, such as cpu"):
         return model.to(device)
 
 
 @contextmanager
 def enough_memory(device: torch.device, advice: str) -> Iterator[None]:
-    """Says in one line that memory ended, and what to do.
+    """Report that the memory is full in one line.
+
+    Args:
+        device: The device, for the message.
+        advice: The end of the message: what to do.
 
     Raises:
-        UserError: it ended.
+        OutOfResourcesError: If the memory is full.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(f"not enough memory on {device}: {advice}") from error
+        raise OutOfResourcesError(f"not enough memory on {device}: {advice}") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ended; on a processor PyTorch has no class of its own for it."""
+    """Return whether an error reports that memory is full.
+
+    PyTorch raises a plain `RuntimeError` on CPUs, so its message is searched.
+    """
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError)
         and any(sign in str(error).partition("\n")[0] for sign in ("allocate memory", "out of memory"))

@@ -1,4 +1,4 @@
-"""Dropout that does not hold a CPU up."""
+"""Fast dropout on CPUs."""
 
 import torch
 from torch import Tensor, nn
@@ -7,15 +7,15 @@ _STEPS = 2**16
 
 
 class QuickDropout(nn.Dropout):
-    """Dropout whose masks come from 16 random bits per number, on a CPU; elsewhere torch's own.
+    """Dropout whose masks need 16 random bits per number on a CPU; on other devices, the dropout of torch.
 
-    On a CPU torch draws 32 bits per number or more, one number after the other in a single thread, and keeps
+    On a CPU torch draws at least 32 bits per number, one number after the other in a single thread, and keeps
     the mask as floats for the backward pass. In a training step of BERT's size that is 4 % of the time and a
-    tenth of the memory. The share that is dropped is rounded to 1/65536.
+    tenth of the memory. The share of dropped numbers is rounded to 1/65536.
     """
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Drops a random share of `numbers` in training, any shape, and scales up the rest."""
+        """Drop a random share of `numbers` (any shape) in training, and scale up the others."""
         dropped = round(self.p * _STEPS)
         if not self.training or numbers.device.type != "cpu" or not 0 < dropped < _STEPS:
             return super().forward(numbers)
@@ -26,7 +26,7 @@ class QuickDropout(nn.Dropout):
 
 
 def quicken_dropout(module: nn.Module) -> None:
-    """Replaces every `nn.Dropout` inside `module`."""
+    """Replace every `nn.Dropout` inside a module by `QuickDropout`."""
     for name, layer in list(module.named_modules(remove_duplicate=False)):
         if type(layer) is nn.Dropout:
             module.set_submodule(name, QuickDropout(layer.p).train(layer.training))

@@ -1,85 +1,151 @@
-"""Models by folder or hub id: found, downloaded, uploaded."""
+"""Models by folder or hub id: find, download, upload."""
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
-from mlcmr.errors import UserError, reason
-from mlcmr.model.opening import opening
+from mlcmr.errors import MlcmrError, NotFoundError, reason
+from mlcmr.model.hf_errors import opening
+from mlcmr.model.model_card import CARD
+from mlcmr.paths import user_path
 
 
 def find_model(
     name: str,
-    option: str = "",
+    parameter: str = "",
     what: str = "model",
     *,
     revision: str | None = None,
     token: str | None = None,
+    built_in: Sequence[str] = (),
+    alternative: str = "",
 ) -> str:
-    """The folder `name`, or the hub id where the hub, or its cache on this machine, has such a model.
+    """Return the folder or the hub id of a model that exists: on this machine, in the cache or on the hub.
 
-    Asking once is quick. Left to itself, the download tries again and again where there is no connection.
+    The hub is asked once, which is quick. A download would retry for long without a connection.
 
     Args:
-        name: Hub id or folder.
-        option: What names another one, to say so.
-        what: What people call it.
-        revision: Branch, tag or commit on the hub.
-        token: For private models on the hub.
+        name: A hub id or folder.
+        parameter: The parameter that names the model, for messages.
+        what: The kind of model, for messages.
+        revision: A branch, tag or commit on the hub.
+        token: An access token for private models on the hub.
+        built_in: Names that the caller opens by itself, to suggest where a name is close.
+        alternative: What the user can do instead of naming another model, for messages.
 
     Raises:
-        UserError: there is none under this name, or the hub cannot be reached.
+        NotFoundError: If there is no model of this name, or the hub cannot be reached.
     """
-    folder = Path(name).expanduser()
+    folder = user_path(name)
+    by = (f" with `{parameter}`" if parameter else "") + alternative
     if os.path.isdir(folder):
         return str(folder)
-    by = f" with {option}" if option else ""
     if name.startswith((".", "~", "/")) or name.count("/") > 1:
-        raise UserError(f"{what} '{name}': no such folder; name another{by}")
+        close = _suggest_models(name, built_in)
+        raise NotFoundError(f"{what} '{name}': no such folder; name another{by}{close}", path=folder)
     try:
         if not isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
             HfApi(token=token).model_info(name, revision=revision)
     except (HFValidationError, RepositoryNotFoundError) as error:
-        raise UserError(
-            f"{what} '{name}': no such folder, and no such model on the hub; name another{by}"
+        raise NotFoundError(
+            f"{what} '{name}': no such folder, and no such model on the hub; name another"
+            f"{by}{_suggest_models(name, built_in)}"
         ) from error
     except HfHubHTTPError:
-        pass  # the hub is there; what it lacks, the download will say
-    except Exception as error:  # each version of the hub's client has another library's
-        raise UserError(
-            f"{what} '{name}' cannot be downloaded: no connection to the hub; name a folder that holds it{by}"
+        pass  # the hub answers; the download will report what is wrong
+    except Exception as error:  # each version of the hub's client raises errors of another library
+        raise NotFoundError(
+            f"{what} '{name}': no such folder, and cannot be downloaded: no connection to the hub; name a "
+            f"folder that holds it{by}{_suggest_models(name, built_in)}"
         ) from error
     return name
 
 
+def _suggest_models(name: str, built_in: Sequence[str]) -> str:
+    """Return the end of a message that names similar models: built in, cached or local."""
+    folder = user_path(name)
+    cached = [path.name.split("--")[1:] for path in _matching_entries(Path(HF_HUB_CACHE), "models--*")]
+    parent = name.rstrip("/").removesuffix(folder.name)
+    local = [parent + path.name for path in _matching_entries(folder.parent, "*") if path.is_dir()]
+    close = get_close_matches(name, [*built_in, *map("/".join, cached), *local])
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _matching_entries(folder: Path, pattern: str) -> list[Path]:
+    """Return the matching entries of a folder; none if it cannot be read."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
 def fetch_model(
-    name: str | Path, option: str = "", *, revision: str | None = None, token: str | None = None
+    name: str | Path, parameter: str = "", *, revision: str | None = None, token: str | None = None
 ) -> Path:
-    """The folder of a model: `name` itself if it is a folder, else a copy from the hub; see `find_model`."""
-    found = find_model(str(name), option, revision=revision, token=token)
+    """Return the folder of a model, downloaded if the model is on the hub; see `find_model`.
+
+    Raises:
+        NotFoundError: If there is no model of this name, or the hub cannot be reached.
+        MlcmrError: If the download fails.
+    """
+    found = find_model(str(name), parameter, revision=revision, token=token)
     if Path(found).is_dir():
         return Path(found)
-    with opening(f"model '{name}': cannot be downloaded"):
+    with opening(f"model '{name}'", "cannot be downloaded"):
         return Path(snapshot_download(found, revision=revision, token=token))
+
+
+def cached_model(name: str, parameter: str, what: str = "model") -> Path:
+    """Return the folder of a hub model that is on this machine already; nothing is downloaded.
+
+    Args:
+        name: A hub id that a file names, and not the user.
+        parameter: The parameter with which the user can name the model, to have it downloaded.
+        what: The kind of model, for messages.
+
+    Raises:
+        NotFoundError: If the model is not on this machine.
+    """
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except Exception as error:  # each version of the hub's client raises errors of another library
+        raise NotFoundError(
+            f"{what} '{name}': is not on this machine, and only a file names it; to have it downloaded, "
+            f"name it yourself: `{parameter}` {name}"
+        ) from error
 
 
 def push_folder(
     name: str, save: Callable[[Path], None], *, private: bool = False, token: str | None = None
 ) -> str:
-    """Uploads what `save` writes into a folder as the hub's model `name`; returns the commit's address.
+    """Upload a folder as a model of the hub.
+
+    Args:
+        name: The hub id.
+        save: Writes the model into a folder.
+        private: Whether a new repository is private.
+        token: An access token.
+
+    Returns:
+        The address of the commit.
 
     Raises:
-        UserError: the hub cannot be reached, or does not take it.
+        MlcmrError: If the hub cannot be reached, or refuses the model.
     """
     hub = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
         try:
             repository = hub.create_repo(name, private=private, exist_ok=True).repo_id
-            return str(hub.upload_folder(repo_id=repository, folder_path=folder).commit_url)
+            # The card on the hub may have been edited there.
+            left_out = CARD if hub.file_exists(repository, CARD) else None
+            commit = hub.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=left_out)
         except (HFValidationError, OSError) as error:
-            raise UserError(f"model '{name}': cannot be uploaded: {reason(error)}") from error
+            raise MlcmrError(f"model '{name}': cannot be uploaded: {reason(error)}") from error
+    return str(commit.commit_url)

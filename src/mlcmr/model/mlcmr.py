@@ -1,73 +1,53 @@
-"""MLCMR: captions in any language and videos in one space."""
+"""MLCMR, the model that puts captions in any language and videos into one space."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
-from mlcmr.errors import UserError
-from mlcmr.model.checkpoint import ModelParts, load_weights, read_parts, write_parts
+from mlcmr.errors import InvalidValueError
+from mlcmr.model.checkpoint import CONFIG, ModelParts, load_weights, read_parts, write_card, write_parts
 from mlcmr.model.config import ModelConfig
+from mlcmr.model.embedding import EmbeddingModel, detect_languages
+from mlcmr.model.encoders.text import TextEncoder
+from mlcmr.model.encoders.tokens import has_known_tokens
+from mlcmr.model.encoders.video import VideoEncoder
+from mlcmr.model.foreign import building, require_finite_weights
 from mlcmr.model.hub import fetch_model, push_folder
-from mlcmr.model.losses import ViewEmbeddings
+from mlcmr.model.model_card import model_card
+from mlcmr.model.outputs import ViewEmbeddings
+from mlcmr.model.projection import ProjectionHead
 from mlcmr.model.protocol import Advance
-from mlcmr.model.text import TextEncoder, legible
-from mlcmr.model.video import VideoEncoder
+from mlcmr.model.provenance import Provenance
+from mlcmr.paths import user_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-Gather = Callable[[Tensor], Tensor]
 
-
-class Mapping(nn.Module):
-    """From an encoder's features into the common space: linear, batch norm, dropout, L2 norm.
-
-    Shape: (B, features) → (B, embedding_size), L2-normalised.
-    """
-
-    def __init__(self, features: int, embedding_size: int, dropout: float) -> None:
-        super().__init__()
-        self.linear = nn.Linear(features, embedding_size)
-        nn.init.xavier_uniform_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-        self.norm = nn.BatchNorm1d(embedding_size)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Maps a batch of features."""
-        mapped = self.linear(features)
-        if self.training and len(mapped) == 1:
-            # One example has no variance; the running statistics stand in for it.
-            norm = self.norm
-            mean, variance = norm.running_mean, norm.running_var
-            mapped = F.batch_norm(mapped, mean, variance, norm.weight, norm.bias, eps=norm.eps)
-        else:
-            mapped = self.norm(mapped)
-        return F.normalize(self.dropout(mapped), dim=1)
-
-
-class MLCMR(nn.Module):
-    """The model: a text encoder, a video encoder, and a mapping of each into the common space.
+class MLCMR(EmbeddingModel, nn.Module):
+    """The model: a text encoder, a video encoder, and a projection head of each into the common space.
 
     Example:
         >>> model = MLCMR.from_pretrained("runs/vatex-parallel/model")
-        >>> texts = model.encode_texts(["一只狗在接飞盘", "一个人在弹吉他"], "zh")
-        >>> videos = model.encode_videos([frames])  # (n, d) features of a video's n frames
-        >>> texts @ videos.T
+        >>> texts = model.encode_texts(["一只狗在接飞盘", "一个人在弹吉他"])
+        >>> videos = model.encode_videos([frames])  # the features of the frames of each video, (n, d)
+        >>> model.similarity(texts, videos)
 
     Args:
-        config: What the model is made of.
-        feature_size: The size of one frame feature.
-        transformer: The text encoder's transformer.
-        tokenizer: Its tokenizer.
+        config: The settings.
+        feature_size: The size of a frame feature.
+        transformer: The transformer of the text encoder.
+        tokenizer: The tokenizer of the transformer.
+        provenance: The data that the model is trained on.
+        source: The file that the settings come from; None if the user gave them.
     """
 
     def __init__(
@@ -76,61 +56,91 @@ class MLCMR(nn.Module):
         feature_size: int,
         transformer: "PreTrainedModel",
         tokenizer: "PreTrainedTokenizerFast",
+        provenance: Provenance | None = None,
+        *,
+        source: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
+        self.provenance = provenance or Provenance()
         self.config = config
         self.feature_size = feature_size
         published = config.padding == "published"
         self.text_encoder = TextEncoder(
-            transformer, tokenizer, trained_layers=config.text.trained_layers, published_padding=published
+            transformer,
+            tokenizer,
+            trained_layers=config.text.trained_layers,
+            pooling=config.text.pooling,
+            published_padding=published,
+            source=source,
         )
         self.video_encoder = VideoEncoder(feature_size, config.video, published_padding=published)
-        self.text_mapping = Mapping(self.text_encoder.output_size, config.embedding_size, config.dropout)
-        self.video_mapping = Mapping(self.video_encoder.output_size, config.embedding_size, config.dropout)
+        heads = config.embedding_size, config.dropout
+        self.text_mapping = ProjectionHead(self.text_encoder.output_size, *heads)
+        self.video_mapping = ProjectionHead(self.video_encoder.output_size, *heads)
 
-    def forward(self, batch: PairBatch, gather: Gather = lambda features: features) -> ViewEmbeddings:
-        """Embeds all views of a batch.
+    def forward(self, batch: PairBatch) -> ViewEmbeddings:
+        """Embed all views of a batch of training examples."""
+        return self.project_views(batch, self.encode_views(batch))
 
-        Batch norm sees each view by itself: the whole and the frame-dropped videos, then every language,
-        then every language's masked view, in that order.
+    def encode_views(self, batch: PairBatch) -> Iterator[Tensor]:
+        """Return the features of each view, (B, F), in the order in which batch norm sees the views.
+
+        The order is: the whole videos, the frame-dropped videos, the captions of every language, the masked
+        captions of every language.
+        """
+        yield self.video_encoder(batch.video)
+        yield self.video_encoder(batch.dropped)
+        yield from self._text_features([*batch.captions.values(), *batch.masked.values()])
+
+    def project_views(self, batch: PairBatch, features: Iterable[Tensor]) -> ViewEmbeddings:
+        """Project the features of each view into the common space.
+
+        A view is projected before the next one is taken from `features`. Batch norm sees each view by itself.
 
         Args:
-            batch: The training examples.
-            gather: From this process's features to those of all processes, (B, F) → (global B, F). Gathered
-                before the mappings, the losses and the batch norms see the global batch.
+            batch: The batch, which names the languages.
+            features: The features of `encode_views`, or those of the same views in a larger batch.
         """
-        video, dropped = (
-            self.video_mapping(gather(self.video_encoder(view))) for view in (batch.video, batch.dropped)
+        views = iter(features)
+        video, dropped = self.video_mapping(next(views)), self.video_mapping(next(views))
+        captions, masked = (
+            {language: self.text_mapping(next(views)) for language in texts}
+            for texts in (batch.captions, batch.masked)
         )
-        views = [*batch.captions.values(), *batch.masked.values()]
-        texts = [self.text_mapping(gather(features)) for features in self._text_features(views)]
-        return ViewEmbeddings(
-            video,
-            dropped,
-            dict(zip(batch.captions, texts, strict=False)),
-            dict(zip(batch.masked, texts[len(batch.captions) :], strict=True)),
-        )
+        return ViewEmbeddings(video, dropped, captions, masked)
 
     def encode_texts(
-        self, texts: Sequence[str], language: str, *, batch_size: int = 64, advance: Advance | None = None
+        self,
+        texts: Sequence[str],
+        language: str | None = None,
+        *,
+        batch_size: int = 64,
+        advance: Advance | None = None,
     ) -> Tensor:
-        """Embeds N texts of one language: (N, embedding_size) float32 on the CPU, L2-normalised.
+        """Embed N texts.
 
         Args:
-            texts: The texts as written; English (`en`) is cleaned as published.
-            language: Their language.
-            batch_size: Texts at a time. With `padding: published` it changes the embeddings.
-            advance: Told how many more texts are done.
+            texts: The texts as they are written.
+            language: The language of all texts; English texts (`en`) are cleaned as in the published system.
+                By default the language of each text is guessed, as search does (see `detect_languages`). A
+                wrong guess between other languages changes nothing.
+            batch_size: The number of texts per batch. With `padding: published`, embeddings depend on it.
+            advance: Called with the number of further texts that are done, such as `task.advance`.
+
+        Returns:
+            (N, embedding_size) float32 on the CPU, L2-normalised.
 
         Raises:
-            UserError: one text instead of a list.
+            InvalidValueError: If `texts` is a single text.
         """
-        if isinstance(texts, str):  # a sequence too, of its characters
-            raise UserError(f"expected a list of texts, got one: write [{texts[:40]!r}]")
-        tokens = self.text_encoder.tokenize(texts, [language] * len(texts))
+        if isinstance(texts, str):  # a string is a sequence too, of its characters
+            raise InvalidValueError(
+                f"`texts` must be a list of texts: write [{texts[:40]!r}]", parameter="texts"
+            )
+        tokens = self.text_encoder.tokenize(texts, self._languages(texts, language))
         order = np.arange(len(tokens))
         if not self.text_encoder.published_padding:
-            # Texts of like length together: less padding, and the embeddings stay the same.
+            # Texts of similar length in one batch: less padding, and the embeddings stay the same.
             order = np.argsort([len(ids) for ids in tokens], kind="stable")[::-1]
         embeddings = torch.empty(len(tokens), self.config.embedding_size)
         with self._evaluating():
@@ -144,10 +154,10 @@ class MLCMR(nn.Module):
                     advance(len(rows))
         return embeddings
 
-    def reads(self, text: str, language: str) -> bool:
-        """Whether there is anything in a text that the model can read: a token that it knows."""
-        (ids,) = self.text_encoder.tokenize([text], [language])
-        return legible(self.text_encoder.tokenizer, ids.tolist())
+    def can_encode(self, text: str, language: str | None = None) -> bool:
+        """Return whether the tokenizer knows at least one token of a text, special tokens left out."""
+        (ids,) = self.text_encoder.tokenize([text], self._languages([text], language))
+        return has_known_tokens(self.text_encoder.tokenizer, ids.tolist())
 
     def encode_videos(
         self,
@@ -156,15 +166,20 @@ class MLCMR(nn.Module):
         batch_size: int = 64,
         advance: Advance | None = None,
     ) -> Tensor:
-        """Embeds N videos: (N, embedding_size) float32 on the CPU, L2-normalised.
+        """Embed N videos.
 
         Args:
-            videos: The frame features of each, (frames, feature_size); taken as they come.
-            batch_size: Videos at a time. With `padding: published` it changes the embeddings.
-            advance: Told how many more videos are done.
+            videos: The frame features of each video, (frames, feature_size). An iterator is read batch by
+                batch.
+            batch_size: The number of videos per batch. With `padding: published`, embeddings depend on it.
+            advance: Called with the number of further videos that are done, such as `task.advance`.
+
+        Returns:
+            (N, embedding_size) float32 on the CPU, L2-normalised.
 
         Raises:
-            UserError: a video has no frames, or features of another size than the model was made for.
+            InvalidValueError: If a video has no frames, or features of another size than those that the model
+                was trained on.
         """
         embeddings = [torch.empty(0, self.config.embedding_size)]
         with self._evaluating():
@@ -180,65 +195,128 @@ class MLCMR(nn.Module):
     def from_pretrained(
         cls, name: str | Path, *, revision: str | None = None, token: str | None = None
     ) -> Self:
-        """Opens a model by folder (a run's `model`, or what `save_pretrained` wrote) or hub id.
+        """Open a model.
 
         Args:
-            name: Folder or hub id.
-            revision: Branch, tag or commit on the hub.
-            token: For private models on the hub.
+            name: A folder (`model` in a run, or a folder that `save_pretrained` wrote) or a hub id.
+            revision: A branch, tag or commit on the hub.
+            token: An access token for private models on the hub.
 
         Raises:
-            UserError: there is no such model, or a file of it is missing or damaged.
+            NotFoundError: If there is no such model, or a file of it is missing.
+            InvalidValueError: If the model names code of another package (see `mlcmr.registry`).
+            MlcmrError: If a file is damaged, or the hub cannot be reached.
         """
-        parts = read_parts(fetch_model(name, revision=revision, token=token))
-        model = cls(parts.config, parts.feature_size, parts.transformer, parts.tokenizer)
+        folder = fetch_model(name, revision=revision, token=token)
+        parts = read_parts(folder)
+        shapes = {key: tuple(tensor.shape) for key, tensor in parts.weights.items()}
+        with building(shapes, str(name)):
+            model = cls(
+                parts.config,
+                parts.feature_size,
+                parts.transformer,
+                parts.tokenizer,
+                parts.provenance,
+                source=folder / CONFIG,
+            )
         load_weights(model, parts.weights, str(name))
+        require_finite_weights(model, f"model '{name}'")
         return model.eval()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes the model as a folder: `config.json`, `model.safetensors`, `text_encoder/`."""
-        text = self.text_encoder
-        parts = ModelParts(
-            self.config, self.feature_size, text.transformer, text.tokenizer, self.state_dict()
-        )
-        write_parts(Path(folder), parts)
+    def save_pretrained(self, folder: str | Path, *, scores: Mapping[str, float] | None = None) -> None:
+        """Write the model as a folder: `config.json`, `model.safetensors`, `text_encoder/`, `README.md`.
 
-    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
-        """Uploads the model under the hub id `name`.
+        Args:
+            folder: The folder. Its model card, `README.md`, is not overwritten.
+            scores: The scores by metric, for the model card.
+
+        Raises:
+            MlcmrError: If the folder cannot be written.
+        """
+        self._save(user_path(folder), "path/to/this/folder", "mlcmr model", scores)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        scores: Mapping[str, float] | None = None,
+    ) -> str:
+        """Upload the model to the hub.
+
+        Args:
+            name: The hub id. A model card on the hub is not overwritten.
+            private: Whether a new repository is private.
+            token: An access token; by default that of `hf auth login`.
+            scores: The scores by metric, for the model card.
 
         Returns:
             The address of the commit.
+
+        Raises:
+            MlcmrError: If the hub cannot be reached, or refuses the model.
         """
-        return push_folder(name, self.save_pretrained, private=private, token=token)
+        title = name.rpartition("/")[2]
+        return push_folder(
+            name, lambda folder: self._save(folder, name, title, scores), private=private, token=token
+        )
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that holds the weights."""
         return self.text_mapping.linear.weight.device
+
+    def _save(self, folder: Path, address: str, title: str, scores: Mapping[str, float] | None) -> None:
+        text = self.text_encoder
+        write_parts(
+            folder,
+            ModelParts(
+                self.config,
+                self.feature_size,
+                text.transformer,
+                text.tokenizer,
+                self.state_dict(),
+                self.provenance,
+            ),
+        )
+        write_card(
+            folder,
+            model_card(
+                title, self.config, self.feature_size, self.provenance, address=address, scores=scores
+            ),
+        )
+
+    def _languages(self, texts: Sequence[str], language: str | None) -> list[str]:
+        if language is None:
+            return detect_languages(texts, self.provenance.languages)
+        return [language] * len(texts)
 
     def _text_features(self, views: Sequence[TokenBatch]) -> Sequence[Tensor]:
         if self.text_encoder.published_padding:
             return [self.text_encoder(view) for view in views]
-        # In one pass: texts of like length find each other across languages and views.
+        # In one pass, texts of similar length share a batch across languages and views.
         features = self.text_encoder(TokenBatch.concatenate(views))
         return torch.split(features, [len(view) for view in views])
 
     def _checked(self, video: NDArray[np.float32]) -> NDArray[np.float32]:
         frames = np.asarray(video, np.float32)
         if frames.ndim != 2 or frames.shape[1] != self.feature_size or not len(frames):
-            raise UserError(
-                f"frame features of shape {frames.shape}, expected (frames, {self.feature_size}) and one "
-                "frame at least: use the feature that the model was trained on"
+            raise InvalidValueError(
+                f"frame features of shape {frames.shape}, expected (frames, {self.feature_size}) with at "
+                "least one frame: use the feature that the model was trained on",
+                parameter="videos",
             )
         return frames
 
     @staticmethod
-    def _embed(mapping: nn.Module, features: Tensor) -> Tensor:
-        embeddings: Tensor = mapping(features)
+    def _embed(head: nn.Module, features: Tensor) -> Tensor:
+        embeddings: Tensor = head(features)
         return embeddings.float().cpu()
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
+        """Turn dropout and gradients off for a while."""
         training = self.training
         self.eval()
         try:

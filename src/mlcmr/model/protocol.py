@@ -1,4 +1,4 @@
-"""What evaluation and search ask of a model."""
+"""The protocols of models, as evaluation and search use them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -7,17 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-Advance = Callable[[int], None]
-"""Told, while long work goes on, how many more items are done."""
+Advance = Callable[[int], object]
+"""Called during long work with the number of further items that are done, such as `Task.advance`."""
 
 
 class TextVideoModel(Protocol):
     """Anything that puts texts and videos into one space."""
 
     def encode_texts(
-        self, texts: Sequence[str], language: str, *, batch_size: int = ..., advance: Advance | None = None
+        self,
+        texts: Sequence[str],
+        language: str,
+        /,
+        *,
+        batch_size: int = ...,
+        advance: Advance | None = None,
     ) -> Tensor:
-        """Embeds N texts of one language: (N, D) float32 on the CPU, L2-normalised."""
+        """Embed N texts of one language: (N, D) float32 on the CPU, L2-normalised."""
         ...
 
     def encode_videos(
@@ -27,13 +33,13 @@ class TextVideoModel(Protocol):
         batch_size: int = ...,
         advance: Advance | None = None,
     ) -> Tensor:
-        """Embeds N videos, each given as (frames, d) features: (N, D) float32 on the CPU, L2-normalised."""
+        """Embed N videos, given as (frames, d) features: (N, D) float32 on the CPU, L2-normalised."""
         ...
 
 
 class SearchModel(TextVideoModel, Protocol):
-    """What search asks besides."""
+    """A model for search, which refuses queries that the model cannot encode."""
 
-    def reads(self, text: str, language: str) -> bool:
-        """Whether there is anything in a text that the model can read."""
+    def can_encode(self, text: str, language: str, /) -> bool:
+        """Return whether the model knows at least one token of a text."""
         ...

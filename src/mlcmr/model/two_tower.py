@@ -1,4 +1,4 @@
-"""Pretrained models with a tower for texts and one for pictures (CLIP, SigLIP and their kin)."""
+"""Pretrained models with a text tower and an image tower (CLIP, SigLIP and similar models)."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,108 +9,156 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoTokenizer
 
-from mlcmr.errors import UserError
-from mlcmr.model.opening import opening
+from mlcmr.data.features.finite import require_direction
+from mlcmr.errors import CorruptFileError, InvalidValueError
+from mlcmr.model.embedding import EmbeddingModel
+from mlcmr.model.encoders.tokens import TextTokenizer, has_known_tokens, longest_text, require_embeddings
+from mlcmr.model.foreign import open_model, require_small_tokenizer
+from mlcmr.model.hf_errors import opening
 from mlcmr.model.protocol import Advance
-from mlcmr.model.text import legible
+from mlcmr.model.provenance import Provenance
+from mlcmr.model.repeatable import PROBES, require_repeatable, same
+from mlcmr.paths import folder_or_id
 
-_BLANK = "a"
 
-
-class TwoTower:
+class TwoTower(EmbeddingModel):
     """A pretrained two-tower model; see `TextVideoModel`.
 
-    A text is embedded by the text tower. A video is the mean of its frames' embeddings by the picture tower,
-    each L2-normalised; the frame features are these embeddings, as `mlcmr extract --encoder` writes them with
-    the same model. Nothing is trained: which languages it knows is up to the model.
+    The text tower embeds a text. The embedding of a video is the mean of the L2-normalised embeddings of its
+    frames by the image tower. These embeddings are the frame features that `mlcmr extract` computes with the
+    same model as encoder. Nothing is trained, so the languages are those of the pretrained model.
 
     Example:
         >>> model = TwoTower.from_pretrained("google/siglip-base-patch16-256-multilingual")
-        >>> model.encode_texts(["一只狗在接飞盘"]) @ model.encode_videos([frames]).T
+        >>> model.similarity(model.encode_texts(["一只狗在接飞盘"]), model.encode_files(["clip.mp4"]))
 
     Args:
         model: A Hugging Face model that has `get_text_features` and `get_image_features`.
-        tokenizer: Its tokenizer.
+        tokenizer: The tokenizer of the model.
     """
+
+    _trusts_provenance = True  # the frame encoder is the model itself, which this user has opened
 
     def __init__(self, model: nn.Module, tokenizer: Any) -> None:
         self._model = model.eval()
+        self.provenance = Provenance(encoder=str(model.name_or_path) or None)
         self._tokenizer = tokenizer
+        subject = f"model '{model.name_or_path}'"
+        require_embeddings(tokenizer, model, subject)
         config: Any = model.config
-        # SigLIP was trained on texts padded to one length, and attends to the padding: what stands in the
-        # last place becomes the embedding.
+        # SigLIP was trained on lower-cased texts padded to one length, and attends to the padding: the state
+        # of the last position becomes the embedding.
         self._padded = str(config.model_type).startswith("siglip")
-        self._longest = _longest_text(model, tokenizer)
-        self.feature_size: int = self.encode_texts([_BLANK]).shape[1]
+        self._longest = longest_text(model, tokenizer)
+        # SigLIP 2's tokenizer is Gemma's, which is cased; its authors lower-case before it.
+        lowercase = self._padded and tokenizer.init_kwargs.get("do_lower_case") is not False
+        self._tokenize = TextTokenizer(tokenizer, self._longest, lowercase=lowercase)
+        embeddings = require_repeatable(lambda: self.encode_texts(PROBES), subject)
+        require_direction(embeddings.numpy(), lambda row: f"{subject}: the embedding of '{PROBES[row]:.9}'")
+        if not same(embeddings[:1], self.encode_texts(PROBES[:1])):
+            raise InvalidValueError(
+                f"{subject}: the embedding of a text depends on the padding beside longer texts; choose "
+                "another model"
+            )
+        self.feature_size: int = embeddings.shape[1]
         """The size of a frame feature, and of an embedding."""
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> Self:
-        """Opens a model by hub id or folder.
+        """Open a model.
+
+        Args:
+            name: A hub id or folder.
 
         Raises:
-            UserError: there is no such model, or it does not have texts and pictures in one space.
+            NotFoundError: If there is no such model.
+            InvalidValueError: If the model does not have texts and pictures in one space.
+            CorruptFileError: If its files are damaged, or do not belong together.
         """
-        with opening(f"model '{name}': cannot be used, by hub id or folder", quiet=True):
-            model, loaded = AutoModel.from_pretrained(
-                name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
-            )
+        name = folder_or_id(name)
+        with opening(f"model '{name}'", "cannot be used, by hub id or folder", quiet=True):
+            model, missing = open_model(str(name))
             if not all(hasattr(model, f"get_{what}_features") for what in ("text", "image")):
-                raise UserError(
+                raise InvalidValueError(
                     f"model '{name}': {type(model).__name__} does not have texts and pictures in one space; "
                     "choose one that does, such as CLIP or SigLIP"
                 )
-            if loaded["missing_keys"]:
-                raise UserError(f"model '{name}': weights are missing, {min(loaded['missing_keys'])} for one")
+            if missing:
+                raise CorruptFileError(f"model '{name}': weights are missing, such as {min(missing)}")
+            require_small_tokenizer(str(name))
             return cls(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
 
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the weights."""
+        return next(self._model.parameters()).device
+
     def to(self, device: str | torch.device) -> Self:
-        """Moves the weights."""
+        """Move the weights to a device, and return the model."""
         self._model.to(device)
         return self
 
     def encode_texts(
         self,
         texts: Sequence[str],
-        language: str = "",  # noqa: ARG002 – the model was trained on texts of any language mixed
+        language: str | None = None,  # noqa: ARG002 – as in `MLCMR`
         *,
         batch_size: int = 64,
         advance: Advance | None = None,
     ) -> Tensor:
-        """Embeds N texts: (N, D) float32 on the CPU, L2-normalised.
+        """Embed N texts.
 
         Args:
-            texts: The texts as written; cut to what the model has places for.
-            language: Makes no difference.
-            batch_size: Texts at a time.
-            advance: Told how many more texts are done.
+            texts: The texts as they are written. Texts that are too long for the model are cut.
+            language: Not used: these models take all languages alike.
+            batch_size: The number of texts per batch.
+            advance: Called with the number of further texts that are done, such as `task.advance`.
+
+        Returns:
+            (N, D) float32 on the CPU, L2-normalised.
+
+        Raises:
+            InvalidValueError: If `texts` is a single text.
         """
-        device = next(self._model.parameters()).device
+        if isinstance(texts, str):  # a string is a sequence too, of its characters
+            raise InvalidValueError(
+                f"`texts` must be a list of texts: write [{texts[:40]!r}]", parameter="texts"
+            )
         embeddings = []
         for start in range(0, len(texts), batch_size):
             batch = list(texts[start : start + batch_size])
-            tokens = self._tokenizer(
-                batch,
-                padding="max_length" if self._padded else True,
-                truncation=True,
-                max_length=self._longest,
-                return_tensors="pt",
-            ).to(device)
-            if self._padded:
-                tokens.pop("attention_mask", None)
             with torch.inference_mode():
-                features = self._model.get_text_features(**tokens)  # type: ignore[operator]
-            pooled = features if isinstance(features, Tensor) else features.pooler_output
-            embeddings.append(F.normalize(pooled.float(), dim=1).cpu())
+                features = self._text_features([torch.tensor(ids) for ids in self._tokenize(batch)])
+            embeddings.append(F.normalize(features.float(), dim=1).cpu())
             if advance:
                 advance(len(batch))
         return torch.cat(embeddings) if embeddings else torch.empty(0, self.feature_size)
 
-    def reads(self, text: str, language: str = "") -> bool:  # noqa: ARG002 – as for `encode_texts`
-        """Whether there is anything in a text that the model can read: a token that it knows."""
-        return legible(self._tokenizer, self._tokenizer(text)["input_ids"])
+    def can_encode(self, text: str, language: str | None = None) -> bool:  # noqa: ARG002 – as in `MLCMR`
+        """Return whether the tokenizer knows at least one token of a text, special tokens left out."""
+        return has_known_tokens(self._tokenizer, self._tokenize([text])[0])
+
+    def _text_features(self, texts: list[Tensor]) -> Tensor:
+        """Return the features of texts by their token ids, (B, D)."""
+        device = self.device
+        lengths = torch.tensor([len(ids) for ids in texts])
+        padding = int(self._tokenizer.pad_token_id or 0)
+        ids = torch.full((len(texts), self._longest if self._padded else int(lengths.max())), padding)
+        for row, text in zip(ids, texts, strict=True):
+            row[: len(text)] = text
+        tokens = {"input_ids": ids.to(device)}
+        if not self._padded:
+            tokens["attention_mask"] = (torch.arange(ids.shape[1]) < lengths[:, None]).long().to(device)
+        features = self._model.get_text_features(**tokens)  # type: ignore[operator]
+        pooled: Tensor = features if isinstance(features, Tensor) else features.pooler_output
+        if pooled is None or pooled.ndim != 2:
+            raise InvalidValueError(
+                f"model '{self._model.name_or_path}': the text features of {type(self._model).__name__} are "
+                "not one vector per text; choose a model that makes one, such as CLIP or SigLIP"
+            )
+        return pooled
 
     def encode_videos(
         self,
@@ -119,37 +167,30 @@ class TwoTower:
         batch_size: int = 64,  # noqa: ARG002 – a mean needs none
         advance: Advance | None = None,
     ) -> Tensor:
-        """Embeds N videos: (N, D) float32 on the CPU, L2-normalised.
+        """Embed N videos.
 
         Args:
-            videos: The frame features of each, (frames, D).
-            batch_size: Makes no difference.
-            advance: Told how many more videos are done.
+            videos: The frame features of each video, (frames, D).
+            batch_size: Not used: a mean needs no batch.
+            advance: Called with the number of further videos that are done, such as `task.advance`.
+
+        Returns:
+            (N, D) float32 on the CPU, L2-normalised.
 
         Raises:
-            UserError: a video has no frames, or features that are not this model's.
+            InvalidValueError: If a video has no frames, or features of another size.
         """
         embeddings = [torch.empty(0, self.feature_size)]
         for video in videos:
             frames = torch.from_numpy(np.array(video, np.float32))
             if frames.ndim != 2 or frames.shape[1] != self.feature_size or not len(frames):
-                raise UserError(
+                raise InvalidValueError(
                     f"frame features of shape {tuple(frames.shape)}, expected (frames, {self.feature_size}) "
-                    "and one frame at least: extract them with the same model"
+                    "with at least one frame: extract them with the same model",
+                    parameter="videos",
                 )
-            mean = F.normalize(frames, dim=1).mean(dim=0, keepdim=True)
-            embeddings.append(F.normalize(mean, dim=1))
+            mean = F.normalize(frames.double(), dim=1).mean(dim=0, keepdim=True)
+            embeddings.append(F.normalize(mean, dim=1).float())
             if advance:
                 advance(1)
         return torch.cat(embeddings)
-
-
-def _longest_text(model: nn.Module, tokenizer: Any) -> int:
-    """How many tokens the text tower has places for."""
-    longest = int(tokenizer.model_max_length)
-    for name, module in model.named_modules():
-        if "position_embedding" in name and "vision" not in name and isinstance(module, nn.Embedding):
-            # Where padding has a place (RoBERTa), those of tokens come after it.
-            taken = 0 if module.padding_idx is None else module.padding_idx + 1
-            longest = min(longest, module.num_embeddings - taken)
-    return longest

@@ -1,4 +1,4 @@
-"""A translation model: texts in one language to texts in another."""
+"""Translation models: texts in one language into texts in another."""
 
 import copy
 import warnings
@@ -9,36 +9,41 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from mlcmr.errors import UserError, reason
+from mlcmr.errors import CorruptFileError, InvalidValueError, MissingDependencyError, no_panic, reason
 from mlcmr.model.device import enough_memory, on_device
+from mlcmr.model.encoders.tokens import break_names, special_names
+from mlcmr.model.foreign import open_config, open_model, read_shapes, require_small_tokenizer
+from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import find_model
-from mlcmr.model.opening import opening
-from mlcmr.translation.direction import FAMILIES, Direction, find_direction
+from mlcmr.translation.language_codes import FAMILIES, Direction, find_direction, require_direction
 
-_UNLIMITED = 1_000_000  # tokenizers without a limit say a very large number
+_UNLIMITED = 1_000_000  # tokenizers without a limit hold a very large number
 
 
 class Translator:
-    """Any Hugging Face model of the families Marian, NLLB, M2M100, mBART and T5.
+    """A Hugging Face translation model: Marian, NLLB, M2M100, mBART or T5.
 
-    It searches with beams and draws nothing by chance: the same batch gives the same texts.
+    The search uses beams and no sampling: the same batch gives the same translations.
 
     Args:
         model: Hub id or folder.
         source: ISO 639 code of the language to translate from.
         target: ISO 639 code of the language to translate into.
-        source_code: The model's own code for the source, where it cannot be found.
-        target_code: The model's own code for the target.
-        beams: How many partial translations are kept at each step; 1 is the fastest.
-        longest: Translations are cut to so many tokens.
+        source_code: The model's own code for the source language, if it is not found.
+        target_code: The model's own code for the target language, if it is not found.
+        beams: The number of beams of the search; 1 is the fastest.
+        longest: The largest number of tokens of a translation; longer translations are cut.
         device: `cpu`, `cuda` or `auto`.
 
     Attributes:
-        direction: What the model is told.
+        direction: The model's settings for the two languages.
+        note: A note for the user, if the model's files do not tell its languages.
 
     Raises:
-        UserError: there is no such model, the hub cannot be reached, the model is of another family or has no
-            code for a language, or the device is not there.
+        InvalidValueError: If an option is out of range, the model is of another family, was trained for
+            another direction or has no code for a language, or the device does not exist.
+        MlcmrError: If there is no such model, or the hub cannot be reached.
+        MissingDependencyError: If the tokenizer needs a package that is not installed.
     """
 
     def __init__(
@@ -53,18 +58,32 @@ class Translator:
         longest: int = 200,
         device: str = "auto",
     ) -> None:
-        if beams < 1 or longest < 1:
-            raise UserError(f"--beams {beams}, --longest {longest}: expected 1 or more")
-        model = find_model(model, "--model")
+        for parameter, number in (("beams", beams), ("longest", longest)):
+            if number < 1:
+                raise InvalidValueError(f"`{parameter}` {number}: expected 1 or more", parameter=parameter)
+        model = find_model(model, "model")
         with _opening(model):
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
-            self._model: Any = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=torch.float32).eval()
-        family = self._model.config.model_type
+            config = open_config(model, read_shapes(model))
+            require_small_tokenizer(model)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+        family = config.model_type
         if family not in FAMILIES:
-            raise UserError(f"model '{model}' is of type '{family}', expected {', '.join(FAMILIES.values())}")
+            raise InvalidValueError(
+                f"model '{model}' is of type '{family}', expected {', '.join(FAMILIES.values())}",
+                parameter="model",
+            )
         self.direction: Direction = find_direction(
             family, self._tokenizer, source, target, source_code=source_code, target_code=target_code
         )
+        self.note = require_direction(
+            model, self._tokenizer, family, self.direction, source=source, target=target
+        )
+        with _opening(model):
+            opened, missing = open_model(model, AutoModelForSeq2SeqLM, config)
+            self._model: Any = opened.eval()
+        if missing:
+            raise CorruptFileError(f"model '{model}': weights are missing, such as {min(missing)}")
+        self._special_names = special_names(self._tokenizer)
         if self.direction.source_code is not None:
             self._tokenizer.src_lang = self.direction.source_code
         positions = getattr(self._model.config, "max_position_embeddings", _UNLIMITED)
@@ -74,13 +93,14 @@ class Translator:
         self._device: torch.device = self._model.device
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
-        """Translates a batch of texts.
+        """Translate a batch of texts.
 
         Raises:
-            UserError: there is not enough memory.
+            OutOfResourcesError: If there is not enough memory.
         """
-        given = [f"{self.direction.prefix}{text}" for text in texts]
-        with enough_memory(self._device, "choose a smaller --batch-size"):
+        given = [f"{self.direction.prefix}{break_names(text, self._special_names)}" for text in texts]
+        failure = f"'{self._tokenizer.name_or_path}': its tokenizer cannot read a text"
+        with enough_memory(self._device, "choose a smaller `batch_size`"), no_panic(failure):
             inputs = self._tokenizer(
                 given,
                 padding=True,
@@ -94,7 +114,7 @@ class Translator:
                     attention_mask=inputs["attention_mask"],
                     generation_config=self._generation,
                 )
-        first = self._generation.forced_bos_token_id  # not every tokenizer takes it for a special one
+        first = self._generation.forced_bos_token_id  # not a special token for every tokenizer
         rows = [[token for token in row if token != first] for row in tokens.tolist()]
         translations = self._tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [" ".join(translation.split()) for translation in translations]
@@ -109,18 +129,19 @@ class Translator:
             codes = getattr(self._tokenizer, "lang_code_to_id", None)
             code = self.direction.target_code
             first = codes[code] if codes else self._tokenizer.convert_tokens_to_ids(code)
-            config.update(forced_bos_token_id=first)
+            if first != self._model.config.decoder_start_token_id:
+                config.update(forced_bos_token_id=first)
         return config
 
 
 @contextmanager
 def _opening(model: str) -> Iterator[None]:
-    failure = f"model '{model}': no Hugging Face translation model, by hub id or folder"
-    with opening(failure), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a package that Marian can do without
+    failure = "no Hugging Face translation model, by hub id or folder"
+    with opening(f"model '{model}'", failure), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Marian recommends a package that it does not need
         try:
             yield
         except ImportError as error:
-            raise UserError(
+            raise MissingDependencyError(
                 f"model '{model}' needs more packages: pip install 'mlcmr[translate]' ({reason(error)})"
             ) from error

@@ -1,4 +1,4 @@
-"""The video encoder: temporal (GRU), local (convolution) and global (mean frame) level, concatenated."""
+"""The video encoder: temporal (GRU), local (convolution) and global (mean frame) levels, concatenated."""
 
 import torch
 import torch.nn.functional as F
@@ -6,17 +6,17 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from mlcmr.data.batches import VideoBatch
-from mlcmr.errors import UserError
+from mlcmr.errors import InvalidValueError
 from mlcmr.model.config import VideoConfig
 
 
 class VideoEncoder(nn.Module):
-    """Frame features to one vector per video (multi-level encoding, Dong et al. 2019).
+    """Encode frame features to one vector per video (multi-level encoding, Dong et al. 2019).
 
     Args:
-        feature_size: d, the size of one frame feature.
-        config: Sizes and options.
-        published_padding: Let padding take part as in the published code.
+        feature_size: d, the size of a frame feature.
+        config: The settings.
+        published_padding: Count padding like frames, as in the published code.
     """
 
     def __init__(self, feature_size: int, config: VideoConfig, *, published_padding: bool = False) -> None:
@@ -26,7 +26,7 @@ class VideoEncoder(nn.Module):
         self.published_padding = published_padding
         width = 2 * config.gru_size
         self.gru = nn.GRU(feature_size, config.gru_size, batch_first=True, bidirectional=True)
-        # A convolution over time is a matrix product with the frames of each window side by side: the same
+        # A convolution over time is a matrix product with the concatenated frames of each window: the same
         # numbers as the published 2-D convolution, in about 0.7 of its time on a CPU.
         self.convolutions = nn.ModuleList(
             nn.Linear(window * width, config.filters) for window in config.windows
@@ -37,15 +37,15 @@ class VideoEncoder(nn.Module):
             self.output_size += feature_size
 
     def forward(self, videos: VideoBatch) -> Tensor:
-        """Encodes a batch of B videos: (B, output_size).
+        """Return the features of a batch of B videos, (B, output_size).
 
         Raises:
-            UserError: the frame features have another size than the model was made for.
+            InvalidValueError: If the frame features have another size than the model takes.
         """
         if videos.frames.shape[1] != self.feature_size:
-            raise UserError(
-                f"frame features have {videos.frames.shape[1]} numbers, the model was made for "
-                f"{self.feature_size}: use the feature that it was trained on"
+            raise InvalidValueError(
+                f"frame features have {videos.frames.shape[1]} numbers, the model takes {self.feature_size}: "
+                "use the feature that the model was trained on"
             )
         lengths = videos.lengths.clamp(max=self.config.max_frames)
         dtype = next(self.gru.parameters()).dtype
@@ -65,32 +65,32 @@ class VideoEncoder(nn.Module):
         )
 
     def _gru_states(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """The GRU's outputs, (B, T, 2·gru_size); what stands behind a video's end is meaningless."""
+        """Return the outputs of the GRU, (B, T, 2·gru_size), meaningless behind the end of a video."""
         if self.published_padding:
             return self.gru(frames)[0]  # type: ignore[no-any-return]
         packed = pack_padded_sequence(frames, lengths, batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]
 
     def _pool(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """One vector for the GRU's outputs (which are 0 behind a video's end), (B, 2·gru_size)."""
+        """Pool the outputs of the GRU, which are 0 behind the end of a video, to (B, 2·gru_size)."""
         if self.config.gru_pool == "mean":
             return states.sum(dim=1) / lengths.to(states)[:, None]
-        if not self.published_padding:  # where those zeros take part in the maximum
+        if not self.published_padding:  # the published maximum includes those zeros
             past = torch.arange(states.shape[1]) >= lengths[:, None]
             states = states.masked_fill(past.to(states.device)[:, :, None], -torch.inf)
         return states.max(dim=1).values
 
     def _local(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """The maximum over time of each filter's response, (B, windows · filters)."""
+        """Return the maximum over time of the response of each filter, (B, windows · filters)."""
         levels = []
         for convolution, window in zip(self.convolutions, self.config.windows, strict=True):
             padded = F.pad(states, (0, 0, window - 1, window - 1))
-            places = states.shape[1] + window - 1
-            side_by_side = torch.cat([padded[:, first : first + places] for first in range(window)], dim=2)
-            responses = F.relu(convolution(side_by_side))  # (B, places, filters)
+            positions = states.shape[1] + window - 1
+            windows = torch.cat([padded[:, first : first + positions] for first in range(window)], dim=2)
+            responses = F.relu(convolution(windows))  # (B, positions, filters)
             if not self.published_padding:
-                # A window counts when it touches a real frame. After ReLU, 0 never beats a real response.
-                touching = torch.arange(places) < (lengths + window - 1)[:, None]
-                responses = responses * touching.to(responses.device)[:, :, None]
+                # A window counts if it contains a real frame. After ReLU, 0 never exceeds a real response.
+                real = torch.arange(positions) < (lengths + window - 1)[:, None]
+                responses = responses * real.to(responses.device)[:, :, None]
             levels.append(responses.max(dim=1).values)
         return torch.cat(levels, dim=1)

@@ -1,4 +1,4 @@
-"""A small text encoder from nothing: a tokenizer learnt from captions, a transformer with random weights."""
+"""A new, small text encoder: a tokenizer learnt from captions, a transformer with random weights."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -17,11 +17,16 @@ _LONGEST_TEXT = 512
 def new_encoder(
     config: NewEncoder, texts: Iterable[str], *, lowercase: bool
 ) -> tuple["PreTrainedModel", PreTrainedTokenizerFast]:
-    """Makes an encoder of BERT's architecture for the language of `texts`.
+    """Return a transformer of BERT's architecture, and a tokenizer for the languages of some texts.
 
     The tokenizer is a byte-pair encoding (Sennrich et al. 2016) of words, in which every Chinese character
-    stands alone. (The library's WordPiece trainer gives another vocabulary at every run; this one does not.)
-    The weights come from torch's global generator: seed it before.
+    is a word. (The WordPiece trainer of `tokenizers` gives another vocabulary in every run.) The weights come
+    from torch's global generator, which the caller seeds.
+
+    Args:
+        config: The sizes.
+        texts: The texts from which the vocabulary is learnt.
+        lowercase: Whether the tokenizer lower-cases.
     """
     tokenizer = _train_tokenizer(texts, config.vocabulary, lowercase=lowercase)
     transformer = BertModel(

@@ -1,0 +1,44 @@
+"""InfoNCE, the contrastive loss of two views."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class InfoNCE(nn.Module):
+    """Contrast each row with its own second view among the batch (InfoNCE, van den Oord et al. 2018).
+
+    Use it where each item has two views, such as a caption and the same caption with masked words, and the
+    batch holds no other view of the same item. The loss is a cross-entropy: the second view is the class.
+
+    Formula, for one direction: −Σᵢ log softmaxⱼ(rowᵢ · columnⱼ / temperature)[i]. The loss is the mean of
+    both directions.
+
+    Shape: rows (B, D) and columns (B, D), L2-normalised; row i of each is a view of item i. Returns a scalar,
+    the sum over the batch.
+
+    Example:
+        >>> contrast = InfoNCE(temperature=0.07)
+        >>> whole = F.normalize(torch.randn(8, 32), dim=1)
+        >>> masked = F.normalize(whole + 0.1 * torch.randn(8, 32), dim=1)
+        >>> loss = contrast(whole, masked)
+
+    Reference: A. van den Oord, Y. Li, O. Vinyals, "Representation Learning with Contrastive Predictive
+    Coding", 2018, arXiv:1807.03748.
+
+    Args:
+        temperature: The divisor of the similarities; a lower value weighs hard negatives more.
+    """
+
+    def __init__(self, temperature: float = 0.07) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the mean of the losses of both directions, a scalar."""
+        return (self.one_way(rows, columns) + self.one_way(columns, rows)) / 2
+
+    def one_way(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the loss of finding the column of each row, a scalar."""
+        logits = rows @ columns.T / self.temperature
+        return F.cross_entropy(logits, torch.arange(len(rows), device=rows.device), reduction="sum")

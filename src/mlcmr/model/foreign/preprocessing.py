@@ -1,0 +1,96 @@
+"""Limits on tokenizers and image processors, which could turn a small input into a huge output."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlcmr.errors import reason
+from mlcmr.model.foreign.files import (
+    HINT,
+    TOKENIZER_BYTES,
+    entries,
+    find_file,
+    read_settings,
+    require_plain_files,
+)
+from mlcmr.model.hf_errors import ForeignModelError
+from mlcmr.reading import read_bytes
+
+_GROWTH = 1000  # the largest allowed growth of a text, as a factor; known tokenizers reach 18
+_MARKS = 100  # special tokens around a text
+_PICTURE_SIDE = 4096  # pixels; and patches
+_PICTURE_SIZES = {
+    "size", "crop_size", "pad_size", "height", "width", "shortest_edge", "longest_edge", "patch_size",
+    "max_num_patches",
+}  # fmt: skip
+
+
+def require_small_pictures(name: str) -> None:
+    """Refuse an image processor whose pictures would fill the memory.
+
+    Args:
+        name: A folder or hub id.
+
+    Raises:
+        ForeignModelError: If its pictures are larger than those of any model.
+    """
+    file = "preprocessor_config.json"
+    for key, value in entries(read_settings(name, file)):
+        if key in _PICTURE_SIZES and isinstance(value, int | float) and not 0 < value <= _PICTURE_SIDE:
+            raise ForeignModelError(f"{file}: {key} is {value:,}, but must be 1 to {_PICTURE_SIDE:,}; {HINT}")
+
+
+def require_small_tokenizer(name: str) -> None:
+    """Refuse a tokenizer that makes texts much longer.
+
+    Args:
+        name: A folder or hub id.
+
+    Raises:
+        ForeignModelError: If its file is damaged, or it lengthens texts too much.
+    """
+    require_plain_files(name)
+    path = find_file(name, "tokenizer.json")
+    if path is None:
+        return
+    try:
+        content = json.loads(read_bytes(path, HINT, most=TOKENIZER_BYTES))
+        steps = [content.get(key) for key in ("normalizer", "pre_tokenizer", "decoder")]
+        growth = math.prod(map(_growth, _steps(steps)))
+        marks = max((len(value) for value in _lists(content.get("post_processor"))), default=0)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ForeignModelError(f"{path}: no tokenizer: {reason(error)}; {HINT}", path=path) from error
+    if growth > _GROWTH or marks > _MARKS:
+        raise ForeignModelError(f"{path}: makes texts much longer than they are; {HINT}", path=path)
+
+
+def _steps(content: Any) -> Iterator[dict[str, Any]]:
+    """Yield the settings of each step of a tokenizer, also of the steps in sequences."""
+    if isinstance(content, dict):
+        yield content
+        content = list(content.values())
+    if isinstance(content, list):
+        for part in content:
+            yield from _steps(part)
+
+
+def _growth(step: Mapping[str, Any]) -> int:
+    """Return the largest number of letters by which a step replaces one letter."""
+    if step.get("type") == "Precompiled":
+        return 18  # NFKC replaces one letter by at most 18
+    if step.get("type") != "Replace":
+        return max(1, len(str(step.get("prepend", ""))))
+    pattern = step["pattern"]
+    replaced = len(pattern.get("String", "")) if isinstance(pattern, dict) else 0
+    return max(1, -(-len(step["content"]) // max(1, replaced)))
+
+
+def _lists(content: Any) -> Iterator[list[Any]]:
+    """Yield each list in a JSON value."""
+    if isinstance(content, list):
+        yield content
+    for part in (
+        content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    ):
+        yield from _lists(part)
