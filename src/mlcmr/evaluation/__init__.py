@@ -1,1 +1,46 @@
-"""From a model and a split to ranks, metrics, tables and reports."""
+"""Evaluate a model on a split: ranks, metrics, tables and reports."""
+
+from typing import TYPE_CHECKING
+
+from mlcmr.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mlcmr.evaluation.metrics import Metric as Metric
+    from mlcmr.evaluation.metrics import RetrievalMetrics as RetrievalMetrics
+    from mlcmr.evaluation.metrics import compute_metrics as compute_metrics
+    from mlcmr.evaluation.pipeline import evaluate as evaluate
+    from mlcmr.evaluation.ranks import Ranks as Ranks
+    from mlcmr.evaluation.ranks import RetrievalRanks as RetrievalRanks
+    from mlcmr.evaluation.ranks import compute_ranks as compute_ranks
+    from mlcmr.evaluation.results import EvaluationResults as EvaluationResults
+    from mlcmr.evaluation.scores import embedding_scores as embedding_scores
+    from mlcmr.evaluation.target_results import TargetResults as TargetResults
+
+__all__ = [
+    "EvaluationResults",
+    "Metric",
+    "Ranks",
+    "RetrievalMetrics",
+    "RetrievalRanks",
+    "TargetResults",
+    "compute_metrics",
+    "compute_ranks",
+    "embedding_scores",
+    "evaluate",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "EvaluationResults": "results",
+        "Metric": "metrics",
+        "Ranks": "ranks",
+        "RetrievalMetrics": "metrics",
+        "RetrievalRanks": "ranks",
+        "TargetResults": "target_results",
+        "compute_metrics": "metrics",
+        "compute_ranks": "ranks",
+        "embedding_scores": "scores",
+        "evaluate": "pipeline",
+    },
+)

@@ -1,6 +1,6 @@
-"""Where scores come from: a matrix, or embeddings that are multiplied block by block.
+"""The scores of N captions and M videos: a matrix, or products of embeddings that are computed in blocks.
 
-A score says how well a caption and a video match; larger is better. N captions, M videos.
+A higher score is a better match.
 """
 
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlcmr.errors import UserError
+from mlcmr.errors import InvalidValueError
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
 KEPT_BYTES = 512 * 2**20
 BLOCK_BYTES = 256 * 2**20
-_BLOCK_QUERIES = 2048  # beyond this a product gains no speed, and a tile of a block leaves the cache
+_BLOCK_QUERIES = 2048  # with more, a product is no faster, and a tile of a block does not fit in the cache
 
 
 class Scores(Protocol):
     """The scores of N captions and M videos, read in blocks.
 
-    A block is valid until the next one is asked for: its memory may be used again.
+    A block is valid until the next block is read: both may use the same memory.
     """
 
     @property
@@ -29,29 +29,29 @@ class Scores(Protocol):
         """(N, M)."""
 
     def by_captions(self) -> Iterator[tuple[slice, Floats]]:
-        """Yields a range of captions and their scores, (captions in the range, M)."""
+        """Yield a range of captions and their scores, (captions in the range, M)."""
 
     def by_videos(self) -> Iterator[tuple[slice, Floats]]:
-        """Yields a range of videos and their scores, (N, videos in the range)."""
+        """Yield a range of videos and their scores, (N, videos in the range)."""
 
     def of_captions(self, captions: NDArray[np.int64]) -> Floats:
-        """The scores of the captions numbered so: a new array (len(captions), M)."""
+        """Return the scores of some captions, by number: a new array (len(captions), M)."""
 
 
 class MatrixScores:
-    """Scores that are all in memory.
+    """Scores in memory.
 
     Args:
-        matrix: (N, M), row = caption, column = video.
+        matrix: (N, M) A row per caption, a column per video.
 
     Raises:
-        UserError: `matrix` has no two dimensions.
+        InvalidValueError: If `matrix` does not have two dimensions.
     """
 
     def __init__(self, matrix: ArrayLike) -> None:
         scores = np.asarray(matrix)
         if scores.ndim != 2:
-            raise UserError(f"scores: an array of shape {scores.shape}, expected (captions, videos)")
+            raise InvalidValueError(f"scores have the shape {scores.shape}; expected (captions, videos)")
         if not np.issubdtype(scores.dtype, np.floating):
             scores = scores.astype(np.float64)
         self._scores: Floats = scores
@@ -63,33 +63,33 @@ class MatrixScores:
         return captions, videos
 
     def by_captions(self) -> Iterator[tuple[slice, Floats]]:
-        """Yields a range of captions and their scores, (captions in the range, M)."""
+        """Yield a range of captions and their scores, (captions in the range, M)."""
         for part in _parts(self.shape[0], _BLOCK_QUERIES):
             yield part, self._scores[part]
 
     def by_videos(self) -> Iterator[tuple[slice, Floats]]:
-        """Yields a range of videos and their scores, (N, videos in the range)."""
+        """Yield a range of videos and their scores, (N, videos in the range)."""
         for part in _parts(self.shape[1], _BLOCK_QUERIES):
             yield part, self._scores[:, part]
 
     def of_captions(self, captions: NDArray[np.int64]) -> Floats:
-        """The scores of the captions numbered so: a new array (len(captions), M)."""
+        """Return the scores of some captions, by number: a new array (len(captions), M)."""
         return self._scores[captions]
 
 
 class EmbeddingScores:
-    """Scores as products of embeddings, in float32, of which one block exists at a time.
+    """Scores as products of embeddings in float32; one block exists at a time.
 
-    Reading by captions and then by videos multiplies twice. The same pair may differ between the two in its
-    last bit, so whoever compares scores compares those of one block.
+    Reading by captions and then by videos multiplies twice. The two scores of a pair may differ in the last
+    bit: compare only scores of the same block.
 
     Args:
-        captions: (N, D), fused already where queries are fused.
-        videos: (M, D).
-        block_bytes: the most a block may take (one row or column at the least).
+        captions: (N, D) The embeddings of the captions, after fusion.
+        videos: (M, D) The embeddings of the videos.
+        block_bytes: The largest size of a block; a block has at least one row or column.
 
     Raises:
-        UserError: the arrays are no embeddings of one common space.
+        InvalidValueError: If the arrays are not embeddings in the same space.
     """
 
     def __init__(self, captions: ArrayLike, videos: ArrayLike, block_bytes: int = BLOCK_BYTES) -> None:
@@ -97,8 +97,8 @@ class EmbeddingScores:
         self._videos = np.ascontiguousarray(videos, dtype=np.float32)
         shapes = self._captions.shape, self._videos.shape
         if self._captions.ndim != 2 or self._videos.ndim != 2 or shapes[0][1] != shapes[1][1]:
-            raise UserError(
-                f"embeddings: captions have shape {shapes[0]} and videos {shapes[1]}, "
+            raise InvalidValueError(
+                f"embeddings: captions have shape {shapes[0]} and videos {shapes[1]}; "
                 "expected (captions, D) and (videos, D) with the same D"
             )
         self._block_bytes = block_bytes
@@ -109,7 +109,7 @@ class EmbeddingScores:
         return len(self._captions), len(self._videos)
 
     def by_captions(self) -> Iterator[tuple[slice, Floats]]:
-        """Yields a range of captions and their scores, (captions in the range, M)."""
+        """Yield a range of captions and their scores, (captions in the range, M)."""
         captions, videos = self.shape
         size = self._block_size(captions, videos)
         buffer = np.empty(size * videos, np.float32)
@@ -119,7 +119,7 @@ class EmbeddingScores:
             yield part, np.matmul(rows, self._videos.T, out=block)
 
     def by_videos(self) -> Iterator[tuple[slice, Floats]]:
-        """Yields a range of videos and their scores, (N, videos in the range)."""
+        """Yield a range of videos and their scores, (N, videos in the range)."""
         captions, videos = self.shape
         size = self._block_size(videos, captions)
         buffer = np.empty(size * captions, np.float32)
@@ -129,7 +129,7 @@ class EmbeddingScores:
             yield part, np.matmul(self._captions, columns.T, out=block)
 
     def of_captions(self, captions: NDArray[np.int64]) -> Floats:
-        """The scores of the captions numbered so: a new array (len(captions), M)."""
+        """Return the scores of some captions, by number: a new array (len(captions), M)."""
         return self._captions[captions] @ self._videos.T
 
     def _block_size(self, queries: int, candidates: int) -> int:
@@ -140,16 +140,16 @@ class EmbeddingScores:
 def embedding_scores(
     captions: ArrayLike, videos: ArrayLike, kept_bytes: int = KEPT_BYTES, block_bytes: int = BLOCK_BYTES
 ) -> Scores:
-    """The scores of embeddings: computed once when they fit in `kept_bytes`, else block by block, twice.
+    """Return the scores of embeddings: computed once if they fit in `kept_bytes`, else twice, in blocks.
 
     Args:
-        captions: (N, D), fused already where queries are fused.
-        videos: (M, D).
-        kept_bytes: the most that all N × M scores may take in memory.
-        block_bytes: the most one block may take when they do not fit.
+        captions: (N, D) The embeddings of the captions, after fusion.
+        videos: (M, D) The embeddings of the videos.
+        kept_bytes: The largest size of all N × M scores that is kept in memory.
+        block_bytes: The largest size of a block of scores that are not kept.
 
     Raises:
-        UserError: the arrays are no embeddings of one common space.
+        InvalidValueError: If the arrays are not embeddings in the same space.
     """
     scores = EmbeddingScores(captions, videos, block_bytes)
     count = scores.shape[0] * scores.shape[1]
@@ -159,5 +159,6 @@ def embedding_scores(
 
 
 def _parts(length: int, size: int) -> Iterator[slice]:
+    """Yield slices of at most `size` that cover `length`."""
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))

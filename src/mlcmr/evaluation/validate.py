@@ -1,16 +1,17 @@
-"""The validation score: what chooses the best checkpoint."""
+"""The validation score, which chooses the best checkpoint."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-from mlcmr.data.features import FrameFeatures
-from mlcmr.data.scenario import Queries
-from mlcmr.evaluation.encode import Work, encode_queries
-from mlcmr.evaluation.metrics import compute_metrics
+from mlcmr.data.features.frame_features import FrameFeatures
+from mlcmr.data.scenarios import Queries
+from mlcmr.evaluation.encode import encode_queries
+from mlcmr.evaluation.metrics import BUILT_IN, sum_of_recalls
+from mlcmr.evaluation.ranks import RetrievalRanks, compute_ranks
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.model.protocol import TextVideoModel
+from mlcmr.progress import SILENT, Progress
 
-# The published code validates in batches of this size, and with its padding the size changes the numbers.
+# The batch size of the published validation. With the published padding, the batch size changes the numbers.
 VALIDATION_BATCH = 64
 
 
@@ -18,27 +19,32 @@ def validation_scores(
     model: TextVideoModel,
     features: FrameFeatures,
     splits: Sequence[Queries],
-    metric: Literal["recall", "mAP"],
-    work: Work,
+    metric: str,
+    progress: Progress = SILENT,
 ) -> dict[str, float]:
-    """The score of each language by itself; their sum is the validation score.
+    """Compute the score of each language; their sum is the validation score, which is better if higher.
 
     Args:
-        model: What is validated.
+        model: The model to validate.
         features: The frame features of the videos.
         splits: The human captions of the validation split, by language.
-        metric: `recall`: R@1, R@5 and R@10 of both directions added up (percent); `mAP`: the mAP of both.
-        work: Shows progress.
+        metric: `recall` for the sum of R@1, R@5 and R@10 of both directions, or the name of a built-in metric
+            for its sum over both directions. A metric that is better if lower counts negatively.
+        progress: Receives the progress.
     """
-    scores = {}
-    for encoded in encode_queries(model, features, splits, batch_size=VALIDATION_BATCH, work=work):
-        metrics = compute_metrics(
-            embedding_scores(encoded.captions, encoded.videos), encoded.video_of_caption
+    encoded = encode_queries(model, features, splits, batch_size=VALIDATION_BATCH, progress=progress)
+    return {
+        language.queries.language: _score(
+            compute_ranks(embedding_scores(language.captions, language.videos), language.video_of_caption),
+            metric,
         )
-        directions = (metrics.t2v, metrics.v2t)
-        scores[encoded.queries.language] = (
-            metrics.sum_recalls
-            if metric == "recall"
-            else sum(direction.mean_precision or 0.0 for direction in directions)
-        )
-    return scores
+        for language in encoded
+    }
+
+
+def _score(ranks: RetrievalRanks, name: str) -> float:
+    if name == "recall":
+        return sum_of_recalls(ranks)["SumR"]
+    metric = BUILT_IN[name]
+    total = metric(ranks.t2v)[name] + metric(ranks.v2t)[name]
+    return total if metric.higher_is_better else -total

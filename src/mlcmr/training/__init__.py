@@ -1,1 +1,23 @@
-"""The training loop: Lightning module, callbacks, run folder."""
+"""Training: the function `train`, its settings, and the run folder that it writes."""
+
+from typing import TYPE_CHECKING
+
+from mlcmr.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mlcmr.training.config import OptimizerConfig as OptimizerConfig
+    from mlcmr.training.config import TrainConfig as TrainConfig
+    from mlcmr.training.run_folder import Run as Run
+    from mlcmr.training.run_training import train as train
+
+__all__ = ["OptimizerConfig", "Run", "TrainConfig", "train"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "OptimizerConfig": "config",
+        "Run": "run_folder",
+        "TrainConfig": "config",
+        "train": "run_training",
+    },
+)

@@ -1,26 +1,27 @@
-"""All settings of a training run: one YAML file, one dataclass."""
+"""The settings of a training run: one dataclass, one YAML file."""
 
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
-from mlcmr.config import require_within
 from mlcmr.data.config import DataConfig
-from mlcmr.model.config import LossConfig, ModelConfig
+from mlcmr.losses.config import LossConfig
+from mlcmr.model.config import ModelConfig
+from mlcmr.settings import require_within
 
 
 @dataclass
 class OptimizerConfig:
-    """The optimizer and its schedule.
+    """The optimizer and the schedule of its learning rate.
 
     Attributes:
-        name: Adam or RMSprop, both with the library's defaults.
-        learning_rate: At the start.
-        clip: Gradients are scaled down to this norm.
-        decay: The learning rate is multiplied by this after every epoch.
-        halve_after: When validation did not improve, the rate is also halved, provided that it has been
-            used for this many epochs.
-        patience: Training stops after more than this many epochs in a row without a new best.
+        name: The optimizer, with the other defaults of torch.
+        learning_rate: The learning rate of the first epoch.
+        clip: The largest norm of the gradients; larger gradients are scaled down. 0 switches clipping off.
+        decay: The factor of the learning rate after every epoch.
+        halve_after: The number of epochs with one learning rate after which an epoch without improvement
+            also halves the rate.
+        patience: Training ends after more than this number of epochs in a row without a new best score.
     """
 
     name: Literal["adam", "rmsprop"] = "adam"
@@ -40,20 +41,23 @@ class TrainConfig(DataConfig):
     """A training run. The data settings are those of `DataConfig`.
 
     Attributes:
-        run: The folder that the run writes; the same command again continues it.
+        run: The folder of the run. The same command again continues the run.
         model: The model.
-        loss: The losses.
-        optimizer: The optimizer and its schedule.
-        epochs: At most so many passes over the training captions.
-        batch_size: Examples per step, over all processes.
-        seed: Makes the run repeatable; a whole number from 0.
-        validation_metric: What the best checkpoint is chosen by: recalls added up, or mAP.
-        workers: Extra processes that load batches; the numbers do not depend on it.
-        precision: Lightning's precision.
-        accelerator: `auto`, `cpu`, `gpu`.
-        devices: How many devices, or `auto`.
-        checkpoint_minutes: How often the state of training is saved within an epoch; 0 after every step.
-        log_every: Steps between two lines of `metrics.jsonl`.
+        loss: The loss.
+        optimizer: The optimizer and the schedule of its learning rate.
+        epochs: The largest number of passes over the training captions.
+        batch_size: The number of examples per step, over all processes.
+        seed: The seed of all random numbers, a whole number from 0. The same seed gives the same run.
+        validation_metric: The metric that chooses the best checkpoint: the sum of recalls, or another metric,
+            added over both directions. A metric that is better if lower, such as MedR, counts negatively.
+        workers: The number of extra processes that load batches. The results do not depend on it.
+        precision: The precision of Lightning.
+        accelerator: `auto`, `cpu` or `gpu`.
+        devices: The number of devices, or `auto`.
+        checkpoint_minutes: The time between two saved states within an epoch; 0 saves after every step.
+        log_every: The number of steps between two lines of `metrics.jsonl`.
+        logger: A receiver of losses and scores besides `metrics.jsonl`: `tensorboard`, `wandb`, `mlflow`,
+            `csv`, `none`, your own as `package.module:Name`, or a list of them.
     """
 
     run: str = "runs/mlcmr"
@@ -63,13 +67,14 @@ class TrainConfig(DataConfig):
     epochs: int = 50
     batch_size: int = 64
     seed: int = 0
-    validation_metric: Literal["recall", "mAP"] = "recall"
+    validation_metric: Literal["recall", "mAP", "nDCG", "MedR", "MnR"] = "recall"
     workers: int = 0
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"] = "32-true"
     accelerator: str = "auto"
     devices: int | Literal["auto"] = "auto"
     checkpoint_minutes: float = 10.0
     log_every: int = 20
+    logger: str | list[str] = "tensorboard"
 
     def __post_init__(self) -> None:
         require_within(
@@ -78,7 +83,7 @@ class TrainConfig(DataConfig):
                 "epochs": (1, inf),
                 "batch_size": (1, inf),
                 "seed": (0, 2**64 - 1),
-                "workers": (0, inf),
+                "workers": (0, 256),  # each is a process
                 "checkpoint_minutes": (0, inf),
                 "log_every": (1, inf),
             },

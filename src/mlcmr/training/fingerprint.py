@@ -1,4 +1,4 @@
-"""What a run learns from, in a few letters: to see that a continued run finds the same."""
+"""Hashes of the training inputs, by which a continued run verifies that they are unchanged."""
 
 import hashlib
 import json
@@ -6,30 +6,33 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from mlcmr.data.features import FrameFeatures
-from mlcmr.data.scenario import Queries, TrainingPairs
+from mlcmr.data.features.frame_features import FrameFeatures
+from mlcmr.data.scenarios import Queries, TrainingPairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-def fingerprints(
+def hash_inputs(
     pairs: TrainingPairs,
     validation: Sequence[Queries],
     features: FrameFeatures,
     tokenizer: "PreTrainedTokenizerFast",
 ) -> dict[str, str]:
-    """A digest of all that the numbers follow from beside the settings, by what it is of.
+    """Hash the training inputs, so that a resumed run can verify that they are unchanged.
 
-    Of the features it covers how many frames each video has, not the numbers, which may be hundreds of
-    gigabytes; videos that are not used do not count.
+    The hash of the frame features covers the number of frames of each video, not the values, which may be
+    hundreds of gigabytes. Unused videos do not count.
+
+    Returns:
+        A hash by the kind of the input.
 
     Raises:
-        UserError: a video has no frame features.
+        MlcmrError: If a video has no frame features.
     """
     videos = dict.fromkeys(chain(pairs.videos, *(queries.captions.videos for queries in validation)))
-    columns = ([name, column.texts, column.languages] for name, column in pairs.columns.items())
-    queries = ([one.captions.ids, one.captions.texts] for one in validation)
+    columns = ([name, captions.texts, captions.languages] for name, captions in pairs.captions.items())
+    queries = ([query.captions.ids, query.captions.texts] for query in validation)
     return {
         "captions": _digest(chain([pairs.videos], columns, queries)),
         "frame features": _digest([features.dimension, [len(features.rows(video)) for video in videos]]),

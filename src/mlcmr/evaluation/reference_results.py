@@ -1,16 +1,16 @@
-"""The published results, to hold one's own against. The one place that recipes, tables and reports read."""
+"""The published results, for comparison: the only source of recipes, tables and reports."""
 
 from mlcmr.data.collection import same_collection
 from mlcmr.data.config import DataConfig
-from mlcmr.evaluation.results import DirectionMetrics, RetrievalMetrics
+from mlcmr.evaluation.metrics import RetrievalMetrics
 
 
 def published_results(data: DataConfig, split: str, target: str) -> RetrievalMetrics | None:
-    """The published figures of a setting, or None where there are none."""
+    """Return the published figures of a setting, or None if there are none."""
     if split != "test" or set(data.languages) != {"en", "zh"}:
         return None
     if data.scenario == "pseudo-parallel" and data.target != target:
-        return None  # published for the language that was machine-translated only
+        return None  # published only for the language that was machine-translated
     for (collection, feature, scenario, language), figures in PUBLISHED.items():
         if (feature, scenario, language) == (data.feature, data.scenario, target) and same_collection(
             collection, data.collection
@@ -19,20 +19,19 @@ def published_results(data: DataConfig, split: str, target: str) -> RetrievalMet
     return None
 
 
-def _row(t2v: tuple[float, ...], v2t: tuple[float, ...], sum_recalls: float) -> RetrievalMetrics:
-    def direction(r1: float, r5: float, r10: float, *rest: float) -> DirectionMetrics:
-        median, precision = rest or (None, None)
-        return DirectionMetrics(r1, r5, r10, median_rank=median, mean_precision=precision)
+_NAMES = ("R@1", "R@5", "R@10", "MedR", "mAP")
 
-    # The printed sum was added up before its parts were rounded.
-    return RetrievalMetrics(direction(*t2v), direction(*v2t), printed_sum=sum_recalls)
+
+def _row(t2v: tuple[float, ...], v2t: tuple[float, ...], sum_recalls: float) -> RetrievalMetrics:
+    # SumR is given: the published sum was computed before its parts were rounded.
+    first, second = (dict(zip(_NAMES, values, strict=False)) for values in (t2v, v2t))
+    return RetrievalMetrics(first, second, sum_recalls)
 
 
 _VATEX = ("vatex", "i3d_kinetics")
 _MSRVTT = ("msrvtt10kyu", "resnext101-resnet152")
 
-# (collection, feature, scenario, target): R@1, R@5, R@10 and, where they were printed, MedR and mAP, of t2v
-# and of v2t; SumR.
+# (collection, feature, scenario, target): `_NAMES` of t2v and of v2t, MedR and mAP only if published; SumR.
 PUBLISHED = {
     (*_VATEX, "parallel", "zh"): _row((36.9, 71.3, 80.6, 2, 52.13), (51.1, 79.1, 86.7, 1, 39.05), 405.9),
     (*_VATEX, "parallel", "en"): _row((39.6, 74.4, 83.3), (50.1, 78.1, 86.8), 412.3),

@@ -1,4 +1,4 @@
-"""The drawings of a report, as SVG that takes its colours and its font from the page."""
+"""The drawings of a report, as SVG with the colours and the font of the page."""
 
 import io
 import re
@@ -13,24 +13,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from mlcmr.evaluation.metrics import Ranks, chance_recalls
+from mlcmr.evaluation import chance
+from mlcmr.evaluation.ranks import Ranks
 
-# Matplotlib knows only fixed colours. Each part is drawn in one that stands for a colour of the page, which
-# takes its place in the finished SVG, so that light and dark pages share a drawing.
+# Matplotlib has only fixed colours. Each part is drawn in a placeholder, which the finished SVG replaces by a
+# colour of the page, so that the light and the dark page share a drawing.
 _PAGE_COLOURS = {
-    "#010101": "var(--ink)",
-    "#020202": "var(--faint)",
-    "#030303": "var(--grid)",
-    "#040404": "var(--t2v)",
-    "#050505": "var(--v2t)",
-    "#060606": "var(--third)",
-    "#070707": "var(--fourth)",
-    "#080808": "var(--fifth)",
+    "#010101": "ink",
+    "#020202": "faint",
+    "#030303": "grid",
+    "#040404": "t2v",
+    "#050505": "v2t",
+    "#060606": "third",
+    "#070707": "fourth",
+    "#080808": "fifth",
 }
 _INK, _FAINT, _GRID, _T2V, _V2T, *_ = _PAGE_COLOURS
 _LINES = list(_PAGE_COLOURS)[3:]
 
-_STYLE: Any = {  # Matplotlib's type of it changes with the version
+_STYLE: Any = {  # Matplotlib changes this type between versions
     "svg.fonttype": "none",
     "svg.hashsalt": "mlcmr",
     "font.family": "sans-serif",
@@ -53,16 +54,16 @@ _STYLE: Any = {  # Matplotlib's type of it changes with the version
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
 }
-# Inches. A drawing is as wide as a phone's screen, or a third of a large one: its letters stay legible there.
+# Inches. A drawing is as wide as the screen of a phone, or a third of a large screen, with legible letters.
 _WIDTH, _HEIGHT, _TALL = 3.9, 2.6, 3.4
-_POINTS = 500  # of a line; more would not show
+_POINTS = 500  # per line; more are not visible
 SMOOTH_FROM = 40
-"""Losses of so many steps are drawn as running means, fewer as they are."""
+"""The number of logged steps from which losses are drawn as running means."""
 
 
 @contextmanager
 def _page_style() -> Iterator[None]:
-    """Draws as the page wants it, whatever the user's own settings of Matplotlib; they return afterwards."""
+    """Draw in the style of the page; the user's own settings of Matplotlib are restored afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -71,7 +72,7 @@ def _page_style() -> Iterator[None]:
 
 @_page_style()
 def loss_curve(steps: Sequence[float], losses: Sequence[float]) -> str:
-    """The training loss by step: what was logged, and where it is long enough its running mean."""
+    """Draw the training loss by step, and its running mean from `SMOOTH_FROM` steps on."""
     figure, axes = _axes("step", "loss")
     x, y = _thinned(steps), _thinned(losses)
     if len(y) >= SMOOTH_FROM:
@@ -83,7 +84,7 @@ def loss_curve(steps: Sequence[float], losses: Sequence[float]) -> str:
 
 @_page_style()
 def term_curves(steps: Sequence[float], terms: Mapping[str, Sequence[float]]) -> str:
-    """The terms of the loss by step, as running means where they are long enough."""
+    """Draw the terms of the loss by step, as running means from `SMOOTH_FROM` steps on."""
     figure, axes = _axes("step", "loss")
     x = _thinned(steps)
     for number, (name, values) in enumerate(terms.items()):
@@ -98,7 +99,7 @@ def term_curves(steps: Sequence[float], terms: Mapping[str, Sequence[float]]) ->
 def validation_curves(
     epochs: Sequence[float], scores: Mapping[str, Sequence[float]], total: Sequence[float]
 ) -> str:
-    """The validation score of each language by epoch, the epoch with the best total marked."""
+    """Draw the validation score of each language by epoch, and mark the epoch with the best total."""
     figure, axes = _axes("epoch", "validation score")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for number, (name, values) in enumerate(scores.items()):
@@ -112,7 +113,7 @@ def validation_curves(
 
 @_page_style()
 def rate_curve(steps: Sequence[float], rates: Sequence[float]) -> str:
-    """The learning rate by step."""
+    """Draw the learning rate by step."""
     figure, axes = _axes("step", "learning rate")
     axes.plot(_thinned(steps), _thinned(rates), color=_T2V, marker=_marker(steps), markersize=4)
     axes.set_ylim(bottom=0)
@@ -121,17 +122,26 @@ def rate_curve(steps: Sequence[float], rates: Sequence[float]) -> str:
 
 
 @_page_style()
-def recall_curves(directions: Mapping[str, Ranks], prefix: str = "", up_to: int = 100) -> str:
-    """R@K by K, each direction with its chance; `prefix` begins the ids in the drawing."""
+def recall_curves(
+    directions: Mapping[str, Ranks], marked: Sequence[int], prefix: str = "", up_to: int = 100
+) -> str:
+    """Draw R@K by K for each direction, beside chance.
+
+    Args:
+        directions: The ranks of each direction, by name.
+        marked: The values of K to mark with a dot.
+        prefix: The beginning of the ids in the drawing.
+        up_to: The last K.
+    """
     figure, axes = _axes("K", "R@K in %", height=_TALL)
     for number, (name, ranks) in enumerate(directions.items()):
         last = min(up_to, ranks.candidates)
         cutoffs = np.arange(1, last + 1)
         recalls = ranks.recalls(last)
         axes.plot(cutoffs, recalls, color=_LINES[number], label=name)
-        printed = [cutoff for cutoff in (1, 5, 10) if cutoff <= last]
-        axes.plot(printed, recalls[np.array(printed) - 1], "o", color=_LINES[number], markersize=4.5)
-        expected = chance_recalls(ranks.relevant, ranks.candidates, last)
+        shown = [cutoff for cutoff in marked if cutoff <= last]
+        axes.plot(shown, recalls[np.array(shown, int) - 1], "o", color=_LINES[number], markersize=4.5)
+        expected = chance.recall_curve(ranks.relevant, ranks.candidates, last)
         axes.plot(cutoffs, expected, color=_LINES[number], linewidth=1.2, linestyle="--")
     axes.plot([], [], color=_FAINT, linewidth=1.2, linestyle="--", label="chance")
     axes.set_xscale("log")
@@ -145,9 +155,12 @@ def recall_curves(directions: Mapping[str, Ranks], prefix: str = "", up_to: int 
 
 @_page_style()
 def rank_histogram(name: str, ranks: Ranks, prefix: str = "") -> str:
-    """The share of queries by rank, in steps of 1, 2, 5, 10, …, each with what chance would give.
+    """Draw the share of queries by rank, in steps of 1, 2, 5, 10, …, beside chance.
 
-    `prefix` begins the ids in the drawing.
+    Args:
+        name: The direction.
+        ranks: The ranks of the direction.
+        prefix: The beginning of the ids in the drawing.
     """
     uppers = [1]
     for decade in range(12):
@@ -155,7 +168,7 @@ def rank_histogram(name: str, ranks: Ranks, prefix: str = "") -> str:
     uppers = [upper for upper in uppers if upper < ranks.candidates] + [ranks.candidates]
     shares = 100 * np.diff([0, *(np.mean(ranks.best <= upper) for upper in uppers)])
     expected = np.diff(
-        [0, *chance_recalls(ranks.relevant, ranks.candidates, ranks.candidates)[np.array(uppers) - 1]]
+        [0, *chance.recall_curve(ranks.relevant, ranks.candidates, ranks.candidates)[np.array(uppers) - 1]]
     )
     labels = [_bin_label(low + 1, high) for low, high in zip([0, *uppers], uppers, strict=False)]
     without = 100 * np.mean(ranks.relevant == 0)
@@ -204,18 +217,18 @@ def _line(number: int) -> dict[str, Any]:
 
 
 def _marker(values: Sized) -> str | None:
-    """A line of one point is seen only with a marker."""
+    """Return a marker for a line with a single point, which would be invisible."""
     return "o" if len(values) == 1 else None
 
 
 def _plain(name: str) -> str:
-    """`name` as a label: no formula, kept when it begins with an underscore, short enough for the drawing."""
+    """Return a label that Matplotlib shows as it is: no formula, no leading underscore, and short."""
     escaped = (name if len(name) <= 20 else f"{name[:19]}…").replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
 def _thinned(values: Sequence[float]) -> NDArray[np.float64]:
-    """At most `_POINTS` values, each the mean of its neighbours."""
+    """Return at most `_POINTS` values, each the mean of neighbours."""
     array = np.asarray(values, np.float64)
     if len(array) <= _POINTS:
         return array
@@ -223,7 +236,7 @@ def _thinned(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of each value and its neighbours, a twentieth of all in sum, fewer of them at the ends."""
+    """Return running means over a twentieth of all values, over fewer at both ends."""
     kernel = np.ones(2 * (len(values) // SMOOTH_FROM) + 1)
     sums = np.convolve(values, kernel, mode="same")
     counts = np.convolve(np.ones(len(values)), kernel, mode="same")
@@ -232,16 +245,16 @@ def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The drawing as an element of a page: its ids carry `name`, and no two drawings of a page share one."""
+    """Return the drawing as an element of a page; `name` makes its ids unique on the page."""
     drawn = io.StringIO()
-    # A drawing without date and maker: the same input gives the same bytes.
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
+    # Without date and creator, the same input gives the same bytes.
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(drawn, format="svg", transparent=True, metadata=metadata)
     svg = drawn.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    for drawn_colour, page_colour in _PAGE_COLOURS.items():
-        svg = svg.replace(drawn_colour, page_colour)
+    for placeholder, colour in _PAGE_COLOURS.items():
+        svg = svg.replace(placeholder, f"var(--{colour})")
     return svg

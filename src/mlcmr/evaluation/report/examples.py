@@ -1,4 +1,4 @@
-"""Queries to look at: which were found best and worst, and what was found instead."""
+"""Example queries: the best and the worst, and the videos that they found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcmr.evaluation.metrics import RetrievalRanks, top_videos
+from mlcmr.evaluation.ranks import RetrievalRanks, top_videos
 from mlcmr.evaluation.scores import Scores
 
 
 @dataclass(frozen=True)
 class FoundVideo:
-    """A video that ranked high.
+    """A video that ranks high for a query.
 
     Attributes:
-        video_id: its id.
-        caption: its first caption, empty when it has none.
+        video_id: The id of the video.
+        caption: Its first caption; empty without captions.
     """
 
     video_id: str
@@ -29,10 +29,10 @@ class RankedQuery:
     """A caption as a query.
 
     Attributes:
-        text: the caption.
-        video_id: the video that it describes.
-        rank: the rank of that video, 1-based.
-        found: the videos that ranked first, best first.
+        text: The caption.
+        video_id: The video that the caption describes.
+        rank: The rank of that video, from 1.
+        found: The videos that rank first, best first.
     """
 
     text: str
@@ -43,16 +43,14 @@ class RankedQuery:
 
 @dataclass(frozen=True)
 class RankedQueries:
-    """All ranks, and some queries to look at.
+    """The ranks of all queries, and example queries.
 
     Attributes:
-        language: the language of the queries.
-        ranks: the ranks of all queries, in both directions.
-        best: the queries whose videos ranked highest, at most one of each video.
-        worst: those whose videos ranked lowest, worst first, at most one of each video.
+        ranks: The ranks of both directions.
+        best: The queries whose videos rank highest, at most one query per video.
+        worst: The queries whose videos rank lowest, worst first, at most one query per video.
     """
 
-    language: str
     ranks: RetrievalRanks
     best: tuple[RankedQuery, ...]
     worst: tuple[RankedQuery, ...]
@@ -65,26 +63,24 @@ def pick_queries(
     *,
     texts: Sequence[str],
     video_ids: Sequence[str],
-    language: str,
     count: int = 8,
     found: int = 5,
 ) -> RankedQueries:
-    """Picks the best and the worst queries, and looks up what they found.
+    """Pick the best and the worst queries, and look up the videos that they found.
 
     Args:
-        scores: (N, M), the scores that `ranks` come from.
-        ranks: what `compute_ranks` made of them.
-        video_of_caption: (N,), the number of each caption's video.
-        texts: the N captions.
-        video_ids: the M ids of the videos.
-        language: the language of the captions.
-        count: how many best and how many worst queries to pick.
-        found: how many found videos to show for each.
+        scores: (N, M) The scores of captions and videos.
+        ranks: The ranks that `compute_ranks` computed from the scores.
+        video_of_caption: (N,) The number of each caption's video.
+        texts: The N captions.
+        video_ids: The M ids of the videos.
+        count: The number of best queries, and of worst queries.
+        found: The number of found videos per query.
     """
     order = np.argsort(ranks.t2v.best, kind="stable")
-    best = _one_per_video(order, video_of_caption, count)
+    best = _distinct_videos(order, video_of_caption, count)
     missed = order[ranks.t2v.best[order] > 1][::-1]
-    worst = _one_per_video(missed[~np.isin(missed, best)], video_of_caption, count)
+    worst = _distinct_videos(missed[~np.isin(missed, best)], video_of_caption, count)
     first_caption: dict[int, str] = {}
     for video, text in zip(video_of_caption.tolist(), texts, strict=True):
         first_caption.setdefault(video, text)
@@ -101,9 +97,12 @@ def pick_queries(
             for caption, top in zip(captions, tops.tolist(), strict=True)
         )
 
-    return RankedQueries(language, ranks, best=described(best), worst=described(worst))
+    return RankedQueries(ranks, best=described(best), worst=described(worst))
 
 
-def _one_per_video(captions: NDArray[np.int64], video_of_caption: NDArray[np.int64], count: int) -> list[int]:
+def _distinct_videos(
+    captions: NDArray[np.int64], video_of_caption: NDArray[np.int64], count: int
+) -> list[int]:
+    """Return the first `count` captions of different videos, in the given order."""
     _, firsts = np.unique(video_of_caption[captions], return_index=True)
     return [int(caption) for caption in captions[np.sort(firsts)][:count]]

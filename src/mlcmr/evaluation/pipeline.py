@@ -1,0 +1,256 @@
+"""Evaluation: embed a split, rank, measure, and write the results of a run."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeAlias, cast, runtime_checkable
+
+from annotated_types import Len
+
+from mlcmr.data.config import DataConfig
+from mlcmr.data.languages import language_among
+from mlcmr.data.run_settings import data_of_run, read_run
+from mlcmr.data.scenarios import read_queries
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.evaluation.encode import EncodedQueries, encode_queries
+from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, measure
+from mlcmr.evaluation.ranks import compute_ranks
+from mlcmr.evaluation.reference_results import published_results
+from mlcmr.evaluation.report.examples import pick_queries
+from mlcmr.evaluation.report.html import write_report
+from mlcmr.evaluation.results import EvaluationResults
+from mlcmr.evaluation.scores import embedding_scores
+from mlcmr.evaluation.target_results import TargetResults
+from mlcmr.files import write_text
+from mlcmr.model.device import on_device
+from mlcmr.model.mlcmr import MLCMR
+from mlcmr.model.protocol import TextVideoModel
+from mlcmr.paths import user_path
+from mlcmr.progress import SILENT, Progress
+from mlcmr.reading import Number, Text, read_json_lines
+from mlcmr.text import plural
+from mlcmr.versions import versions
+
+BATCH = 64
+# The batch size of the published test. With the published padding, the batch size changes the numbers.
+PUBLISHED_TEST_BATCH = 16
+# A line of metrics.jsonl.
+_Record = Annotated[dict[Annotated[str, Len(1, 200)], Number | bool | Text | None], Len(0, 200)]
+_RECORD_BYTES = 1 << 20
+
+
+@runtime_checkable
+class RunFolder(Protocol):
+    """A run, as `mlcmr.train` returns it."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+
+
+PathOrRun: TypeAlias = str | os.PathLike[str] | RunFolder
+
+
+def evaluate(
+    run: PathOrRun | TextVideoModel,
+    data: DataConfig | None = None,
+    *,
+    targets: Sequence[str] | None = None,
+    split: str = "test",
+    fusion_weight: float | None = None,
+    recall_at: Sequence[int] = (1, 5, 10),
+    metrics: Sequence[str | MetricFunction] = (),
+    rootpath: str | None = None,
+    collection: str | None = None,
+    feature: str | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    progress: Progress = SILENT,
+) -> EvaluationResults:
+    """Evaluate a run or a model on a split, in one or more target languages.
+
+    The results of a run are also written into its folder, as `results.json` and `report.html`.
+
+    Example:
+        >>> results = evaluate("runs/mine", targets=["zh"], metrics=["nDCG@10"])
+        >>> results["zh"].t2v["R@1"]
+
+    Args:
+        run: The run folder that `mlcmr train` wrote. From Python also the run itself, or any model with
+            `encode_texts` and `encode_videos`.
+        data: The collection, the features and the scenario; required for a model. By default the data that
+            the run was trained on.
+        targets: The languages to query in, by code or English name; by default the target of a
+            pseudo-parallel scenario, else all languages of the run.
+        split: The split to evaluate on.
+        fusion_weight: The weight of a query against its machine translation, 0 … 1; by default the published
+            weight of the scenario.
+        recall_at: The values of K of R@K, by default 1, 5 and 10. SumR always adds up R@1, R@5 and R@10.
+        metrics: Further metrics: nDCG, nDCG@K, or the `package.module:Name` of your own function of ranks.
+        rootpath: The folder that holds the collections now.
+        collection: Another collection than in training.
+        feature: Another frame feature than in training.
+        device: The device: `cpu`, `cuda` or `auto`. A model that is given stays on its device.
+        batch_size: The number of captions, or videos, in a batch. By default 16 for a model with the
+            published padding, whose numbers depend on the batch size, else 64.
+        progress: Receives the progress.
+
+    Raises:
+        InvalidValueError: If an argument has a value that cannot be used.
+        NotFoundError: If a model is missing, or if a video has no features.
+        MlcmrError: If the run or the data cannot be used.
+    """
+    measured = choose_metrics(recall_at, metrics)
+    if fusion_weight is not None and not 0 <= fusion_weight <= 1:
+        raise InvalidValueError(
+            f"`fusion_weight` is {fusion_weight}, but must be between 0 and 1", parameter="fusion_weight"
+        )
+    changes = _given(rootpath=rootpath, collection=collection, feature=feature)
+    folder = _folder_of(run)
+    if folder is not None:
+        trained = read_run(folder)
+        data = data_of_run(folder, changes) if data is None else replace(data, **changes)
+        model: TextVideoModel = _open_model(folder, device)
+        origin = _Origin(str(folder), trained.seed, trained.collection, trained.validation_split)
+    elif data is None:
+        raise InvalidValueError("`data` is missing: a model needs a `DataConfig`", parameter="data")
+    else:
+        data, model, origin = replace(data, **changes), cast("TextVideoModel", run), _Origin()
+    encoded = _encode(
+        model,
+        data,
+        targets=targets,
+        split=split,
+        batch_size=batch_size or _batch_size(model),
+        progress=progress,
+    )
+    weight = data.as_scenario().fusion_weight if fusion_weight is None else fusion_weight
+    results = EvaluationResults(
+        [
+            _measure(queries, data, split=split, weight=weight, metrics=measured, origin=origin)
+            for queries in encoded
+        ],
+        folder,
+    )
+    if folder is not None:
+        _write(results, folder, progress)
+    return results
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """The origin of a model; see `TargetResults`."""
+
+    run: str | None = None
+    seed: int | None = None
+    trained_on: str | None = None
+    validated_on: str | None = None
+
+
+def _given(**changes: str | None) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def _folder_of(run: object) -> Path | None:
+    """Return the run folder, or None for a model."""
+    if isinstance(run, (str, os.PathLike)):
+        return user_path(run)
+    return run.folder if isinstance(run, RunFolder) else None
+
+
+def _open_model(run: Path, device: str) -> MLCMR:
+    if not (run / "model").is_dir():
+        raise NotFoundError(
+            f"{run / 'model'}: no model yet; training writes one after its first epoch", path=run / "model"
+        )
+    return on_device(MLCMR.from_pretrained(run / "model"), device)
+
+
+def _batch_size(model: TextVideoModel) -> int:
+    published = isinstance(model, MLCMR) and model.config.padding == "published"
+    return PUBLISHED_TEST_BATCH if published else BATCH
+
+
+def _encode(
+    model: TextVideoModel,
+    data: DataConfig,
+    *,
+    targets: Sequence[str] | None,
+    split: str,
+    batch_size: int,
+    progress: Progress,
+) -> list[EncodedQueries]:
+    """Embed the queries of each target language, and each video once."""
+    scenario = data.as_scenario()
+    collection = data.open_collection()
+    features = collection.open_features(data.feature)
+    known = {*scenario.languages, *collection.languages(split)}
+    default = [data.target] if data.target else data.languages
+    named = [targets] if isinstance(targets, str) else targets or default
+    codes = dict.fromkeys(language_among(known, target) for target in named)
+    queries = [read_queries(collection, scenario, split, code) for code in codes]
+    return encode_queries(model, features, queries, batch_size=batch_size, progress=progress)
+
+
+def _measure(
+    encoded: EncodedQueries,
+    data: DataConfig,
+    *,
+    split: str,
+    weight: float,
+    metrics: Sequence[Metric],
+    origin: _Origin,
+) -> TargetResults:
+    owners = encoded.video_of_caption
+    captions, target = encoded.queries.captions, encoded.queries.language
+    alone = embedding_scores(encoded.captions, encoded.videos)
+    fusing = encoded.translations is not None
+    scores = embedding_scores(encoded.fused(weight), encoded.videos) if fusing else alone
+    ranks = compute_ranks(scores, owners)
+    main = measure(ranks, metrics)
+    return TargetResults(
+        collection=data.collection,
+        feature=data.feature,
+        split=split,
+        target=target,
+        scenario=data.scenario,
+        queries=len(captions),
+        videos=len(encoded.video_ids),
+        captions_per_video=len(captions) / len(encoded.video_ids),
+        target_only=measure(compute_ranks(alone, owners), metrics) if fusing else main,
+        chance=chance_metrics(owners, len(encoded.video_ids), metrics),
+        fused=main if fusing else None,
+        fusion_weight=weight if fusing else None,
+        published=published_results(data, split, target),
+        trained_on=origin.trained_on,
+        validated_on=origin.validated_on,
+        versions=versions(),
+        seed=origin.seed,
+        run=origin.run,
+        ranked=pick_queries(scores, ranks, owners, texts=captions.texts, video_ids=encoded.video_ids),
+    )
+
+
+def _write(results: EvaluationResults, run: Path, progress: Progress) -> None:
+    """Write `results.json` and `report.html` into a run folder."""
+    curves = _read_curves(run / "metrics.jsonl", progress)
+    write_text(run / "results.json", json.dumps(results.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    write_report(run / "report.html", list(results.values()), curves)
+
+
+def _read_curves(path: Path, progress: Progress) -> list[_Record]:
+    """Read the records of training; incomplete lines are left out and counted."""
+    first, count = "", 0
+
+    def refuse(error: MlcmrError) -> None:
+        nonlocal first, count
+        first, count = first or str(error), count + 1
+
+    if not os.path.exists(path):  # an imported model has none
+        return []
+    curves = list(read_json_lines(path, _Record, "it is left out", most=_RECORD_BYTES, refuse=refuse))
+    if count:
+        progress.message(f"the report leaves out {plural(count, 'line')} of measurements: {first}")
+    return curves

@@ -1,0 +1,1 @@
+"""Results as a table, as figures and as an HTML page."""

@@ -1,0 +1,132 @@
+"""Results as the field prints them, for a terminal."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
+from mlcmr.evaluation.target_results import TargetResults
+from mlcmr.text import plural
+
+_STYLES = {"main": "bold", "published": "cyan", "chance": "dim"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table of results.
+
+    Attributes:
+        label: The way of scoring, or the origin: `fused`, `target only`, `published`, `chance`.
+        kind: The role of the row: `main` (what the protocol reports), `other`, `published`, `chance`.
+        metrics: The metrics.
+    """
+
+    label: str
+    kind: str
+    metrics: RetrievalMetrics
+
+
+def rows_of(results: TargetResults) -> list[Row]:
+    """Return the rows of one target language; the figures that the protocol reports come first."""
+    scored = results.scored().items()
+    rows = [Row(label, "main" if metrics is results.main else "other", metrics) for label, metrics in scored]
+    if results.published:
+        rows.append(Row("published", "published", results.published))
+    return [*rows, Row("chance", "chance", results.chance)]
+
+
+def columns_of(results: Iterable[TargetResults]) -> dict[str, Metric]:
+    """Return the metrics of a table by name, in the order of its columns."""
+    return {name: metric for result in results for name, metric in result.main.metric_of.items()}
+
+
+def printed(values: Mapping[str, float], columns: Mapping[str, Metric]) -> list[str]:
+    """Format the values of one direction, each as its metric says; `–` if a value is not known."""
+    return [
+        format(values[name], metric.format) if name in values else "–" for name, metric in columns.items()
+    ]
+
+
+def summary(results: TargetResults) -> str:
+    """Describe the evaluated data and the choice of the checkpoint in one line."""
+    fusion = "" if results.fusion_weight is None else f" · fusion weight {results.fusion_weight:g}"
+    chosen = f" · checkpoint chosen on {results.chosen_on}" if results.chosen_on else ""
+    return f"{plural(results.queries, 'caption')} · {plural(results.videos, 'video')}{fusion}{chosen}"
+
+
+class ResultsTable:
+    """A table of results in one or more target languages, to print with `rich`.
+
+    A wide terminal shows both directions side by side. A narrow terminal shows them below each other, and
+    many metrics in several tables, so that no number is cut.
+
+    Args:
+        results: The results of each target language.
+    """
+
+    def __init__(self, results: Sequence[TargetResults]) -> None:
+        self._results = list(results)
+        self._columns = columns_of(results)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        def fits(table: Table) -> bool:
+            unlimited = options.update(max_width=1000)
+            return Measurement.get(console, unlimited, table).maximum <= options.max_width
+
+        def narrow(names: list[str]) -> Iterator[Table]:
+            table = self._table(names, side_by_side=False)
+            if fits(table) or len(names) == 1:
+                yield table
+            else:
+                half = (len(names) + 1) // 2
+                yield from narrow(names[:half])
+                yield from narrow(names[half:])
+
+        names = list(self._columns)
+        wide = self._table(names, side_by_side=True)
+        yield from [wide] if fits(wide) else narrow(names)
+        for line in dict.fromkeys(f"{result.target}: {summary(result)}" for result in self._results):
+            yield Text(line, style="dim")
+
+    def _table(self, names: Sequence[str], *, side_by_side: bool) -> Table:
+        titles = dict.fromkeys(
+            f"{result.collection} · {result.split} · {result.scenario} · {result.feature}"
+            for result in self._results
+        )
+        table = Table(
+            title=Text("\n".join(titles)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
+        table.add_column("\ntarget" if side_by_side else "target", no_wrap=True)
+        table.add_column("\nscored" if side_by_side else "scored", no_wrap=True)
+        if side_by_side:
+            for direction in ("t2v", "v2t"):
+                for number, name in enumerate(names):
+                    head = direction if number == 0 else ""
+                    table.add_column(Text(f"{head}\n{name}"), justify="right", no_wrap=True)
+        else:
+            table.add_column("", no_wrap=True)
+            for name in names:
+                table.add_column(Text(name), justify="right", no_wrap=True)
+        table.add_column("\nSumR" if side_by_side else "SumR", justify="right", no_wrap=True)
+        for result in self._results:
+            self._add(table, result, names, side_by_side=side_by_side)
+        return table
+
+    def _add(self, table: Table, results: TargetResults, names: Sequence[str], *, side_by_side: bool) -> None:
+        columns = {name: self._columns[name] for name in names}
+        for number, row in enumerate(rows_of(results)):
+            style = _STYLES.get(row.kind)
+            label = [Text(results.target if number == 0 else ""), Text(row.label)]
+            t2v, v2t = (printed(values, columns) for values in (row.metrics.t2v, row.metrics.v2t))
+            sum_recalls = f"{row.metrics.sum_recalls:.1f}"
+            if side_by_side:
+                table.add_row(*label, *t2v, *v2t, sum_recalls, style=style)
+            else:
+                table.add_row(*label, "t2v", *t2v, sum_recalls, style=style)
+                table.add_row("", "", "v2t", *v2t, "", style=style)
+        table.add_section()
