@@ -1,0 +1,1 @@
+"""Frame encoders: pictures to frame features."""

@@ -1,0 +1,429 @@
+"""`mlcmr extract`: read a folder of videos and images into a collection with frame features."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import filterfalse
+from pathlib import Path
+from typing import Any, Literal
+
+from mlcmr.data.features.frame_features import Features
+from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
+from mlcmr.extraction.discovery import (
+    assign_ids,
+    block_digest,
+    count_away,
+    find_files,
+    find_gone,
+    find_left_behind,
+    find_moved,
+    is_same,
+    was_in,
+)
+from mlcmr.extraction.encoders.base import FrameEncoder
+from mlcmr.extraction.encoders.histogram import HISTOGRAM
+from mlcmr.extraction.encoders.registry import open_encoder, require_encoder
+from mlcmr.extraction.feature_writer import FeatureWriter, open_feature_writer
+from mlcmr.extraction.media.images import UnreadableFileError
+from mlcmr.extraction.media.sampling import Sampling
+from mlcmr.extraction.pipeline import (
+    ExtractedFile,
+    PipelineSettings,
+    default_workers,
+    extract_file,
+    extract_files,
+)
+from mlcmr.extraction.records import Segment, VideoRecord, is_utf8
+from mlcmr.extraction.segments import SegmentRule, checked_rule, format_rule
+from mlcmr.extraction.summary import ExtractionSummary
+from mlcmr.paths import user_path
+from mlcmr.progress import SILENT, Progress, Task
+from mlcmr.registry import is_code
+from mlcmr.text import plural, printable
+from mlcmr.trust import NotRecordedError, remember
+
+SEGMENT = 10.0
+"""The default length of segments, in seconds."""
+
+
+def extract(
+    videos: str | os.PathLike[str],
+    collection: str | os.PathLike[str],
+    *,
+    encoder: str | Path | FrameEncoder = HISTOGRAM,
+    feature: str | None = None,
+    rate: float | None = None,
+    count: int | None = None,
+    segment: float | Literal["shots", "none"] | None = SEGMENT,
+    prune: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    batch_size: int | None = None,
+    ray: str | None = None,
+    progress: Progress = SILENT,
+) -> ExtractionSummary:
+    """Extract frame features, segments and thumbnails from videos and images.
+
+    Only new and changed files are read. An interrupted extraction continues with the next call. The same
+    files give the same bytes, however often the extraction was interrupted.
+
+    Args:
+        videos: A folder of videos and images, searched with all its subfolders; or one file.
+        collection: The collection's folder; it is created if it does not exist.
+        encoder: A Hugging Face image or video model by hub id or folder, a class of your own as
+            `package.module:Name`, or `hues228`, also called `color-histogram`. The default, `hues228`,
+            describes colours and motion. It needs no download and suits the drawn sample, but says little
+            about real footage.
+        feature: The name of the feature; by default the encoder's.
+        rate: Frames sampled per second; by default what suits the encoder, 2 to 8.
+        count: The number of evenly spaced frames sampled from each video, instead of `rate`.
+        segment: The length of segments in seconds, `shots`, or `none` for whole videos.
+        prune: Remove videos from the collection whose files are gone; by default they are kept.
+        device: `cpu`, `cuda` or `auto`.
+        workers: The number of files decoded at a time; by default the number of processors.
+        batch_size: The number of features computed at a time; by default what suits the encoder.
+        ray: The address of a Ray cluster that does the work: `auto` for the cluster of this machine, `local`
+            for a temporary one, to try it. Needs `pip install 'mlcmr[ray]'`.
+        progress: Receives the progress, and a message for each file that cannot be read.
+
+    Returns:
+        The summary.
+
+    Raises:
+        InvalidValueError: If an option is out of range, or the feature exists with other settings.
+        NotFoundError: If there is no such folder, file or encoder, or no videos or images in the folder.
+        CorruptFileError: If no file can be read.
+        InUseError: If another process extracts into the collection.
+        OutOfResourcesError: If there is not enough memory.
+    """
+    started = time.monotonic()
+    _require_positive("workers", workers)
+    _require_positive("batch_size", batch_size)
+    source, folder = _absolute(videos), _absolute(collection)
+    whole = not os.path.isfile(source)  # a single file says nothing about the files beside it
+    root = source if whole else source.parent
+    is_gone = prune and os.path.isdir(folder) and not os.path.lexists(source)
+    files, others, closed = ({}, {}, {}) if is_gone else find_files(source, folder)
+    named = [str(encoder)] if isinstance(encoder, (str, Path)) and not os.path.isdir(encoder) else []
+    if isinstance(encoder, (str, Path)):
+        encoder = open_encoder(encoder, device=device, source=None)
+    require_encoder(encoder)
+    sampling = _sampling(rate, count, encoder)
+    settings = PipelineSettings(encoder, sampling, checked_rule(segment), batch_size=batch_size)
+    with open_feature_writer(folder, feature or encoder.feature, _feature_settings(settings)) as writer:
+        if is_gone and not any(was_in(record, root) for record in writer.records.values()):
+            find_files(source, folder)  # raises an error: there is no such folder
+        moved, missing = _recognise(writer, root, files, closed) if whole else ({}, set())
+        if not files and not (missing and prune):
+            raise NotFoundError(f"{source}: no video or image, by file extension", path=source)
+        progress.message(_introduction(encoder, sampling))
+        for path, why in closed.items():
+            progress.message(f"skipped: {printable(path)}: {why}")
+        ids = assign_ids(files, root, {record.path: record.video for record in writer.records.values()})
+        new = {
+            path: status
+            for path, status in files.items()
+            if _has_changed(path, status, writer.records.get(str(path)))
+        }
+        with progress.task("extracting", len(new)) as task:
+            meter = _ProgressMeter(task)
+            extracted = _extracted(new, settings, meter, workers=workers, ray=ray, device=device)
+            totals = _write(extracted, new, ids, writer, meter=meter, progress=progress)
+        if os.path.isfile(source) and totals.skipped:
+            raise CorruptFileError(totals.skipped[0][1], path=source)
+        if not writer.records:
+            raise CorruptFileError(
+                f"{source}: {plural(len(files), 'file')}, none can be read: {totals.skipped[0][1]}",
+                path=source,
+            )
+        _remember(folder, [str(root), *_link_target(source)], named, progress)
+        if writer.unfinished or moved or (prune and missing):
+            writer.merge(without=missing if prune else ())
+        return ExtractionSummary(
+            collection=folder,
+            feature=writer.feature,
+            encoder=encoder.name,
+            sampling=sampling,
+            videos=len(writer.records),
+            extracted=totals.extracted,
+            frames=totals.frames,
+            skipped=totals.skipped,
+            closed=closed,
+            damaged=totals.damaged,
+            jumping=totals.jumping,
+            moved=len(moved),
+            others=others,
+            gone=sorted(missing),
+            away=count_away(writer.records.values(), root) if whole else {},
+            pruned=prune,
+            seconds=time.monotonic() - started,
+        )
+
+
+def sample_file(
+    path: str | os.PathLike[str],
+    encoder: FrameEncoder,
+    sampling: Sampling,
+    *,
+    segment: SegmentRule = None,
+    most_frames: float = math.inf,
+    check_cancelled: Callable[[], object] = lambda: None,
+) -> tuple[VideoRecord, Features]:
+    """Extract the frame features of one file without a collection, such as for a search by video.
+
+    Args:
+        path: The file.
+        encoder: The frame encoder.
+        sampling: Which frames are sampled.
+        segment: The length of segments in seconds, `"shots"`, or None for the whole video.
+        most_frames: The largest number of sampled frames; a longer file is refused.
+        check_cancelled: Called often while the file is decoded. Raises an exception to cancel.
+
+    Returns:
+        The record of the file, without id and thumbnails, and its features, (rows, dimension).
+
+    Raises:
+        InvalidValueError: If there is no such rule for segments.
+        UnreadableFileError: If the file cannot be read, or has too many frames.
+    """
+    absolute = user_path(path).absolute()
+    status = absolute.stat() if os.path.exists(absolute) else None
+    settings = PipelineSettings(encoder, sampling, segment, most_frames, check_cancelled=check_cancelled)
+    file = extract_file(absolute, settings)
+    assert status is not None
+    return _record(file, "", status, ""), file.features
+
+
+def _require_positive(parameter: str, number: int | None) -> None:
+    if number is not None and number < 1:
+        raise InvalidValueError(f"`{parameter}` {number}: expected 1 or more", parameter=parameter)
+
+
+def _sampling(rate: float | None, count: int | None, encoder: FrameEncoder) -> Sampling:
+    """Return the sampling for the options `rate` and `count`; by default that of the encoder."""
+    try:
+        return Sampling(encoder.fps if rate is None and count is None else rate, count)
+    except InvalidValueError as error:
+        message = str(error).replace("`fps`", "`rate`").replace("`num_frames`", "`count`")
+        parameter = "rate" if error.parameter == "fps" else "count"
+        raise InvalidValueError(message, parameter=parameter) from error
+
+
+def _recognise(
+    writer: FeatureWriter, root: Path, files: Mapping[Path, os.stat_result], closed: Mapping[Path, str]
+) -> tuple[dict[Path, VideoRecord], set[str]]:
+    """Give the videos of moved folders their new paths.
+
+    Returns:
+        The records of the videos found at a new path, and the ids of the videos whose files are gone.
+    """
+    records = list(writer.records.values())
+    moved = find_moved(records, root, files)
+    for path, record in (find_left_behind(records, root, moved) | moved).items():
+        writer.move(record, path)
+    return moved, find_gone(writer.records.values(), root, files, closed)
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    """Return the real path of a folder; of a file, that of its folder and the file's own name.
+
+    A folder has one name, whether it is reached through a link or not. A linked file is a video of its own.
+    """
+    named = user_path(path)
+    if os.path.isfile(named):
+        return Path(os.path.realpath(named.parent), named.name)
+    return Path(os.path.realpath(named))
+
+
+def _link_target(source: Path) -> list[str]:
+    """Return the folder of the file that `source` links to; nothing if `source` is not a link."""
+    return [str(Path(os.path.realpath(source)).parent)] if source.is_symlink() else []
+
+
+def _feature_settings(settings: PipelineSettings) -> dict[str, Any]:
+    """Return the settings that all videos of a feature share; the content of `encoder.json`."""
+    encoder, sampling = settings.encoder, settings.sampling
+    frames = {"rate": sampling.fps} if sampling.fps is not None else {"count": sampling.num_frames}
+    return {
+        "encoder": encoder.name,
+        **frames,
+        "segment": format_rule(settings.rule),
+        "dimension": encoder.dimension,
+        "frames_per_feature": encoder.frames_per_feature,
+    }
+
+
+def _introduction(encoder: FrameEncoder, sampling: Sampling) -> str:
+    if encoder.name == HISTOGRAM:
+        description = (
+            "light description of colours and motion, for the drawn sample; for real footage use CLIP or "
+            "SigLIP, such as openai/clip-vit-base-patch16"
+        )
+    elif encoder.frames_per_feature > 1:
+        description = (
+            f"one feature of {encoder.dimension} numbers for each {encoder.frames_per_feature} frames"
+        )
+    else:
+        description = f"a feature of {encoder.dimension} numbers for each frame"
+    return f"encoder {encoder.name}: {description}; {sampling}"
+
+
+def _remember(collection: Path, roots: Sequence[str], encoders: Sequence[str], progress: Progress) -> None:
+    """Record which folders and encoders this user has named, or report that this failed.
+
+    The server hands out files below these folders only. Files that name one of the encoders may open it.
+    """
+    try:
+        remember(
+            collection=collection,
+            roots=roots,
+            models=filterfalse(is_code, encoders),
+            code=filter(is_code, encoders),
+        )
+    except NotRecordedError as error:
+        progress.message(f"{error}; `mlcmr serve` will need `media_root` to hand out these videos")
+
+
+class _ProgressMeter:
+    """Report finished files, the share of files that are being read, and frames per second.
+
+    Args:
+        task: Shows the progress.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._started = time.monotonic()
+        self._files = self._frames = 0
+        self._open: dict[Path, tuple[int, float]] = {}
+
+    def update(self, file: ExtractedFile) -> None:
+        """Report how much of a file has been read."""
+        self._open[file.path] = file.frames, file.share
+        self._show()
+
+    def finish(self, file: ExtractedFile) -> None:
+        """Count a finished file."""
+        self._open.pop(file.path, None)
+        self._files += 1
+        self._frames += file.frames
+        self._show()
+
+    def _show(self) -> None:
+        frames = self._frames + sum(frames for frames, _ in self._open.values())
+        speed = frames / max(time.monotonic() - self._started, 1e-9)
+        done = self._files + sum(share for _, share in self._open.values())
+        self._task.update(done, note=f"{speed:.0f} frames/s")
+
+
+@dataclass
+class _Totals:
+    """The counts of an extraction; see `ExtractionSummary`."""
+
+    extracted: int = 0
+    frames: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+    jumping: list[Path] = field(default_factory=list)
+
+
+def _extracted(
+    paths: Iterable[Path],
+    settings: PipelineSettings,
+    meter: _ProgressMeter,
+    *,
+    workers: int | None,
+    ray: str | None,
+    device: str,
+) -> Generator[ExtractedFile, None, None]:
+    """Extract files on this machine or on a cluster; yield each file when it is finished."""
+    valid = []
+    for path in paths:
+        if is_utf8(path):
+            valid.append(path)
+        else:  # `videos.jsonl` is UTF-8 and cannot hold this path
+            error = UnreadableFileError(f"{printable(path)}: its name is not UTF-8; rename it", path=path)
+            yield ExtractedFile(path, error=error)
+    if ray is None:
+        yield from extract_files(valid, settings, workers or default_workers(), meter.update)
+    elif valid:
+        from mlcmr.extraction.ray_cluster import extract_on_cluster  # noqa: PLC0415 – Ray is an extra
+
+        yield from extract_on_cluster(valid, settings, ray, workers=workers, device=device)
+
+
+def _write(
+    extracted: Generator[ExtractedFile, None, None],
+    found: Mapping[Path, os.stat_result],
+    ids: Mapping[Path, str],
+    writer: FeatureWriter,
+    *,
+    meter: _ProgressMeter,
+    progress: Progress,
+) -> _Totals:
+    """Write finished files with the status they had when they were `found`.
+
+    A file that changes during the extraction then counts as changed, and the next extraction reads it again.
+    """
+    totals = _Totals()
+    with closing(extracted) as files:
+        for file in files:
+            if file.error is not None:
+                totals.skipped.append((file.path, str(file.error)))
+                progress.message(f"skipped: {file.error}")
+            else:
+                video = ids[file.path]
+                record = _record(file, video, found[file.path], writer.thumbnails(video))
+                writer.add(record, file.features, [segment.thumbnail for segment in file.segments])
+                totals.extracted += 1
+                totals.frames += file.frames
+                if file.damaged:
+                    totals.damaged.append(file.path)
+                    pieces = plural(file.damaged, "piece")
+                    progress.message(f"damaged: {file.path}: {pieces} cannot be decoded; the rest is read")
+                if file.jumps:
+                    totals.jumping.append(file.path)
+                    jumps = plural(file.jumps, "jump")
+                    progress.message(f"jumping: {file.path}: {jumps} of its clock, evened out")
+            meter.finish(file)
+    return totals
+
+
+def _record(file: ExtractedFile, video: str, status: os.stat_result, thumbnails: str) -> VideoRecord:
+    """Return the record of an extracted file.
+
+    Args:
+        file: The extracted file.
+        video: The video's id.
+        status: The status of the file when it was found.
+        thumbnails: The folder of the thumbnails; empty if there are none.
+    """
+    segments = tuple(
+        Segment(
+            round(draft.start, 6),
+            round(draft.end, 6),
+            draft.frames,
+            f"{thumbnails}/{number}.jpg" if thumbnails else "",
+        )
+        for number, draft in enumerate(file.segments)
+    )
+    return VideoRecord(
+        video=video,
+        path=str(file.path),
+        bytes=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        kind=file.kind,
+        duration=file.duration,
+        width=file.width,
+        height=file.height,
+        times=tuple(file.times),
+        segments=segments,
+        digest=block_digest(file.path),
+    )
+
+
+def _has_changed(path: Path, status: os.stat_result, record: VideoRecord | None) -> bool:
+    return record is None or not is_same(record, path, status)

@@ -1,0 +1,1 @@
+"""Reading of videos, animations and images."""
