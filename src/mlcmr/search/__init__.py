@@ -1,4 +1,4 @@
-"""Search: an index of videos, and what finds them in it.
+"""Search: indexes of videos, and search in them.
 
 >>> from mlcmr.search import Searcher
 >>> searcher = Searcher("index")
@@ -7,20 +7,42 @@
 
 from typing import TYPE_CHECKING
 
-from mlcmr.search.filters import Filters
+from mlcmr.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mlcmr.search.filters import Filters as Filters
+    from mlcmr.search.indexing.index import index as index
+    from mlcmr.search.indexing.plan import IndexPlan as IndexPlan
+    from mlcmr.search.indexing.plan import plan_index as plan_index
+    from mlcmr.search.indexing.request import IndexRequest as IndexRequest
+    from mlcmr.search.indexing.summary import IndexSummary as IndexSummary
     from mlcmr.search.searcher import CaptionHit as CaptionHit
     from mlcmr.search.searcher import Hit as Hit
     from mlcmr.search.searcher import Searcher as Searcher
 
-__all__ = ["CaptionHit", "Filters", "Hit", "Searcher"]
+__all__ = [
+    "CaptionHit",
+    "Filters",
+    "Hit",
+    "IndexPlan",
+    "IndexRequest",
+    "IndexSummary",
+    "Searcher",
+    "index",
+    "plan_index",
+]
 
-
-def __getattr__(name: str) -> object:
-    # What only reads filters or prints hits must not wait for torch.
-    if name in __all__:
-        from mlcmr.search import searcher  # noqa: PLC0415
-
-        return getattr(searcher, name)
-    raise AttributeError(f"module 'mlcmr.search' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CaptionHit": "searcher",
+        "Filters": "filters",
+        "Hit": "searcher",
+        "IndexPlan": "indexing.plan",
+        "IndexRequest": "indexing.request",
+        "IndexSummary": "indexing.summary",
+        "Searcher": "searcher",
+        "index": "indexing.index",
+        "plan_index": "indexing.plan",
+    },
+)

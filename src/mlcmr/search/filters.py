@@ -1,12 +1,14 @@
 """Conditions on hits: `duration<60`, `kind=image`, `path~holiday/`, `video=clip7`."""
 
+import itertools
+import operator as operators
 import re
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from mlcmr.errors import UserError
+from mlcmr.data.ids import spellings
+from mlcmr.errors import InvalidValueError
 
 NUMBERS = ("duration", "start", "end", "width", "height")
 """The fields that are compared with a number."""
@@ -18,25 +20,33 @@ _FORMS = (  # fields, operators, values
     ("path", "=|~", _TEXT),
 )
 PATTERN = "|".join(rf"^\s*({field})\s*({operator})\s*({value})\s*$" for field, operator, value in _FORMS)
-"""What a condition looks like, to programs."""
-LONGEST = 1000
-"""Characters of a condition."""
+"""The regular expression of a condition, for the description of the HTTP API."""
+MAX_LENGTH = 1000
+"""The largest number of characters in a condition."""
 _HELP = (
     f"filters are {', '.join(NUMBERS)}, compared with a number by < <= > >= =; kind=video or kind=image; "
     "video=ID, video!=ID, path=FILE, path~PART"
 )
 _FORM = re.compile(PATTERN)
+_FOLDERS = 3
+"""The number of folders, from the end of a path, whose accents are spelled independently."""
+_BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
+    "lt": operators.lt,
+    "lte": operators.le,
+    "gt": operators.gt,
+    "gte": operators.ge,
+}
 _OPERATOR = re.compile(r"\s*(<=|>=|!=|[<>=~])\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition.
+    """A condition on hits.
 
     Attributes:
         field: `duration`, `start`, `end` (seconds), `width`, `height` (pixels), `kind`, `video`, `path`.
-        operator: `<`, `<=`, `>`, `>=`, `=`, `!=`, or `~` (has this in it).
-        value: A number for numbers, else a text.
+        operator: `<`, `<=`, `>`, `>=`, `=`, `!=`, or `~` (contains).
+        value: A number for a number field, otherwise a text.
     """
 
     field: str
@@ -45,24 +55,34 @@ class Condition:
 
     def __post_init__(self) -> None:
         if isinstance(self.value, str):
-            # What is not UTF-8, as arguments may be, is nowhere stored, and engines do not take it.
+            # An argument may hold bytes that are not UTF-8. No index stores them, and engines refuse them.
             object.__setattr__(self, "value", self.value.encode(errors="backslashreplace").decode())
 
     @property
     def texts(self) -> list[str]:
-        """How a text may be stored: a path with its accents in their letters or, as by macOS, apart."""
+        """The spellings of a text: with accented letters, or with separate accents as on macOS.
+
+        Each folder of a path may have either spelling; if there are many, the outer folders share one.
+        """
         assert isinstance(self.value, str)
-        if self.field != "path":
-            return [self.value]
-        joined, apart = unicodedata.normalize("NFC", self.value), unicodedata.normalize("NFD", self.value)
-        return list(dict.fromkeys((self.value, joined, apart)))
+        parts = self.value.rsplit("/", _FOLDERS) if self.field == "path" else [self.value]
+        return list(dict.fromkeys(map("/".join, itertools.product(*map(spellings, parts)))))
 
     @property
     def limits(self) -> dict[str, float]:
-        """Between what a number must be, by the names that engines give limits."""
+        """The bounds of a number, by the names that engines use: `lt`, `lte`, `gt`, `gte`."""
         assert not isinstance(self.value, str)
         names = {"<": ["lt"], "<=": ["lte"], ">": ["gt"], ">=": ["gte"]}
         return dict.fromkeys(names.get(self.operator, ["gte", "lte"]), self.value)
+
+    def accepts(self, payload: Mapping[str, Any]) -> bool:
+        """Return whether a payload meets the condition; `!=` is read as `=`."""
+        if self.field not in payload:
+            return False
+        stored = payload[self.field]
+        if isinstance(self.value, str):
+            return any(text in stored if self.operator == "~" else text == stored for text in self.texts)
+        return all(_BOUNDS[bound](stored, limit) for bound, limit in self.limits.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +93,37 @@ class Filters:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Self:
-        """Reads conditions as people write them, `duration<60`.
+        """Parse conditions as people write them: `duration<60`.
 
         Raises:
-            UserError: an unknown field, an operator that it does not have, or a value that it cannot have.
+            InvalidValueError: If a field is unknown, or does not take the operator or the value.
         """
         return cls(tuple(map(_parse, texts)))
 
     @property
     def must(self) -> list[Condition]:
-        """Those that must hold."""
-        return [one for one in self.conditions if one.operator != "!="]
+        """The conditions without negation."""
+        return [condition for condition in self.conditions if condition.operator != "!="]
 
     @property
     def must_not(self) -> list[Condition]:
-        """Those of which the contrary, `=`, must not hold."""
-        return [one for one in self.conditions if one.operator == "!="]
+        """The conditions with `!=`; a hit must not meet them with `=`."""
+        return [condition for condition in self.conditions if condition.operator == "!="]
+
+    def accept(self, payload: Mapping[str, Any]) -> bool:
+        """Return whether a payload meets all conditions; for stores without filters of their own."""
+        return all(condition.accepts(payload) for condition in self.must) and not any(
+            condition.accepts(payload) for condition in self.must_not
+        )
 
     def also(self, *conditions: Condition) -> "Filters":
-        """These conditions and others."""
+        """Return filters with further conditions."""
         return Filters((*self.conditions, *conditions))
 
 
 def _parse(text: str) -> Condition:
-    if len(text) > LONGEST or not _FORM.fullmatch(text):
+    if len(text) > MAX_LENGTH or not _FORM.fullmatch(text):
         shown = text if len(text) <= 80 else f"{text[:80]}…"
-        raise UserError(f"filter {shown!r}: {_HELP}")
+        raise InvalidValueError(f"filter {shown!r}: {_HELP}", parameter="filters")
     field, operator, value = _OPERATOR.split(text.strip(), maxsplit=1)
     return Condition(field, operator, float(value) if field in NUMBERS else value)

@@ -1,175 +1,165 @@
-"""The model of an index: a run's, or a pretrained one."""
+"""The model of an index: the model of a run, or a pretrained model."""
 
 import hashlib
-import json
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import yaml
-
-from mlcmr.data.collection import open_collection
-from mlcmr.errors import UserError
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.model.device import on_device
-from mlcmr.model.hub import fetch_model
+from mlcmr.model.hub import cached_model, fetch_model
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import SearchModel
 from mlcmr.model.two_tower import TwoTower
+from mlcmr.search.indexing.manifest import ModelInfo
+from mlcmr.search.model_description import (
+    ModelDescription,
+    describe_pretrained,
+    describe_run,
+    is_mlcmr_model,
+    require_model_folder,
+)
+from mlcmr.trust import is_named_model
 
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """Which model an index was made with.
-
-    Attributes:
-        kind: `run`, or `pretrained`.
-        name: The run's folder, or the model's (absolute), or its hub id.
-        fingerprint: SHA-256 of its weights.
-        embedding_size: The size of an embedding.
-        feature_size: The size of the frame features that it takes.
-    """
-
-    kind: Literal["run", "pretrained"]
-    name: str
-    fingerprint: str
-    embedding_size: int
-    feature_size: int
+if TYPE_CHECKING:
+    from mlcmr.extraction.encoders.base import FrameEncoder
 
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """A model ready to embed.
+    """A model that is ready to embed.
 
     Attributes:
-        model: What embeds.
-        info: Which it is.
-        feature: The frame feature that it takes, where it says so.
-        encoder: What makes that feature from videos, as far as is known.
-        rate: How many frames a second that was given for training,
-        count: or how many of each video; None and None where that is not known.
-        languages: Those that it was trained in; none where that is not known.
+        model: The model.
+        info: The description that an index keeps.
+        description: The features that the model takes.
     """
 
     model: SearchModel
     info: ModelInfo
-    feature: str | None
-    encoder: str | None
-    rate: float | None = None
-    count: int | None = None
-    languages: tuple[str, ...] = ()
+    description: ModelDescription
 
 
-def open_run(run: str | Path, *, device: str = "auto") -> OpenModel:
-    """Opens the best model of a run.
+def open_run(run: str | os.PathLike[str], *, device: str = "auto") -> OpenModel:
+    """Open the best model of a run.
 
     Raises:
-        UserError: there is no run or no model in it yet, or the device is not there.
+        MlcmrError: If there is no run, the run has no model yet, or the device does not exist.
     """
-    folder = Path(run).expanduser().absolute()
-    path = folder / "config.yaml"
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        feature, languages = str(settings["feature"]), tuple(map(str, settings["languages"]))
-    except OSError as error:
-        raise UserError(f"{path}: no such file; name the folder of a run (mlcmr train writes it)") from error
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: not the settings of a run; name the folder of one (mlcmr train writes it)"
-        ) from error
-    if not os.path.isdir(folder / "model"):
-        raise UserError(f"{folder / 'model'}: no model yet; training writes one after its first epoch")
-    made = _extraction_of(settings)
-    return replace(
-        _open_mlcmr("run", str(folder), folder / "model", device),
-        feature=feature,
-        encoder=made.get("encoder"),
-        rate=made.get("rate"),
-        count=made.get("count"),
-        languages=languages,
-    )
+    description = describe_run(run)
+    folder = Path(description.name) / "model"
+    if not os.path.isdir(folder):
+        raise NotFoundError(f"{folder}: no model yet; training writes it after its first epoch", path=folder)
+    return _open_mlcmr("run", folder, description, device)
 
 
-def open_pretrained(name: str | Path, *, device: str = "auto") -> OpenModel:
-    """Opens a model by folder or hub id: a two-tower model, or an mlcmr model folder without its run.
+def open_pretrained(
+    name: str | os.PathLike[str], *, device: str = "auto", fetch: bool = True, parameter: str = "model"
+) -> OpenModel:
+    """Open a two-tower model, or a model folder of mlcmr, by folder or hub id.
+
+    Args:
+        name: Folder or hub id.
+        device: `cpu`, `cuda` or `auto`.
+        fetch: Whether the model may be downloaded.
+        parameter: The parameter with which the user can name the model.
 
     Raises:
-        UserError: there is no such model, it cannot embed texts and videos, or the device is not there.
+        MlcmrError: If there is no such model, it cannot embed texts and videos, or the device does not exist.
     """
-    folder = fetch_model(name, "--model")
-    known = str(folder.absolute()) if os.path.isdir(Path(name).expanduser()) else str(name)
-    if _is_mlcmr(folder):
-        return _open_mlcmr("pretrained", known, folder, device)
-    from mlcmr.extraction.encoders import feature_name  # noqa: PLC0415 – needs PyAV
-
+    text = os.fspath(name)
+    folder = fetch_model(text, parameter) if fetch else cached_model(text, parameter)
+    description = describe_pretrained(name, folder)
+    if is_mlcmr_model(folder):
+        return _open_mlcmr("pretrained", folder, description, device)
     fingerprint = _fingerprint(folder)
     model = on_device(TwoTower.from_pretrained(folder), device)
-    info = ModelInfo("pretrained", known, fingerprint, model.feature_size, model.feature_size)
-    return OpenModel(model, info, feature_name(known), known)
+    info = ModelInfo("pretrained", description.name, fingerprint, model.feature_size, model.feature_size)
+    return OpenModel(model, info, description)
 
 
-def open_again(info: ModelInfo, *, device: str = "auto") -> OpenModel:
-    """Opens the model of an index.
+def open_again(
+    info: ModelInfo, *, device: str = "auto", models: Sequence[str] = (), parameter: str = "model"
+) -> OpenModel:
+    """Open the model of an index.
+
+    Args:
+        info: The model.
+        device: `cpu`, `cuda` or `auto`.
+        models: Models of the hub that may be downloaded, besides those that this user has named before.
+        parameter: The parameter with which the user can name a model of the hub.
 
     Raises:
-        UserError: it is gone, or has changed since.
+        MlcmrError: If the model is gone or has changed, or is on the hub and this user has not named it.
     """
-    if Path(info.name).is_absolute() and not os.path.isdir(info.name):
-        raise UserError(
-            f"{info.name}: the model of the index is no longer there; bring it back, or index once more with "
-            f"where it is now (--{'run' if info.kind == 'run' else 'model'})"
+    require_model_folder(info)
+    if info.kind == "run":
+        opened = open_run(info.name, device=device)
+    else:
+        opened = open_pretrained(
+            info.name, device=device, fetch=_may_open(info.name, models), parameter=parameter
         )
-    opened = (open_run if info.kind == "run" else open_pretrained)(info.name, device=device)
     if opened.info.fingerprint != info.fingerprint:
-        raise UserError(
-            f"{info.name}: the model has changed since the index was made with it; bring it back, or index "
-            "into another folder (--to)"
+        raise InvalidValueError(
+            f"{info.name}: the model has changed since the index was made; restore the model, or index into "
+            "another folder (`to`)"
         )
     return opened
 
 
+def open_named_encoder(
+    name: str, *, device: str = "auto", models: Sequence[str] = (), parameter: str = "model"
+) -> "FrameEncoder":
+    """Open a frame encoder that a file names.
+
+    Args:
+        name: The encoder.
+        device: `cpu`, `cuda` or `auto`.
+        models: Models of the hub that may be downloaded; see `open_again`.
+        parameter: The parameter with which the user can name the encoder.
+
+    Raises:
+        MlcmrError: If the encoder cannot be opened, or is on the hub and this user has not named it.
+    """
+    from mlcmr.extraction.encoders.trusted import load_named_encoder  # noqa: PLC0415 – needs PyAV
+
+    return load_named_encoder(name, source="the index", parameter=parameter, device=device, models=models)
+
+
+def _may_open(name: str, models: Sequence[str]) -> bool:
+    """Return whether a model that an index names may be opened: a folder, or a hub id that the user gave."""
+    return os.path.isdir(name) or name in models or is_named_model(name)
+
+
 def same_encoder(one: str, other: str) -> bool:
-    """Whether two names mean one encoder: they are the same, or both are folders with the same weights."""
+    """Return whether two names are equal, or name two folders with the same weights."""
     if one == other:
         return True
     folders = Path(one), Path(other)
     try:
         return all(folder.is_dir() for folder in folders) and len(set(map(_fingerprint, folders))) == 1
-    except (UserError, OSError):  # nothing of it is known any more
+    except (MlcmrError, OSError):
         return False
 
 
-def _open_mlcmr(kind: Literal["run", "pretrained"], name: str, folder: Path, device: str) -> OpenModel:
+def _open_mlcmr(
+    kind: Literal["run", "pretrained"], folder: Path, description: ModelDescription, device: str
+) -> OpenModel:
     model = on_device(MLCMR.from_pretrained(folder), device)
-    info = ModelInfo(kind, name, _fingerprint(folder), model.config.embedding_size, model.feature_size)
-    return OpenModel(model, info, None, None)
-
-
-def _extraction_of(settings: dict[str, Any]) -> dict[str, Any]:
-    """How the features were made that a run was trained on, if the collection is there and was extracted."""
-    try:
-        collection = open_collection(settings["rootpath"], settings["collection"])
-        folder = collection.feature_folder(settings["feature"])
-        return dict(json.loads((folder / "encoder.json").read_text(encoding="utf-8")))
-    except (UserError, OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _is_mlcmr(folder: Path) -> bool:
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder / 'config.json'}: not the configuration of a model; name the folder of one (--model)"
-        ) from error
-    return isinstance(content, dict) and {"model", "feature_size"} <= content.keys()
+    fingerprint = _fingerprint(folder)
+    info = ModelInfo(kind, description.name, fingerprint, model.config.embedding_size, model.feature_size)
+    return OpenModel(model, info, description)
 
 
 def _fingerprint(folder: Path) -> str:
-    """SHA-256 of the weights: of a model's one file, or of those of all its files."""
+    """Return the SHA-256 of the weights of a model; for several files, the SHA-256 of their digests."""
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
-        raise UserError(f"{folder}: no weights there (model.safetensors); copy or download the model again")
+        raise NotFoundError(
+            f"{folder}: has no weights (model.safetensors); copy or download the model again", path=folder
+        )
     digests = []
     for path in files:
         with path.open("rb") as file:

@@ -1,8 +1,8 @@
-// The search page: a client of the API. What is shown follows from the address.
+// The search page: a client of the API. The address determines what the page shows.
 
 import { languages } from "./words.js";
 
-const STEP = 24; // hits at a time
+const STEP = 24; // hits per request
 const MOST = 96;
 
 const element = (id) => document.getElementById(id);
@@ -10,15 +10,15 @@ const [form, box, fileInput, grid, notice, more, player, stage] = [
   "form", "q", "file", "results", "notice", "more", "player", "stage",
 ].map(element);
 
-const files = new Map(); // uploaded ones, by the number that the history keeps
+const files = new Map(); // uploaded files, by the number in the history entry
 let words = languages.en;
 let index = null;
 let hits = [];
-let boxed = ""; // the text that the box was last given
-let shown = null; // the query whose hits are shown, as text
-let running = null; // the AbortController of the search under way
-let asking = null; // its end
-let message = null; // draws the notice, again when the language changes
+let boxed = ""; // the text last written to the search box
+let shown = null; // the query of the hits on the page, as text
+let running = null; // the AbortController of the running search
+let asking = null; // the promise of the running search
+let message = null; // draws the notice; called again when the language changes
 
 
 // ─── the address ─────────────────────────────────────────────────────────────────────────────────────────
@@ -67,16 +67,16 @@ function show() {
 }
 
 
-// ─── asking ──────────────────────────────────────────────────────────────────────────────────────────────
+// ─── requests ──────────────────────────────────────────────────────────────────────────────────────────────
 
 class Failure extends Error {
   constructor(status, text) {
     super(text);
-    this.status = status; // 0: no answer at all
+    this.status = status; // 0: no response
   }
 }
 
-// Addresses in answers begin at the server's root; the page may be below a path of another web server.
+// Addresses in responses begin at the root of the server; the page may lie below a path of another web server.
 const fromHere = (key, value) => (value && (key === "media" || key === "thumbnail") ? value.slice(1) : value);
 const inAddress = (video) => video.split("/").map(encodeURIComponent).join("/");
 
@@ -96,7 +96,7 @@ async function fetchJson(url, options = {}) {
 async function ask(state, query) {
   running?.abort();
   const isMore = query === shown;
-  if (state.q !== boxed) box.value = boxed = state.q; // else what is being typed stays
+  if (state.q !== boxed) box.value = boxed = state.q; // do not overwrite what the user types
   showAsked(state);
   if (!state.q && !state.similar && !state.file) {
     shown = query;
@@ -105,7 +105,7 @@ async function ask(state, query) {
     welcome();
     return;
   }
-  if (isMore && hits.length < Math.min(state.k, MOST) && more.hidden) return; // there are no more
+  if (isMore && hits.length < Math.min(state.k, MOST) && more.hidden) return; // there are no more hits
   const file = files.get(state.file);
   if (state.file && !file) {
     shown = query;
@@ -151,11 +151,11 @@ function answerOf({ q, similar, segment, k }, file, signal) {
 }
 
 
-// ─── what is said ────────────────────────────────────────────────────────────────────────────────────────
+// ─── messages ────────────────────────────────────────────────────────────────────────────────────────
 
 let statusText = () => "";
 
-// With `unseen` it is for ears only: the notice shows it to eyes.
+// With `unseen` the text is for screen readers only: the notice shows the same text.
 function status(text, { unseen = false } = {}) {
   statusText = text;
   element("status").textContent = text();
@@ -230,10 +230,10 @@ function welcome() {
 function waiting(what, isMore) {
   status(() => words[what]);
   grid.setAttribute("aria-busy", "true");
-  if (isMore || hits.length) return; // what is there stays, dimmed, and nothing moves
+  if (isMore || hits.length) return; // old hits stay, dimmed, so that nothing moves
   clearNotice();
   more.hidden = true;
-  // One row: how high it will be depends on its captions, and what is below would move.
+  // One row only: the height of hits depends on their captions, and content below would move.
   grid.replaceChildren(...Array.from({ length: columns() }, () => {
     const card = element("card").content.firstElementChild.cloneNode(true);
     card.className = "waiting";
@@ -315,10 +315,12 @@ function card(hit) {
   return item;
 }
 
-// A picture may move: a GIF is indexed as a video, but no <video> plays it.
-const isPicture = ({ kind, media_type }) => kind === "image" || (media_type ?? "").startsWith("image/");
+// A GIF is indexed as a video, but <video> cannot play it. The extension of a file may be wrong.
+const misnamed = new Set();
+const isPicture = ({ kind, media, media_type }) =>
+  kind === "image" || (media_type ?? "").startsWith("image/") !== misnamed.has(media);
 
-// Without a thumbnail, the frame at which the hit begins.
+// Without a thumbnail, show the first frame of the hit.
 function still({ media, start }) {
   if (!media) return [];
   const video = document.createElement("video");
@@ -331,7 +333,7 @@ function still({ media, start }) {
   return [video];
 }
 
-// A picture that does not fill its frame lies on a blurred copy of itself.
+// A picture that does not fill its frame is shown on a blurred copy of itself.
 function fill(hit) {
   const ratio = hit.width / hit.height;
   if (!hit.thumbnail || Math.abs(ratio / (4 / 3) - 1) < 0.04) return [];
@@ -399,14 +401,14 @@ function stopPreview() {
   previewed = null;
   old.remove();
   old.removeAttribute("src");
-  old.load?.(); // lets go of the connection
+  old.load?.(); // closes the connection
 }
 
 
 // ─── the player ──────────────────────────────────────────────────────────────────────────────────────────
 
 let playing = null; // "video/segment"
-let opener = null; // what had the focus before
+let opener = null; // the element that had the focus before
 
 async function openPlayer({ video, at }) {
   const key = `${video}/${at}`;
@@ -434,7 +436,7 @@ async function openPlayer({ video, at }) {
     drawSegments(answer, at);
   } catch (error) {
     if (playing !== key || known) return;
-    // The address first, so that nothing is left to leave and what is behind is not drawn over what is said.
+    // Change the address first, so that closing changes no history and does not draw over the message.
     history.replaceState({ file: history.state?.file }, "", address({ ...readAddress(), video: null }));
     closePlayer();
     const search = asking;
@@ -455,12 +457,19 @@ function drawPlayer(about, segment) {
     go({ similar: about.video, segment: at });
   };
   stage.dataset.video = about.video;
+  const tryOther = ({ target }) => {
+    if (!target.isConnected) return; // the page shows another video now
+    if (about.kind === "video" && about.media && !misnamed.delete(about.media)) {
+      misnamed.add(about.media);
+      drawPlayer(about, segment);
+    } else unplayable(segment);
+  };
   stage.style.setProperty("--ratio", about.width && about.height ? `${about.width} / ${about.height}` : "16 / 9");
   if (isPicture(about) || !about.media) {
     const image = new Image();
     image.alt = about.caption || name;
     image.src = about.media ?? segment.thumbnail ?? "";
-    image.addEventListener("error", () => unplayable(segment), { once: true });
+    image.addEventListener("error", tryOther, { once: true });
     stage.replaceChildren(image);
     return;
   }
@@ -470,7 +479,7 @@ function drawPlayer(about, segment) {
   video.playsInline = true;
   if (segment.thumbnail) video.poster = segment.thumbnail;
   video.addEventListener("loadedmetadata", () => (video.currentTime = segment.start), { once: true });
-  video.addEventListener("error", () => unplayable(segment), { once: true });
+  video.addEventListener("error", tryOther, { once: true });
   video.src = `${about.media}#t=${segment.start}`;
   stage.replaceChildren(video);
   video.focus();
@@ -535,12 +544,12 @@ function closePlayer() {
   stage.querySelector("video")?.load();
   stage.replaceChildren();
   if (player.open) player.close();
-  // The dialog gives the focus back itself, and by now the keys may have moved it on.
+  // The dialog returns the focus itself, and the keyboard may have moved the focus since.
   if (opener?.isConnected && document.activeElement === document.body) opener.focus({ preventScroll: true });
   opener = null;
 }
 
-// Esc and the button go where back goes, so that back does not open again what was closed.
+// Esc and the button act like the back button, so that going back does not reopen the player.
 function leavePlayer() {
   if (!readAddress().video) return;
   if (history.state?.opened) history.back();
@@ -566,7 +575,7 @@ fileInput.addEventListener("change", () => {
   fileInput.value = "";
 });
 
-let inside = 0; // elements that the dragged file is over
+let inside = 0; // the number of elements below the dragged file
 const hasFile = (event) => event.dataTransfer?.types.includes("Files");
 const dropping = (yes) => element("drop").classList.toggle("open", yes);
 addEventListener("dragenter", (event) => hasFile(event) && dropping(++inside > 0));
@@ -593,7 +602,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const q = box.value.trim();
   if (!q) return;
-  if (!matchMedia("(hover: hover)").matches) box.blur(); // and with it the keyboard that covers the hits
+  if (!matchMedia("(hover: hover)").matches) box.blur(); // hides the on-screen keyboard, which covers the hits
   go({ q });
 });
 element("forget").addEventListener("click", () => {
@@ -610,7 +619,7 @@ document.querySelector("h1 a").addEventListener("click", (event) => {
 });
 
 addEventListener("keydown", (event) => {
-  if (event.isComposing) return; // these keys are the input method's
+  if (event.isComposing) return; // these keys belong to the input method
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const focused = document.activeElement;
   if (event.key === "/" && !focused.matches("input")) {
@@ -662,7 +671,7 @@ element("entry").querySelector("form").addEventListener("submit", async (event) 
   error.textContent = "";
   try {
     const token = element("token").value.trim();
-    if (/[^\x21-\x7e]/.test(token)) throw new Failure(401, ""); // no header can hold it, so it is not the one
+    if (/[^\x21-\x7e]/.test(token)) throw new Failure(401, ""); // no header can hold such a token, so it is wrong
     const answer = await fetch("api/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
     if (answer.status === 401) throw new Failure(401, "");
     if (!answer.ok) throw new Failure(answer.status, "");
@@ -702,7 +711,7 @@ function speak(language) {
     try {
       localStorage.setItem("language", chosen);
     } catch {
-      // Not remembered, then.
+      // The choice is not saved.
     }
     speak(chosen);
   };

@@ -1,4 +1,4 @@
-"""A searcher that many clients share: their queries in batches, their uploads and look-ups within limits."""
+"""A searcher that many clients share: queries run in batches, uploads and look-ups within limits."""
 
 import asyncio
 import logging
@@ -13,9 +13,14 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from mlcmr.config import require_within
-from mlcmr.extraction.pictures import UnreadableFileError
-from mlcmr.search.answers import (
+from mlcmr.data.ids import IMAGE_ENDINGS, VIDEO_ENDINGS
+from mlcmr.extraction.media.images import UnknownFormatError, UnreadableFileError
+from mlcmr.search.file_access import MediaFile
+from mlcmr.search.filters import Filters
+from mlcmr.search.http.batching import Batcher, TextQuery
+from mlcmr.search.http.middleware import Overloaded, Slots, client_of
+from mlcmr.search.http.prometheus import Metrics
+from mlcmr.search.http.schemas import (
     Example,
     IndexAnswer,
     SearchAnswer,
@@ -23,28 +28,33 @@ from mlcmr.search.answers import (
     search_answer,
     video_answer,
 )
-from mlcmr.search.batching import Batcher, Query
-from mlcmr.search.filters import Filters
-from mlcmr.search.limits import Overloaded, Slots
-from mlcmr.search.metrics import Metrics
+from mlcmr.search.http.uploads import receive_upload, remove_leftovers
 from mlcmr.search.searcher import Hit, Searcher
-from mlcmr.search.uploads import receive_upload, remove_leftovers
+from mlcmr.settings import require_within
 
 Result = TypeVar("Result")
-_LOOKUPS = 8  # threads; what they do takes milliseconds, or hangs together
+ACCEPTED = (
+    f"pictures: {', '.join(one[1:] for one in sorted(IMAGE_ENDINGS))}; "
+    f"videos and moving pictures: {', '.join(one[1:] for one in sorted(VIDEO_ENDINGS))}"
+)
+"""The formats of uploads, by file extension; the content of a file decides."""
+_LOOKUPS = 8  # threads; a look-up takes milliseconds, or all of them hang
 _log = logging.getLogger("uvicorn.error")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much the server does for its clients.
+class ServerLimits:
+    """The limits of a server.
 
     Attributes:
-        rate: Requests to the API per second and client, in the long run; 0 is no limit.
-        waiting: Queries, look-ups of videos and look-ups of files that may wait; more are refused with 503.
-        uploads: Uploads that are received or searched for at a time.
+        rate: The number of API requests per second and client, in the long run; 0 is no limit.
+        waiting: The number of queries and look-ups that may wait; further ones are refused with status 503.
+        uploads: The number of uploads at the same time. One client may have this number minus 1.
         upload_mb: The largest upload, in millions of bytes.
-        seconds: How long an upload, its search, a query or a look-up may take.
+        seconds: The time limit for an upload, its search, a query or a look-up, and for a client to read a
+            response.
+        connections: The number of open connections per client; 0 is no limit. Behind a web server, all
+            clients count as a single client.
     """
 
     rate: float = 20.0
@@ -52,6 +62,7 @@ class Limits:
     uploads: int = 4
     upload_mb: int = 200
     seconds: float = 60.0
+    connections: int = 128
 
     def __post_init__(self) -> None:
         most = float("inf")
@@ -63,36 +74,37 @@ class Limits:
                 "uploads": (1, 64),
                 "upload_mb": (1, 100_000),
                 "seconds": (0.1, 3600),
+                "connections": (0, 100_000),
             },
         )
 
 
 class Service:
-    """What the routes call.
+    """The service behind the routes.
 
     Args:
-        searcher: What finds.
-        limits: How much is done at a time.
-        metrics: Told of batches.
+        searcher: The searcher.
+        limits: The limits of the server.
+        metrics: Counts batches.
     """
 
-    def __init__(self, searcher: Searcher, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, searcher: Searcher, limits: ServerLimits, metrics: Metrics) -> None:
         self.searcher = searcher
         self.limits = limits
         self.metrics = metrics
         self._batcher = Batcher(searcher, capacity=limits.waiting, on_batch=metrics.batch_size.observe)
-        # Threads of their own: in those that read files, look-ups that hang would stop the page too.
-        self._lookups = _Crew("lookups", limits)
-        self._files = _Crew("files", limits)
-        self._uploads = Slots(limits.uploads)
-        # One for each: a video that takes long to decode keeps nobody else waiting.
+        # Separate threads: if files hang, for example on a network drive, look-ups still work.
+        self._lookups = _LookupThreads("lookups", limits)
+        self._files = _LookupThreads("files", limits)
+        self._uploads = Slots(limits.uploads, share=max(1, limits.uploads - 1))
+        # A thread for each upload: a slow video keeps no other upload waiting.
         self._decoders = ThreadPoolExecutor(max_workers=limits.uploads, thread_name_prefix="uploads")
         self._closing = False
-        self._about: tuple[int, IndexAnswer] | None = None  # of which version
+        self._description: tuple[int, IndexAnswer] | None = None  # with the version of the index
         remove_leftovers()
 
     def close(self) -> None:
-        """Ends the threads."""
+        """End the threads."""
         self._closing = True
         self._batcher.close()
         self._lookups.close()
@@ -101,11 +113,11 @@ class Service:
 
     @property
     def works(self) -> bool:
-        """Whether queries are answered."""
+        """Whether the thread for queries runs."""
         return self._batcher.works
 
-    async def search(self, query: Query) -> SearchAnswer:
-        """Answers a text."""
+    async def search(self, query: TextQuery) -> SearchAnswer:
+        """Search by a text."""
         start = time.perf_counter()
         answer = self._batcher.submit(query)
         try:
@@ -116,56 +128,64 @@ class Service:
         return search_answer(hits, time.perf_counter() - start)
 
     async def search_upload(self, request: Request, k: int, filters: Filters | None) -> SearchAnswer:
-        """Answers a picture or video in a request's body."""
+        """Search by a picture or video in the body of a request."""
         start = time.perf_counter()
         seconds = self.limits.seconds
-        self._uploads.take()
+        client = client_of(request.client.host if request.client else "")
+        self._uploads.take(client)
         try:
             file = await receive_upload(
                 request, most_bytes=1_000_000 * self.limits.upload_mb, seconds=seconds
             )
             job = self._decoders.submit(self._search_file, file.name, k, filters)
         except BaseException:
-            self._uploads.give()
+            self._uploads.give(client)
             raise
         job.add_done_callback(lambda _: file.close())
-        _give_when_done(self._uploads, job)
+        _give_when_done(self._uploads, job, client)
         try:
             async with asyncio.timeout(seconds):
-                hits = await asyncio.shield(asyncio.wrap_future(job))
+                hits = await asyncio.wrap_future(job)
         except TimeoutError:
             raise HTTPException(
                 422, f"reading the file took more than {seconds:g} s; send a shorter one"
             ) from None
+        except UnknownFormatError as error:
+            _log.info("upload refused: %s", error)
+            raise HTTPException(415, f"the file is not a readable picture or video; {ACCEPTED}") from None
         except UnreadableFileError as error:
             _log.info("upload refused: %s", error)
             raise HTTPException(422, "the file cannot be read as a picture or video") from None
         return search_answer(hits, time.perf_counter() - start)
 
     async def similar(self, video: str, segment: int, k: int, filters: Filters | None) -> SearchAnswer:
-        """Answers an indexed segment."""
+        """Search by an indexed segment."""
         start = time.perf_counter()
         hits = await self._lookups.do(lambda: self.searcher.similar(video, segment, k=k, filters=filters))
         return search_answer(hits, time.perf_counter() - start)
 
-    async def segment(self, video: str, segment: int) -> Hit:
-        """One segment of an indexed video."""
-        return await self._files.do(lambda: self.searcher.segment(video, segment))
+    async def media(self, video: str) -> MediaFile:
+        """Open the file of an indexed video."""
+        return await self._files.do(lambda: self.searcher.open_media(video))
+
+    async def thumbnail(self, video: str, segment: int) -> MediaFile:
+        """Open the thumbnail of a segment."""
+        return await self._files.do(lambda: self.searcher.open_thumbnail(video, segment))
 
     async def video(self, video: str, captions: int) -> VideoAnswer:
-        """An indexed video, and so many of the captions nearest to it."""
+        """Return an indexed video with the captions nearest to it."""
         return await self._lookups.do(
             lambda: video_answer(self.searcher.video(video), self.searcher.captions(video, k=captions))
         )
 
     async def index(self) -> IndexAnswer:
-        """What is served, and queries to try."""
+        """Describe the index, with queries to try."""
         return await self._lookups.do(self._index)
 
     def _index(self) -> IndexAnswer:
         searcher = self.searcher
         version = searcher.version
-        if self._about is None or self._about[0] != version:
+        if self._description is None or self._description[0] != version:
             answer = IndexAnswer(
                 size=searcher.size,
                 model=Path(searcher.model_name).name,
@@ -174,14 +194,14 @@ class Service:
                 examples=self._examples(),
                 largest_upload=1_000_000 * self.limits.upload_mb,
             )
-            self._about = version, answer
-        return self._about[1]
+            self._description = version, answer
+        return self._description[1]
 
     def _examples(self) -> list[Example]:
-        """Captions of the index, to try as queries."""
+        """Return captions of the index, to try as queries."""
         texts: dict[str, Example] = {}
-        (hits,) = self.searcher.search_many(["video"], k=400)  # whether or not the model knows the word
-        # From near and far: hits that follow each other are alike.
+        (hits,) = self.searcher.search_many(["video"], k=400)  # any query will do
+        # Hits with similar scores are alike, so take some from the whole range.
         for number, hit in enumerate(hits[:: max(len(hits) // 8, 1)]):
             languages = self.searcher.known_languages or (None,)
             language = languages[number % len(languages)]
@@ -192,31 +212,31 @@ class Service:
     def _search_file(self, path: str, k: int, filters: Filters | None) -> list[Hit]:
         end = time.monotonic() + self.limits.seconds
 
-        def check() -> None:
+        def check_cancelled() -> None:
             if self._closing or time.monotonic() > end:
                 raise TimeoutError
 
-        return self.searcher.search_file(path, k=k, filters=filters, check=check)
+        return self.searcher.search_file(path, k=k, filters=filters, check_cancelled=check_cancelled)
 
 
-class _Crew:
-    """Threads that look something up in the index.
+class _LookupThreads:
+    """Threads that look videos or files up in the index.
 
     Args:
-        name: What is looked up.
-        limits: How much may wait for a thread, and how long.
+        name: The name of the threads.
+        limits: The limits of the server.
     """
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: ServerLimits) -> None:
         self._slots = Slots(limits.waiting + _LOOKUPS)
         self._seconds = limits.seconds
         self._threads = ThreadPoolExecutor(max_workers=_LOOKUPS, thread_name_prefix=name)
 
     async def do(self, function: Callable[[], Result]) -> Result:
-        """Calls a function in a thread.
+        """Call a function in a thread.
 
         Raises:
-            Overloaded: too much waits, or it takes too long.
+            Overloaded: If too many calls wait, or the call takes too long.
         """
         self._slots.take()
         job = self._threads.submit(function)
@@ -228,16 +248,16 @@ class _Crew:
             raise Overloaded from None
 
     def close(self) -> None:
-        """Ends the threads."""
+        """End the threads."""
         self._threads.shutdown(cancel_futures=True)
 
 
-def _give_when_done(slots: Slots, job: Future[Any]) -> None:
-    """Keeps a slot until the thread is done, even when nobody waits for it any longer."""
+def _give_when_done(slots: Slots, job: Future[Any], client: str = "") -> None:
+    """Keep a slot until the thread is done, even if the client no longer waits."""
     loop = asyncio.get_running_loop()
 
     def give(_: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended with the server
-            loop.call_soon_threadsafe(slots.give)
+        with suppress(RuntimeError):  # the event loop has ended with the server
+            loop.call_soon_threadsafe(slots.give, client)
 
     job.add_done_callback(give)

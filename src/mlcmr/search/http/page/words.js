@@ -1,4 +1,4 @@
-// Every word of the interface.
+// The texts of the interface.
 
 const english = {
   skip: "Skip to the hits",

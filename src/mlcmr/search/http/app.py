@@ -1,4 +1,4 @@
-"""The HTTP API and the page, over any searcher."""
+"""The HTTP API and the search page of a searcher."""
 
 import logging
 import re
@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from mlcmr import __version__
-from mlcmr.data.languages import language_code
-from mlcmr.errors import UserError
+from mlcmr.errors import MissingDependencyError, MlcmrError
+from mlcmr.text import printable
 
 try:
     from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Security
@@ -22,32 +22,37 @@ try:
     from pydantic_core import PydanticCustomError
     from starlette.exceptions import HTTPException
 
-    from mlcmr.search import batching
-    from mlcmr.search.answers import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer
-    from mlcmr.search.filters import LONGEST, PATTERN, Filters
-    from mlcmr.search.limits import COOKIE, Gate, Rate, Unavailable, cookie_value, is_same
-    from mlcmr.search.media import Files, file_response
-    from mlcmr.search.metrics import Meter, Metrics
+    from mlcmr.search.file_access import FileGone, NotHandedOut
+    from mlcmr.search.filters import MAX_LENGTH, PATTERN, Filters
+    from mlcmr.search.http.batching import TextQuery
+    from mlcmr.search.http.media import Files, file_response
+    from mlcmr.search.http.middleware import COOKIE, Gate, Rate, Unavailable, cookie_value, is_same
+    from mlcmr.search.http.prometheus import Meter, Metrics
+    from mlcmr.search.http.schemas import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer
+    from mlcmr.search.http.service import ACCEPTED, ServerLimits, Service
+    from mlcmr.search.indexing.checksums import DamagedIndex
     from mlcmr.search.searcher import Searcher, UnknownVideo, UnreadableQuery
-    from mlcmr.search.service import Limits, Service
 except ImportError as error:
-    raise UserError(f"the server needs {error.name}: pip install 'mlcmr[search]'") from error
+    raise MissingDependencyError(f"the server needs {error.name}: pip install 'mlcmr[search]'") from error
 
 _page = Files(directory=File(__file__).parent / "page")
 _COOKIE_AGE = 30 * 24 * 3600
-_CAPTIONS = 10  # of a video's answer
+_CAPTIONS = 10  # in the response for a video
 _log = logging.getLogger("uvicorn.error")
 
 
-def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits | None = None) -> FastAPI:
-    """The server's application.
+def create_app(
+    searcher: Searcher, *, token: str | None = None, limits: ServerLimits | None = None
+) -> FastAPI:
+    """Return the application of a server.
 
     Args:
-        searcher: What answers; it is not closed.
-        token: What clients must show; without one only requests to a loopback name are answered.
-        limits: How much is done at a time; by default moderate ones.
+        searcher: The searcher; the caller closes it.
+        token: The token that clients must send; without a token, only requests to a loopback name are
+            answered.
+        limits: The limits of the server; by default those of `ServerLimits`.
     """
-    limits = limits or Limits()
+    limits = limits or ServerLimits()
     metrics = Metrics()
     service = Service(searcher, limits, metrics)
 
@@ -61,7 +66,7 @@ def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits |
         summary="Find videos with a sentence in any language.",
         version=__version__,
         openapi_url="/api/openapi.json",
-        docs_url=None,  # FastAPI's pages of documentation load from the network
+        docs_url=None,  # the documentation pages of FastAPI load scripts from the network
         redoc_url=None,
         lifespan=lifespan,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -76,14 +81,16 @@ def create_app(searcher: Searcher, *, token: str | None = None, limits: Limits |
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(UnknownVideo, _unknown)
     app.add_exception_handler(UnreadableQuery, _unreadable)
-    app.add_exception_handler(UserError, _unavailable)
+    app.add_exception_handler(NotHandedOut, _not_handed_out)
+    app.add_exception_handler(FileGone, _gone)
+    app.add_exception_handler(MlcmrError, _unavailable)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(Gate, token=token, rate=Rate(limits.rate))
     app.add_middleware(Meter, metrics=metrics)
     return app
 
 
-# ─── what routes share ───────────────────────────────────────────────────────────────────────────────────
+# ─── shared by routes ───────────────────────────────────────────────────────────────────────────────────
 
 
 async def _service(request: Request) -> Service:
@@ -93,7 +100,7 @@ async def _service(request: Request) -> Service:
 
 async def _filters(
     conditions: Annotated[
-        list[Annotated[str, Field(json_schema_extra={"pattern": PATTERN, "maxLength": LONGEST})]] | None,
+        list[Annotated[str, Field(json_schema_extra={"pattern": PATTERN, "maxLength": MAX_LENGTH})]] | None,
         Query(
             alias="filter",
             max_length=8,
@@ -105,28 +112,25 @@ async def _filters(
 ) -> Filters | None:
     try:
         return Filters.parse(conditions) if conditions else None
-    except UserError as error:
+    except MlcmrError as error:
         raise HTTPException(422, str(error)) from None
 
 
 def _sentence(text: str) -> str:
-    """Text without control characters."""
+    """Return a text without control characters."""
     printable = "".join(" " if unicodedata.category(one) == "Cc" else one for one in text).strip()
     if not printable:
         raise PydanticCustomError("blank", "blank; say what to look for")
     return printable
 
 
-def _code(language: str) -> str:
-    """A language's code."""
+def _language(language: str) -> str:
+    """Check that a word has the form of a language code or name."""
     if not _LANGUAGE.fullmatch(language):
         raise PydanticCustomError(
             "language", "expected an ISO 639 code, such as zh, or an English name, such as Chinese"
         )
-    try:
-        return language_code(language)
-    except UserError as error:
-        raise PydanticCustomError("language", "{reason}", {"reason": str(error)}) from None
+    return language
 
 
 def _errors(**meanings: str) -> dict[int | str, dict[str, Any]]:
@@ -140,9 +144,9 @@ _REST = "([-_][A-Za-z0-9]{1,8}){0,3}"
 _LANGUAGE = re.compile(f"[A-Za-z]{{2,12}}{_REST}")
 Language = Annotated[
     str,
-    # What is described are the codes alone: too many names are too long a pattern.
+    # The description has the codes only: a pattern with all names would be too long.
     Field(json_schema_extra={"pattern": f"^([A-Za-z]{{2}}|[A-Za-z]{{2}}[ABD-Zabd-z]){_REST}$"}),
-    AfterValidator(_code),
+    AfterValidator(_language),
 ]
 VideoId = Annotated[str, Path(max_length=512, description="The video's id in the index.", examples=["cat01"])]
 SegmentNumber = Annotated[int, Path(ge=0, lt=2**31, description="The segment's number, from 0.")]
@@ -155,8 +159,12 @@ _ALWAYS = _errors(
     _503="The server is busy, or its index cannot be searched; `Retry-After` says when again.",
 )
 _NOT_FOUND = _errors(_404="Not in the index.")
-_A_FILE = _NOT_FOUND | {304: {"description": "It is as when it was given the `ETag` of `If-None-Match`."}}
-_token = [Security(HTTPBearer(auto_error=False, description="The token, where the server has one."))]
+_A_FILE = (
+    _NOT_FOUND
+    | _errors(_403="The index names a file that is not handed out.")
+    | {304: {"description": "The file is unchanged: it still has the `ETag` of `If-None-Match`."}}
+)
+_token = [Security(HTTPBearer(auto_error=False, description="The token, if the server requires a token."))]
 _api = APIRouter(prefix="/api", tags=["search"], responses=_ALWAYS, dependencies=_token)
 _files = APIRouter(tags=["files"], responses=_ALWAYS, dependencies=_token)
 _operation = APIRouter(tags=["operation"])
@@ -189,8 +197,12 @@ async def search(
     ] = None,
     k: K = 10,
 ) -> SearchAnswer:
-    """Finds the segments of videos that a sentence describes."""
-    return await service.search(batching.Query(q, language, k, filters))
+    """Find the segments of videos that a sentence describes."""
+    try:
+        code = service.searcher.language_of(q, language) if language else None
+    except MlcmrError as error:
+        raise HTTPException(422, f"language: {error}") from None
+    return await service.search(TextQuery(q, code, k, filters))
 
 
 _UPLOAD = {
@@ -202,7 +214,11 @@ _UPLOAD = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "A picture or video."}
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": f"A picture or video, whatever its name; {ACCEPTED}.",
+                        }
                     },
                 }
             }
@@ -218,13 +234,13 @@ _UPLOAD = {
         _400="The body broke off, or is no form with one file.",
         _408="The upload took too long.",
         _413="The file is too large.",
-        _415="Not a form, or its file no picture or video.",
+        _415="Not a form, or its file no picture or video that can be read.",
     ),
 )
 async def search_upload(
     request: Request, service: TheService, filters: TheFilters, k: K = 10
 ) -> SearchAnswer:
-    """Finds the segments of videos that look like an uploaded picture or video."""
+    """Find the segments of videos that look like an uploaded picture or video."""
     return await service.search_upload(request, k, filters)
 
 
@@ -236,25 +252,25 @@ async def similar(
     segment: Annotated[int, Query(ge=0, lt=2**31, description="The segment's number, from 0.")] = 0,
     k: K = 10,
 ) -> SearchAnswer:
-    """Finds the segments of other videos that look like a segment of an indexed one."""
+    """Find the segments of other videos that look like a segment of an indexed video."""
     return await service.similar(video, segment, k, filters)
 
 
 @_api.get("/videos/{video:path}", responses=_NOT_FOUND)
 async def get_video(service: TheService, video: VideoId) -> VideoAnswer:
-    """An indexed video: all its segments, and the captions nearest to it."""
+    """Return all segments of an indexed video, and the captions nearest to it."""
     return await service.video(video, _CAPTIONS)
 
 
 @_api.get("/index")
 async def get_index(service: TheService) -> IndexAnswer:
-    """What is served: how much, by which model, and queries to try."""
+    """Describe the index: its size, its model, and queries to try."""
     return await service.index()
 
 
 @_api.post("/session", status_code=204)
 async def enter(request: Request) -> Response:
-    """Gives a browser that shows the token a cookie, so that it need not show it again."""
+    """Give a browser that sends the token a cookie, which it sends instead from then on."""
     response = Response(status_code=204)
     _set_cookie(request, response)
     return response
@@ -271,16 +287,16 @@ async def enter(request: Request) -> Response:
     | _errors(_400="A malformed `Range`.", _416="A `Range` outside the file."),
 )
 async def get_media(request: Request, service: TheService, video: VideoId) -> Response:
-    """An indexed file, whole or a range of its bytes."""
-    return file_response((await service.segment(video, 0)).path, request)
+    """Send an indexed file, whole or a range of its bytes."""
+    return file_response(await service.media(video), request)
 
 
 @_files.get("/thumbnails/{video:path}/{segment}", response_class=FileResponse, responses=_A_FILE)
 async def get_thumbnail(
     request: Request, service: TheService, video: VideoId, segment: SegmentNumber
 ) -> Response:
-    """A segment's picture."""
-    return file_response((await service.segment(video, segment)).thumbnail, request)
+    """Send the picture of a segment."""
+    return file_response(await service.thumbnail(video, segment), request)
 
 
 _files.add_api_route("/media/{video:path}", get_media, methods=["HEAD"], include_in_schema=False)
@@ -294,7 +310,7 @@ _files.add_api_route(
 
 @_operation.get("/health", responses=_errors(_503="Queries are not answered; start the server again."))
 async def health(service: TheService) -> HealthAnswer:
-    """Whether the server answers, and works on queries; needs no token."""
+    """Check that the server answers queries; needs no token."""
     if not service.works:
         raise Unavailable
     return HealthAnswer()
@@ -305,13 +321,13 @@ _operation.add_api_route("/health", health, methods=["HEAD"], include_in_schema=
 
 @_operation.get("/metrics", response_class=Response, dependencies=_token, responses=_errors(_401="No token."))
 async def metrics(service: TheService) -> Response:
-    """Counters in Prometheus' format."""
+    """Send the counters in Prometheus' format."""
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @_operation.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
 async def page(request: Request) -> Response:
-    """The page; with `?token=…`, which is exchanged for a cookie and goes from the address."""
+    """Send the page; `?token=…` is exchanged for a cookie and removed from the address."""
     shown = request.query_params.get("token")
     if shown is None:
         return await _page.get_response("index.html", request.scope)
@@ -324,7 +340,7 @@ async def page(request: Request) -> Response:
 
 @_operation.api_route("/favicon.ico", methods=["GET", "HEAD"], include_in_schema=False)
 async def icon(request: Request) -> Response:
-    """The page's icon."""
+    """Send the icon of the page."""
     return await _page.get_response("icon.svg", request.scope)
 
 
@@ -359,16 +375,25 @@ def _unknown(*_: object) -> JSONResponse:
     return JSONResponse({"error": "no such video, or segment of it, in the index"}, 404)
 
 
+def _not_handed_out(_: Request, error: Exception) -> JSONResponse:
+    _log.warning("not handed out: %s", printable(str(error)))
+    return JSONResponse({"error": "the file is not handed out; the server's log says why"}, 403)
+
+
+def _gone(*_: object) -> JSONResponse:
+    return JSONResponse({"error": "the file is no longer where it was when it was indexed"}, 404)
+
+
 def _unreadable(*_: object) -> JSONResponse:
     return JSONResponse({"error": "q: nothing in it that the model can read; say what to look for"}, 422)
 
 
 def _unavailable(request: Request, error: Exception) -> JSONResponse:
-    """For what is wrong with the index or its model: requests themselves were found to be right."""
+    """Return the response to a valid request if the index or the model fails."""
     _log.warning("cannot answer: %s", error)
-    return _refused(request, Unavailable())
+    return _refused(request, Unavailable(is_damaged=isinstance(error, DamagedIndex)))
 
 
 def _failed(*_: object) -> JSONResponse:
-    """For what went wrong here; the server's log says what."""
+    """Return the response after an unexpected error; the log of the server has the details."""
     return JSONResponse({"error": "internal error"}, 500)

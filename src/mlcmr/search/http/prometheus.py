@@ -1,4 +1,4 @@
-"""What `/metrics` counts, in Prometheus' format."""
+"""The counters of `/metrics`, in Prometheus' format."""
 
 import time
 
@@ -35,7 +35,7 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """Return all counters in Prometheus' format."""
         return generate_latest(self._registry)
 
 
@@ -47,7 +47,7 @@ class Meter:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on."""
+        """Count and time a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -64,7 +64,7 @@ class Meter:
             await self._app(scope, receive, send_and_look)
         finally:
             self._metrics.in_flight.dec()
-            # The route, not the path: there are as many paths as clients can think of.
+            # The route, not the path: clients can invent any number of paths.
             route = getattr(scope.get("route"), "path_format", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(route, method, status).inc()

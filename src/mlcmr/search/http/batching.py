@@ -1,4 +1,4 @@
-"""Queries that arrive together are encoded together."""
+"""A queue of queries that are encoded in batches."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -7,17 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 
-from mlcmr.errors import UserError
+from mlcmr.errors import MlcmrError
 from mlcmr.search.filters import Filters
-from mlcmr.search.limits import Overloaded
+from mlcmr.search.http.middleware import Overloaded
 from mlcmr.search.searcher import Hit, Searcher, UnreadableQuery
 
-_PATIENCE = 5.0  # seconds
+_CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """What one client asks."""
+class TextQuery:
+    """A query of a client."""
 
     text: str
     language: str | None
@@ -25,17 +25,17 @@ class Query:
     filters: Filters | None
 
 
-_Waiting = tuple[Query, Future[list[Hit]]]
+_Waiting = tuple[TextQuery, Future[list[Hit]]]
 
 
 class Batcher:
-    """A thread that answers, at each turn, all queries that have come since the last.
+    """A thread that answers all waiting queries in one batch, again and again.
 
     Args:
-        searcher: What answers.
-        capacity: How many queries may wait.
-        largest: How many queries are encoded at a time.
-        on_batch: Told the size of each batch.
+        searcher: The searcher.
+        capacity: The number of queries that may wait.
+        largest: The largest batch.
+        on_batch: Called with the size of each batch.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="queries", daemon=True)
         self._thread.start()
 
-    def submit(self, query: Query) -> Future[list[Hit]]:
-        """Puts a query in the queue; cancelling the future takes it out again.
+    def submit(self, query: TextQuery) -> Future[list[Hit]]:
+        """Put a query in the queue; cancelling the future removes the query.
 
         Raises:
-            Overloaded: too many wait.
+            Overloaded: If too many queries wait.
         """
         answer: Future[list[Hit]] = Future()
         try:
@@ -68,14 +68,14 @@ class Batcher:
 
     @property
     def works(self) -> bool:
-        """Whether the thread is there."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Ends the thread after the queries that wait, if that is soon."""
+        """End the thread after the waiting queries, but wait no longer than some seconds."""
         with suppress(Full):
-            self._waiting.put(None, timeout=_PATIENCE)
-        self._thread.join(_PATIENCE)
+            self._waiting.put(None, timeout=_CLOSE_SECONDS)
+        self._thread.join(_CLOSE_SECONDS)
 
     def _work(self) -> None:
         while (following := self._waiting.get()) is not None:
@@ -95,7 +95,7 @@ class Batcher:
                 return
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
-        """Answers queries; one that fails does not fail its neighbours, unless the index itself fails."""
+        """Answer queries. A query that fails does not fail others, unless the index itself fails."""
         batch = [one for one in batch if self._is_readable(*one)]
         if not batch:
             return
@@ -107,8 +107,10 @@ class Batcher:
                 k=[query.k for query in queries],
                 filters=[query.filters for query in queries],
             )
-        except BaseException as error:  # a panic of the engine is no Exception; the thread must outlive it
-            if len(batch) == 1 or isinstance(error, UserError):
+        except (
+            BaseException
+        ) as error:  # a panic of the engine is not an Exception; the thread must survive it
+            if len(batch) == 1 or isinstance(error, MlcmrError):
                 failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
                 for _, answer in batch:
                     answer.set_exception(failure)
@@ -120,13 +122,13 @@ class Batcher:
         for (_, answer), hits in zip(batch, found, strict=True):
             answer.set_result(hits)
 
-    def _is_readable(self, query: Query, answer: Future[list[Hit]]) -> bool:
-        """Whether a query says anything to the model; if not, that is its answer."""
+    def _is_readable(self, query: TextQuery, answer: Future[list[Hit]]) -> bool:
+        """Return whether the model can read a query; if not, answer it with an error."""
         try:
             self._searcher.require_readable(query.text, query.language)
         except UnreadableQuery as error:
             answer.set_exception(error)
             return False
-        except BaseException:  # the search that follows fails at it too, and answers
+        except BaseException:  # the search that follows fails in the same way, and reports the error
             return True
         return True

@@ -1,13 +1,13 @@
-"""What an index stores of a segment and of a caption."""
+"""The points that an index stores for segments and captions."""
 
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from mlcmr.extraction.videos import VideoRecord
+from mlcmr.extraction.records import VideoRecord
 from mlcmr.search.filters import NUMBERS
-from mlcmr.search.source import Caption
-from mlcmr.search.store import PayloadType, Point, Vector
+from mlcmr.search.indexing.index_source import IndexedCaption
+from mlcmr.search.stores.base import PayloadType, Point, Vector
 
 SEGMENT_FIELDS: dict[str, PayloadType] = {
     "video": "keyword",
@@ -15,23 +15,23 @@ SEGMENT_FIELDS: dict[str, PayloadType] = {
     "path": "keyword",
     "duration": "float",
 }
-"""What filters are mostly put on, and what the engine therefore indexes; the other fields take it longer."""
+"""The fields that filters mostly use, which Qdrant Edge therefore indexes; other fields are slower."""
 FILTER_FIELDS: dict[str, PayloadType] = {**SEGMENT_FIELDS, **dict.fromkeys(NUMBERS, "float")}
-"""All that filters are put on: a server may refuse a field that it does not index, as Qdrant's cloud does."""
+"""All fields that filters use. A server may refuse a field without an index, as Qdrant's cloud does."""
 CAPTION_FIELDS: dict[str, PayloadType] = {"video": "keyword", "language": "keyword"}
 
-_NAMES = uuid.UUID("6f1d3f0e-54a1-4c0b-9d57-9f3d3f2a7c11")  # ours alone, so that ids are those of nobody else
+_NAMES = uuid.UUID("6f1d3f0e-54a1-4c0b-9d57-9f3d3f2a7c11")  # random
 
 
 def segment_id(video: str, segment: int) -> str:
-    """The id of a segment's vector."""
-    # Whatever is asked for: bytes of an argument that are not UTF-8 name no video.
-    known = video.encode(errors="backslashreplace").decode()
-    return str(uuid.uuid5(_NAMES, f"segment {segment} {known}"))
+    """Return the id of a segment's point."""
+    # An argument may hold bytes that are not UTF-8; then there is no such video.
+    name = video.encode(errors="backslashreplace").decode()
+    return str(uuid.uuid5(_NAMES, f"segment {segment} {name}"))
 
 
 def caption_point_id(caption_id: str) -> str:
-    """The id of a caption's vector."""
+    """Return the id of a caption's point."""
     return str(uuid.uuid5(_NAMES, f"caption {caption_id}"))
 
 
@@ -45,16 +45,16 @@ def segment_point(
     stamp: str,
     features: str,
 ) -> Point:
-    """A segment with its vector.
+    """Return the point of a segment.
 
     Args:
         record: The video.
-        number: Which of its segments.
+        number: The number of the segment, from 0.
         vector: (D,) float32.
-        captions: The video's first caption in each of its languages, by language, the first language first.
-        source: The collection that the video is from.
-        stamp: What changes when the video may have to be embedded or described anew.
-        features: What changes when the segment's frame features do.
+        captions: The first caption of the video in each language, by language; the first language first.
+        source: The collection of the video.
+        stamp: A digest of the description of the video; if it changes, the video is updated.
+        features: A digest of the frame features of the segment; if it changes, the segment is embedded again.
     """
     segment = record.segments[number]
     payload = {
@@ -78,6 +78,12 @@ def segment_point(
     return Point(segment_id(record.video, number), vector, payload)
 
 
-def caption_point(caption: Caption, vector: Vector, *, source: str) -> Point:
-    """A caption with its vector (D,) float32, and the collection that it is from."""
+def caption_point(caption: IndexedCaption, vector: Vector, *, source: str) -> Point:
+    """Return the point of a caption.
+
+    Args:
+        caption: The caption.
+        vector: (D,) float32.
+        source: The collection of the caption.
+    """
     return Point(caption_point_id(caption.caption_id), vector, {**asdict(caption), "source": source})

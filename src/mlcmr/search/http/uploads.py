@@ -1,4 +1,4 @@
-"""An uploaded picture or video, streamed to a file on disk and no further than allowed."""
+"""The upload of a picture or video, streamed to a temporary file within limits."""
 
 import asyncio
 import fcntl
@@ -15,52 +15,28 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from mlcmr.errors import UserError
+from mlcmr.errors import MissingDependencyError
 
 try:
     import python_multipart  # noqa: F401
 except ImportError as error:
-    raise UserError("the server needs python-multipart: pip install 'mlcmr[search]'") from error
+    raise MissingDependencyError("the server needs python-multipart: pip install 'mlcmr[search]'") from error
 
 _log = logging.getLogger("uvicorn.error")
-_FRAMING = 64 * 1024  # bytes of a multipart body that are not the file
+# The sender of a malformed form gets an answer. A log line for each would let any client fill the log.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+_FRAMING = 64 * 1024  # bytes of a multipart body around the file
 _CHUNK = 1024 * 1024
 _PREFIX = "mlcmr-upload-"
 
-# FFmpeg also reads play lists and scripts that name other files and addresses. Nothing is handed to it that
-# does not begin as a container or picture with the frames inside: (offset, bytes).
-_SIGNATURES = (
-    (0, b"\xff\xd8\xff"),  # JPEG
-    (0, b"\x89PNG\r\n\x1a\n"),
-    (0, b"GIF8"),
-    (0, b"BM"),
-    (0, b"II*\x00"),  # TIFF
-    (0, b"MM\x00*"),
-    (0, b"RIFF"),  # AVI, WebP
-    (4, b"ftyp"),  # MP4, MOV, HEIC, AVIF
-    (4, b"moov"),
-    (4, b"mdat"),
-    (4, b"wide"),
-    (4, b"free"),
-    (4, b"skip"),
-    (0, b"\x1aE\xdf\xa3"),  # Matroska, WebM
-    (0, b"OggS"),
-    (0, b"FLV\x01"),
-    (0, b"0&\xb2u\x8ef\xcf\x11"),  # ASF, WMV
-    (0, b"\x00\x00\x01\xba"),  # MPEG
-    (0, b"\x00\x00\x01\xb3"),
-    (0, b"G@"),  # MPEG transport stream
-    (4, b"G@"),
-)
-
 
 def remove_leftovers() -> None:
-    """Removes the files of servers that were killed: nobody holds their locks any more."""
+    """Remove the files of killed servers, whose locks no process holds."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                if os.fstat(handle).st_size:  # else somebody has just made it, and locks it before he writes
+                if os.fstat(handle).st_size:  # a server locks a new file before it writes
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     path.unlink()
             finally:
@@ -68,11 +44,12 @@ def remove_leftovers() -> None:
 
 
 async def receive_upload(request: Request, *, most_bytes: int, seconds: float) -> IO[bytes]:
-    """Streams the field `file` of a multipart form to a temporary file, which goes when it is closed.
+    """Stream the field `file` of a multipart form to a temporary file, removed when it is closed.
 
     Raises:
-        HTTPException: 400 for a body that breaks off or is no form with one file, 408, 413, 415 for something
-            that is not a picture or video, 422 for a form without a file, 503 where the disk is full.
+        HTTPException: If the upload fails. The status is 400 if the body breaks off or does not hold one
+            file, 408 after the time limit, 413 if the file is too large, 415 if the body is not a form, 422
+            if the form has no file, and 503 if the disk is full.
     """
     try:
         return await _receive(request, most_bytes=most_bytes, seconds=seconds)
@@ -98,7 +75,7 @@ async def _receive(request: Request, *, most_bytes: int, seconds: float) -> IO[b
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise HTTPException(422, "file: no such field in the form, or it is not a file")
-        return await _keep(upload, most_bytes)
+        return await _copy_to_named_file(upload, most_bytes)
     finally:
         await form.close()
 
@@ -116,11 +93,8 @@ async def _limited(request: Request, most_bytes: int) -> AsyncGenerator[bytes, N
         yield chunk
 
 
-async def _keep(upload: UploadFile, most_bytes: int) -> IO[bytes]:
-    """Copies an upload to a file with a name, which decoders need."""
-    head = await upload.read(16)
-    if not any(head[at : at + len(signature)] == signature for at, signature in _SIGNATURES):
-        raise HTTPException(415, "the file is no picture or video of a known kind")
+async def _copy_to_named_file(upload: UploadFile, most_bytes: int) -> IO[bytes]:
+    """Copy an upload to a named file, which decoders need."""
     if (upload.size or 0) > most_bytes:
         raise HTTPException(413, f"the file is larger than {most_bytes / 1e6:g} MB")
     suffix = Path(upload.filename or "").suffix.lower()
@@ -128,9 +102,8 @@ async def _keep(upload: UploadFile, most_bytes: int) -> IO[bytes]:
     file = tempfile.NamedTemporaryFile(prefix=_PREFIX, suffix=suffix)  # noqa: SIM115 – the caller closes it
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
-        while head:
-            await asyncio.to_thread(file.write, head)
-            head = await upload.read(_CHUNK)
+        while part := await upload.read(_CHUNK):
+            await asyncio.to_thread(file.write, part)
         file.flush()
     except BaseException:
         file.close()

@@ -1,0 +1,89 @@
+"""`mlcmr index`: from videos or a collection to an index."""
+
+import os
+from collections.abc import Sequence
+
+from mlcmr.paths import user_path
+from mlcmr.progress import SILENT, Progress
+from mlcmr.search.indexing.plan import plan_index, plan_settings
+from mlcmr.search.indexing.request import IndexRequest
+from mlcmr.search.indexing.summary import IndexSummary, summarize
+
+
+def index(
+    source: str | os.PathLike[str] | None,
+    to: str | os.PathLike[str] = "index",
+    *,
+    run: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | None = None,
+    encoder: str | os.PathLike[str] | None = None,
+    feature: str | None = None,
+    url: str | None = None,
+    name: str | None = None,
+    store: str | None = None,
+    remove: Sequence[str] = (),
+    prune: bool = False,
+    captions: bool = True,
+    device: str = "auto",
+    batch_size: int | None = None,
+    media_roots: Sequence[str | os.PathLike[str]] = (),
+    dry_run: bool = False,
+    progress: Progress = SILENT,
+) -> IndexSummary:
+    """Make an index of videos, or update it; only new and changed videos and captions are embedded.
+
+    Example:
+        >>> mlcmr.index("~/Videos", run="runs/sample-parallel")
+
+    Args:
+        source: A folder of videos and images, or a collection; not needed with `remove`.
+        to: The folder of the index, made if it does not exist.
+        run: The run whose model embeds; by default the model of the index.
+        model: Instead of a run: a pretrained model with towers for texts and for pictures (CLIP, SigLIP…) or
+            an mlcmr model, by hub id or folder. The folder of a run is that run.
+        encoder: The frame encoder that makes features from videos, by hub id or folder; by default that of
+            the training, or the pretrained model itself. If given, the features of a collection count as made
+            by it.
+        feature: The feature of the collection; by default that of the training.
+        url: The address of a server that keeps the vectors, as http://host:6333; the environment variable
+            QDRANT_API_KEY holds its API key.
+        name: The prefix of the collections on the server; by default the name of the index's folder.
+        store: The vector store: `qdrant-edge` in the index's folder, `qdrant-server` at `url`, or
+            `package.module:Name`; by default the first without `url`, and the second with it.
+        remove: Ids of videos to remove.
+        prune: Remove videos that are gone from the source, and videos whose files are gone.
+        captions: Index the captions of the collection too; otherwise, those of an earlier call are removed.
+        device: `cpu`, `cuda` or `auto`.
+        batch_size: The number of frame features per batch; by default the encoder's own.
+        media_roots: A folder whose videos `mlcmr serve` may hand out, besides the folders that you have
+            indexed. May be given several times.
+        dry_run: Show what would change, and change nothing; the model is not opened.
+        progress: Shows the progress.
+
+    Raises:
+        MlcmrError: If something is missing or damaged, features do not fit the model, the index was made with
+            another model, or another process writes the index.
+    """
+    if run is None and model is not None and (user_path(model) / "config.yaml").is_file():
+        run, model = model, None
+    request = IndexRequest(
+        source=source,
+        to=to,
+        run=run,
+        model=model,
+        encoder=encoder,
+        feature=feature,
+        url=url,
+        name=name,
+        store=store,
+        remove=remove,
+        prune=prune,
+        captions=captions,
+        device=device,
+        batch_size=batch_size,
+        media_roots=media_roots,
+    )
+    if dry_run:
+        return summarize(plan_index(request))
+    # The execution plans the changes itself, under the lock of the index.
+    return plan_settings(request).execute(progress=progress)

@@ -1,0 +1,495 @@
+"""The plan of `mlcmr.index`: a value that says what will change in an index, and why.
+
+A plan needs neither the weights of the model nor decoded videos. Its execution takes the lock of the index
+and plans again from the content that the index has then, so a plan may be executed at any later time.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlcmr.data.collection import Collection
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.extraction.discovery import find_files, find_gone, find_left_behind, find_moved, is_same, was_in
+from mlcmr.extraction.feature_writer import ENCODER, read_encoder_settings
+from mlcmr.extraction.records import is_utf8, read_videos, videos_file
+from mlcmr.paths import user_path
+from mlcmr.progress import SILENT, Progress
+from mlcmr.search.indexing.index_source import IndexSource, extract_command, open_source
+from mlcmr.search.indexing.manifest import INFO, IndexInfo, read_info
+from mlcmr.search.indexing.request import IndexRequest
+from mlcmr.search.indexing.storage import COLLECTION, collection_names, open_published, store_of
+from mlcmr.search.indexing.update import (
+    EMPTY,
+    UpdatePlan,
+    find_skipped,
+    plan_removal,
+    plan_update,
+    read_content,
+)
+from mlcmr.search.model_description import (
+    ModelDescription,
+    describe_pretrained,
+    describe_run,
+    is_run,
+    require_model_folder,
+)
+from mlcmr.search.stores.base import on_server
+from mlcmr.search.stores.registry import EDGE, SERVER, store_class
+from mlcmr.text import plural, printable
+
+if TYPE_CHECKING:
+    from mlcmr.search.indexing.summary import IndexSummary
+
+_SHOWN = 10  # names in a printed list
+
+
+@dataclass(frozen=True)
+class ExtractionPlan:
+    """The files of a folder whose features must be extracted.
+
+    Attributes:
+        new: New files.
+        changed: Files that have changed since they were extracted.
+        unchanged: The number of files whose features exist already.
+        moved: The number of those files that were found under a new path.
+        gone: Ids of videos whose files no longer exist.
+        pruned: Whether the videos in `gone` are removed.
+        skipped: Why a file cannot be read, by path.
+    """
+
+    new: tuple[Path, ...] = ()
+    changed: tuple[Path, ...] = ()
+    unchanged: int = 0
+    moved: int = 0
+    gone: tuple[str, ...] = ()
+    pruned: bool = False
+    skipped: Mapping[Path, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """What `mlcmr.index` will do. `str` shows it to people, `to_dict` to programs.
+
+    Attributes:
+        request: The parameters.
+        info: The description of the index; None if there is no index yet.
+        model: The model; None if videos are only removed.
+        encoder: The frame encoder, as far as it is known.
+        feature: The frame feature, as far as it is known.
+        store: The name of the vector store.
+        url: The address of the server that keeps the vectors; None for a store in the index's folder.
+        name: The prefix of the collections on the server.
+        extraction: The files to extract; None for a collection.
+        update: The changes of the index; None if they are known only after the extraction.
+    """
+
+    request: IndexRequest
+    info: IndexInfo | None
+    model: ModelDescription | None
+    encoder: str | None
+    feature: str | None
+    store: str
+    url: str | None
+    name: str | None
+    extraction: ExtractionPlan | None = None
+    update: UpdatePlan | None = None
+
+    def execute(self, *, progress: Progress = SILENT) -> "IndexSummary":
+        """Make the changes; see `execute_plan`."""
+        from mlcmr.search.indexing.execute import execute_plan  # noqa: PLC0415 – imports torch
+
+        return execute_plan(self, progress=progress)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON can hold it."""
+        content: dict[str, Any] = {
+            "index": str(self.request.folder),
+            "source": None if self.request.place is None else str(self.request.place),
+            "new_index": self.info is None,
+            "model": None if self.model is None else self.model.name,
+            "encoder": self.encoder,
+            "feature": self.feature,
+            "store": self.store,
+            "url": self.url,
+            "name": self.name,
+            "extraction": None,
+            "update": None,
+        }
+        if (extraction := self.extraction) is not None:
+            content["extraction"] = {
+                "new": list(map(str, extraction.new)),
+                "changed": list(map(str, extraction.changed)),
+                "unchanged": extraction.unchanged,
+                "moved": extraction.moved,
+                "gone": list(extraction.gone),
+                "skipped": {str(path): why for path, why in extraction.skipped.items()},
+            }
+        if (update := self.update) is not None:
+            content["update"] = {
+                "added": list(update.added),
+                "changed": list(update.changed),
+                "removed": [*update.removed, *(update.left if update.pruned else ())],
+                "unchanged": len(update.unchanged),
+                "kept": [] if update.pruned else list(update.left),
+                "moved_sources": list(update.moved),
+                "new_captions": [caption.caption_id for caption in update.new_captions],
+                "old_captions": list(update.old_captions),
+                "skipped": dict(update.skipped),
+            }
+        return content
+
+    def __str__(self) -> str:
+        new = ", a new index" if self.info is None else ""
+        lines = [f"{printable(self.request.folder)}{new}: nothing has been changed"]
+        if self.model is not None:
+            reason = "" if self.info is None or self._names_model else ", as before"
+            lines.append(f"  model:    {printable(self.model.name)}{reason}")
+            lines.append(f"  feature:  {self.feature or 'unknown'}, made by {self.encoder or 'unknown'}")
+        place = "in the index's folder" if self.url is None else f"on {self.url}, as {self.name}"
+        lines.append(f"  vectors:  {self.store}, {place}")
+        if self.extraction is not None:
+            lines += _describe_extraction(self.extraction)
+        if self.update is not None:
+            lines += _describe_update(self.update)
+        elif self.extraction is not None:
+            lines.append("  index:    the changes of the index follow from the extracted videos")
+        return "\n".join(lines)
+
+    @property
+    def _names_model(self) -> bool:
+        return self.request.run is not None or self.request.model is not None
+
+
+def plan_index(request: IndexRequest, *, check_features: bool = True) -> IndexPlan:
+    """Plan what `mlcmr.index` would do. Nothing is changed, downloaded or decoded.
+
+    Example:
+        >>> print(plan_index(IndexRequest(source="~/Videos", run="runs/mine")))
+
+    Args:
+        request: The parameters of `mlcmr.index`.
+        check_features: Whether the features of new and changed videos are read, to find those that cannot be
+            compared.
+
+    Raises:
+        MlcmrError: If something is missing or damaged, or the parameters do not fit the index.
+    """
+    plan = plan_settings(request)
+    folder = request.folder
+    if plan.info is not None:
+        try:
+            _, stores = open_published(folder, url=request.url, store=request.store, repair=False)
+        except NotFoundError:  # nothing has been published yet
+            stores = None
+    else:
+        stores = None
+    try:
+        if request.place is None:
+            content = EMPTY if stores is None else read_content(stores)
+            return replace(plan, update=plan_removal(content, request.remove))
+        if request.collection is None:
+            return replace(plan, extraction=plan_extraction(request))
+        source = open_index_source(plan, request.collection)
+        update = plan_update(
+            folder, stores, source, remove=request.remove, prune=request.prune, captions=request.captions
+        )
+        if check_features:
+            update = _without_skipped(update, find_skipped(source, [*update.added, *update.changed]))
+        return replace(plan, update=update)
+    finally:
+        if stores is not None:
+            stores.close()
+
+
+def plan_settings(request: IndexRequest) -> IndexPlan:
+    """Plan the model, the feature and the vector store of an index, without its changes.
+
+    Raises:
+        MlcmrError: If the parameters do not fit the index, or there is no source or model.
+    """
+    request.require_paths()
+    folder = request.folder
+    info = read_info(folder) if os.path.exists(folder / INFO) else None
+    if info is None and request.place is None:
+        raise NotFoundError(
+            f"{folder}: there is no index yet; give videos or a collection, and a model (`run` or `model`)",
+            path=folder,
+        )
+    if info is None and request.run is None and request.model is None:
+        raise InvalidValueError(
+            f"{folder}: there is no index yet; give a model (`run` or `model`)", parameter="model"
+        )
+    if request.place is None and not request.remove:
+        raise InvalidValueError("there is nothing to do; give a folder of videos, or a collection")
+    store, url, name = _plan_store(request, info)
+    plan = IndexPlan(
+        request=request,
+        info=info,
+        model=None,
+        encoder=None if info is None else info.encoder,
+        feature=None if info is None else info.feature,
+        store=store,
+        url=url,
+        name=name,
+    )
+    if request.place is None:
+        return plan
+    model = _describe_model(request, info)
+    if request.collection is None:
+        encoder = _encoder_of_videos(request, info, model)
+        return replace(plan, model=model, encoder=encoder, feature=_feature_of_videos(encoder, info))
+    feature = request.feature or (model.feature if info is None else info.feature)
+    if feature is None:
+        raise InvalidValueError(
+            f"{model.name}: does not say which feature it takes; give the `feature`", parameter="feature"
+        )
+    require_feature(folder, info, feature)
+    encoding = encoding_of(request.collection.feature_folder(feature))
+    named = plan.encoder if request.encoder is None else os.fspath(request.encoder)
+    return replace(
+        plan, model=model, feature=feature, encoder=named or encoding.get("encoder") or model.encoder
+    )
+
+
+def plan_extraction(request: IndexRequest) -> ExtractionPlan:
+    """Plan which files of a folder are extracted; files are compared by size and time, not decoded."""
+    assert request.place is not None
+    collection = Path(os.path.realpath(request.folder)) / COLLECTION
+    source = _real_path(request.place)
+    records = read_videos(collection) if os.path.isfile(videos_file(collection)) else []
+    if not os.path.lexists(source):
+        gone = tuple(record.video for record in records if was_in(record, source))
+        return ExtractionPlan(gone=gone, pruned=request.prune)
+    found = find_files(source, collection)
+    root = source.parent if os.path.isfile(source) else source
+    moved = {} if os.path.isfile(source) else find_moved(records, root, found.files)
+    moved = find_left_behind(records, root, moved) | moved
+    places = {record.video: path for path, record in moved.items()}
+    records = [replace(one, path=str(places.get(one.video, one.path))) for one in records]
+    known = {record.path: record for record in records}
+    skipped = dict(found.closed) | {
+        path: "its name is not UTF-8; rename it" for path in found.files if not is_utf8(path)
+    }
+    files = {path: status for path, status in found.files.items() if path not in skipped}
+    new = tuple(path for path in files if str(path) not in known)
+    changed = tuple(
+        path
+        for path, status in files.items()
+        if str(path) in known and not is_same(known[str(path)], path, status)
+    )
+    whole = not os.path.isfile(source)
+    return ExtractionPlan(
+        new=new,
+        changed=changed,
+        unchanged=len(files) - len(new) - len(changed),
+        moved=sum(path in files for path in moved),
+        gone=tuple(sorted(find_gone(records, root, found.files, found.closed))) if whole else (),
+        pruned=request.prune,
+        skipped=skipped,
+    )
+
+
+def are_all_gone(request: IndexRequest) -> bool:
+    """Return whether the source has no videos any more, and all videos of the index came from it."""
+    assert request.place is not None
+    videos, collection = request.place, request.folder / COLLECTION
+    if os.path.isfile(videos) or (os.path.isdir(videos) and find_files(videos, collection).files):
+        return False
+    root = Path(os.path.realpath(videos))
+    known = read_videos(collection) if os.path.isfile(videos_file(collection)) else []
+    return (os.path.isdir(videos) or bool(known)) and all(was_in(record, root) for record in known)
+
+
+def open_index_source(plan: IndexPlan, collection: Collection) -> IndexSource:
+    """Open the collection of a plan; if its feature is missing, the error shows the command that makes it."""
+    assert plan.feature is not None
+    request = plan.request
+    roots = [os.path.realpath(path) for path in map(user_path, request.media_roots)]
+    try:
+        return open_source(collection, plan.feature, captions=request.captions, roots=roots)
+    except MlcmrError as error:
+        videos, model = collection.folder / "VideoData", plan.model
+        if os.path.isdir(collection.feature_folder(plan.feature)) or not os.path.isdir(videos):
+            raise
+        assert model is not None
+        command = extract_command(
+            videos,
+            collection.folder,
+            feature=plan.feature,
+            encoder=model.encoder or "ENCODER",
+            rate=model.rate or None,
+            count=model.count or None,
+        )
+        raise NotFoundError(f"{error}; to make it: {command}") from error
+
+
+def encoding_of(features: Path) -> dict[str, Any]:
+    """Return the encoder and the sampling of a folder of features; empty if they are not known."""
+    return read_encoder_settings(features) if os.path.isfile(features / ENCODER) else {}
+
+
+def require_feature(folder: Path, info: IndexInfo | None, feature: str) -> None:
+    """Check that an index holds this feature.
+
+    Raises:
+        InvalidValueError: If the index was made from another feature.
+    """
+    if info is not None and info.feature != feature:
+        raise InvalidValueError(
+            f"{folder}: this index was made from the feature '{info.feature}', not '{feature}'; "
+            "index into another folder (`to`)",
+            parameter="feature",
+        )
+
+
+def _plan_store(request: IndexRequest, info: IndexInfo | None) -> tuple[str, str | None, str | None]:
+    """Return the vector store, the address of its server, and the prefix of its collections."""
+    if info is not None and request.store is None and request.url is None:
+        return info.store_name, info.url, info.name
+    if info is not None and info.url is not None and request.store is None:
+        store, server = info.store_name, on_server(store_of(request.folder, info))
+    else:
+        store = request.store or (EDGE if request.url is None else SERVER)
+        server = on_server(store_class(store, source=None))
+    url = request.url or (None if info is None else info.url)
+    if server is None and request.url is not None:
+        raise InvalidValueError(f"`url` is for a store on a server, but `store` is {store}", parameter="url")
+    if server is not None and url is None:
+        raise InvalidValueError(f"`store` is {store}, which needs the `url` of its server", parameter="url")
+    url = None if server is None or url is None else server.whole_address(url)
+    if info is None:
+        name = request.name or request.folder.resolve().name
+        return store, url, None if url is None else name
+    if (info.store_name, info.url, info.name) != (store, url, request.name or info.name):
+        place = f"on the server {info.url}, with `name` {info.name}" if info.url else "in the folder itself"
+        raise InvalidValueError(
+            f"{request.folder}: the vectors of this index are {place}, with `store` {info.store_name}; "
+            "index into another folder (`to`)",
+            parameter="to",
+        )
+    return store, url, info.name
+
+
+def require_free(plan: IndexPlan) -> None:
+    """Check that the collections of a new index on a server do not exist yet.
+
+    Raises:
+        MlcmrError: If the name is taken, or the server cannot be used.
+    """
+    if plan.info is not None:
+        return
+    server = on_server(store_class(plan.store, source=None))
+    if server is not None:
+        assert plan.url is not None
+        server.require_free(plan.url, collection_names(plan.name))
+
+
+def _describe_model(request: IndexRequest, info: IndexInfo | None) -> ModelDescription:
+    if request.run is not None:
+        return describe_run(request.run)
+    if request.model is not None:
+        if is_run(request.model):
+            return describe_run(request.model)
+        return describe_pretrained(request.model, _local_folder(os.fspath(request.model)))
+    assert info is not None
+    require_model_folder(info.model)
+    if info.model.kind == "run":
+        return describe_run(info.model.name)
+    return describe_pretrained(info.model.name, _local_folder(info.model.name))
+
+
+def _local_folder(name: str) -> Path | None:
+    """Return the folder of a model that is on this machine; None if it must be downloaded first."""
+    if os.path.isdir(folder := user_path(name)):
+        return folder
+    from mlcmr.model.hub import cached_model  # noqa: PLC0415 – not needed for a run
+
+    try:
+        return cached_model(name, "model")
+    except MlcmrError:
+        return None
+
+
+def _encoder_of_videos(request: IndexRequest, info: IndexInfo | None, model: ModelDescription) -> str:
+    """Return the frame encoder for videos that are not extracted yet."""
+    from mlcmr.extraction.encoders.histogram import HISTOGRAM  # noqa: PLC0415 – needs PyAV
+
+    named = None if request.encoder is None else os.fspath(request.encoder)
+    encoder = named or (info.encoder if info else None) or model.encoder
+    if encoder is None:
+        if model.feature != HISTOGRAM:
+            raise InvalidValueError(
+                f"{model.name}: takes the feature '{model.feature or 'unknown'}'; name the frame encoder "
+                "that makes this feature from videos (`encoder`, a hub id or folder)",
+                parameter="encoder",
+            )
+        encoder = HISTOGRAM
+    return encoder
+
+
+def _feature_of_videos(encoder: str, info: IndexInfo | None) -> str:
+    """Return the name of the feature that an encoder writes."""
+    from mlcmr.extraction.encoders.base import feature_name  # noqa: PLC0415 – needs PyAV
+
+    return feature_name(encoder) if info is None else info.feature
+
+
+def _without_skipped(update: UpdatePlan, skipped: Mapping[str, str]) -> UpdatePlan:
+    return replace(
+        update,
+        added=tuple(video for video in update.added if video not in skipped),
+        changed=tuple(video for video in update.changed if video not in skipped),
+        new_captions=tuple(one for one in update.new_captions if one.video not in skipped),
+        skipped=skipped,
+    )
+
+
+def _describe_extraction(plan: ExtractionPlan) -> list[str]:
+    moved = f" ({plan.moved:,} of them moved)" if plan.moved else ""
+    counts = f"{len(plan.new):,} new, {len(plan.changed):,} changed, {plan.unchanged:,} as before"
+    lines = [f"  files:    {counts}{moved}"]
+    lines += _listed("new", map(str, plan.new))
+    lines += _listed("changed", map(str, plan.changed))
+    action = "removed" if plan.pruned else "kept; `prune` removes them"
+    if plan.gone:
+        lines.append(f"  gone:     {plural(len(plan.gone), 'video')} whose file no longer exists, {action}")
+    lines += _listed("skipped", (f"{path}: {why}" for path, why in plan.skipped.items()))
+    return lines
+
+
+def _describe_update(plan: UpdatePlan) -> list[str]:
+    removed = [*plan.removed, *(plan.left if plan.pruned else ())]
+    changes = f"{len(plan.added):,} to add, {len(plan.changed):,} to update, {len(removed):,} to remove"
+    lines = [f"  videos:   {changes}, {len(plan.unchanged):,} as before"]
+    lines += _listed("add", plan.added)
+    lines += _listed("update", plan.changed)
+    lines += _listed("remove", removed)
+    if plan.new_captions or plan.old_captions:
+        lines.append(f"  captions: {len(plan.new_captions):,} to add, {len(plan.old_captions):,} to remove")
+    if plan.moved:
+        names = ", ".join(map(printable, plan.moved))
+        lines.append(f"  moved:    {names}, which no longer exists: its vectors are kept")
+    if plan.left and not plan.pruned:
+        left = plural(len(plan.left), "video")
+        lines.append(f"  gone:     {left} no longer in the source, kept; `prune` removes them")
+    lines += _listed("skipped", plan.skipped.values())
+    return lines
+
+
+def _listed(title: str, names: Iterable[str]) -> list[str]:
+    """Return a line for each of the first names, and a line for the number of the others."""
+    every = list(names)
+    lines = [f"    {title}: {printable(name)}" for name in every[:_SHOWN]]
+    if len(every) > _SHOWN:
+        lines.append(f"    … and {len(every) - _SHOWN:,} more")
+    return lines
+
+
+def _real_path(path: Path) -> Path:
+    """Return the real path of a source; of a file, only the path of its folder is resolved."""
+    if os.path.isfile(path):
+        return Path(os.path.realpath(path.parent), path.name)
+    return Path(os.path.realpath(path))

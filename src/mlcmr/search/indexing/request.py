@@ -1,0 +1,134 @@
+"""The parameters of `mlcmr.index` as one value, and the rules between them."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlcmr.data.collection import Collection
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.extraction.records import VIDEOS, is_utf8
+from mlcmr.files import writing
+from mlcmr.paths import user_path
+from mlcmr.search.indexing.manifest import INFO
+from mlcmr.search.indexing.storage import COLLECTION, LOCK
+
+AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexRequest:
+    """The parameters of `mlcmr.index`; see there.
+
+    Raises:
+        InvalidValueError: If parameters contradict each other or have no effect.
+    """
+
+    source: AnyPath | None = None
+    to: AnyPath = "index"
+    run: AnyPath | None = None
+    model: AnyPath | None = None
+    encoder: AnyPath | None = None
+    feature: str | None = None
+    url: str | None = None
+    name: str | None = None
+    store: str | None = None
+    remove: Sequence[str] = ()
+    prune: bool = False
+    captions: bool = True
+    device: str = "auto"
+    batch_size: int | None = None
+    media_roots: Sequence[AnyPath] = ()
+
+    def __post_init__(self) -> None:
+        for path in (self.to, self.source, self.run, self.model, self.encoder):
+            if path is not None and not is_utf8(user_path(path).absolute()):
+                raise InvalidValueError(
+                    f"{os.fspath(path)}: its name, or that of a folder it lies in, is not UTF-8; rename that"
+                )
+        if self.source is None:
+            self._require_removal()
+        if self.run is not None and self.model is not None:
+            raise _invalid("run", "`run` and `model` both name the model; give only one of them")
+        if self.name is not None and self.url is None:
+            raise _invalid("name", "`name` is for the collections on a server; give its `url` too")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise _invalid("batch_size", f"`batch_size` is {self.batch_size}, but must be 1 or more")
+        is_collection = self.collection is not None
+        if self.feature is not None and not is_collection:
+            raise _invalid(
+                "feature", "`feature` is for a collection; videos get the feature of their `encoder`"
+            )
+        if self.batch_size is not None and is_collection:
+            raise _invalid("batch_size", "`batch_size` is for videos; a collection has its features already")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the index."""
+        return user_path(self.to)
+
+    @property
+    def place(self) -> Path | None:
+        """The path of the source."""
+        return None if self.source is None else user_path(self.source)
+
+    @property
+    def collection(self) -> Collection | None:
+        """The source if it is a collection; None for a folder of videos."""
+        place = self.place
+        if place is None:
+            return None
+        if not any(os.path.exists(place / name) for name in ("FeatureData", "TextData", VIDEOS)):
+            return None
+        folder = place.resolve()  # one name for a collection, however the user names it
+        return Collection(folder, folder.name)
+
+    @property
+    def named_models(self) -> list[str]:
+        """The hub ids that the user has given."""
+        names = (self.model, self.encoder)
+        return [os.fspath(name) for name in names if name is not None and not os.path.isdir(user_path(name))]
+
+    def require_paths(self) -> None:
+        """Check that the source exists, and that the index's folder is an index or can become one.
+
+        Raises:
+            NotFoundError: If there is no source.
+            InvalidValueError: If the folder holds something else.
+        """
+        folder, place = self.folder, self.place
+        has_index = os.path.exists(folder / INFO)
+        if place is not None and not os.path.exists(place) and not (self.prune and has_index):
+            raise NotFoundError(
+                f"{place}: no such folder; name a folder of videos, or a collection", path=place
+            )
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            raise _invalid("to", f"{folder}: is a file; name a folder (`to`)")
+        if has_index or not os.path.isdir(folder):
+            return
+        with writing(folder):
+            names = [path.name for path in folder.iterdir()]
+        if any(name not in (LOCK, COLLECTION) and not name.startswith(".") for name in names):
+            raise _invalid("to", f"{folder}: exists and is not an index; name another folder (`to`)")
+
+    def _require_removal(self) -> None:
+        """Check that a request without a source only removes videos."""
+        for_sources = {
+            "run": self.run is not None,
+            "model": self.model is not None,
+            "encoder": self.encoder is not None,
+            "feature": self.feature is not None,
+            "name": self.name is not None,
+            "prune": self.prune,
+            "captions": not self.captions,
+            "device": self.device != "auto",
+            "batch_size": self.batch_size is not None,
+        }
+        if given := [name for name, is_given in for_sources.items() if is_given]:
+            raise _invalid(
+                given[0], f"`{given[0]}` is for videos or a collection; give their folder, or leave it out"
+            )
+
+
+def _invalid(parameter: str, message: str) -> MlcmrError:
+    return InvalidValueError(message, parameter=parameter)
