@@ -1,106 +1,127 @@
-"""Files that are never half-written, and that one process has at a time."""
+"""Files that are replaced whole, and locks of files that one process holds at a time."""
 
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
-from mlcmr.errors import UserError, reason
+from mlcmr.errors import (
+    InUseError,
+    InvalidValueError,
+    MlcmrError,
+    OutOfResourcesError,
+    is_out_of_space,
+    reason,
+)
 
-_TRIES = 10  # to open what others remove
+_ATTEMPTS = 10
+"""Attempts to open a lock file whose folder another process removes at the same time."""
 
-_held: dict[Path, object] = {}  # what this process has locked, and who in it
+_held: dict[Path, object] = {}
+"""The files that this process has locked, and a token of each holder."""
 
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Says of what the system refuses that `path` cannot be written.
+    """Turn errors of the system into the error that `path` cannot be written.
 
     Raises:
-        UserError: the system refuses something.
+        OutOfResourcesError: If the disk is full.
+        MlcmrError: If the system refuses an operation for another reason.
     """
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {reason(error)}") from error
+        if isinstance(error, MlcmrError):
+            raise
+        kind = OutOfResourcesError if is_out_of_space(error) else MlcmrError
+        raise kind(f"{path}: cannot be written: {reason(error)}", path=path) from error
 
 
 @contextmanager
 def locked(path: str | os.PathLike[str], refusal: str) -> Iterator[IO[bytes]]:
-    """Opens a file, made if it is not there, that one process, and one thread in it, may have open so.
+    """Open a file that only a single process, and a single thread of that process, may hold.
 
-    Whoever comes second is refused. A process that ends, however it does, lets go. If something fails before
-    a folder that was made for the file holds anything else, both go, and the folders that were made for that.
+    The file is made if it is missing. A process that ends, even by a signal, releases its lock. If the
+    context fails before a new folder holds anything else, the file and the folders made for it are removed.
 
     Args:
         path: The file.
-        refusal: What to say to who comes second.
+        refusal: The message for a second process or thread.
 
     Raises:
-        UserError: somebody else has it, or it cannot be written or locked.
+        InUseError: If another process or thread holds the file.
+        MlcmrError: If the file cannot be written or locked.
     """
-    target, me = Path(path).resolve(), object()
-    # The system's lock is the process's: it neither refuses a second thread nor outlives the closing of any
-    # other handle. flock would do both, but workers inherit it, and outlive a killed process for a moment.
-    if _held.setdefault(target, me) is not me:
-        raise UserError(refusal)
+    target, holder = Path(path).resolve(), object()
+    # The lock of `lockf` belongs to the process: a second thread is not refused, and closing any other handle
+    # of the file releases it; so holders are recorded. `flock`, which the package filelock uses, has neither
+    # fault, but loading processes inherit it and hold it for a moment after their parent was killed: the
+    # same command could not be started again at once.
+    if _held.setdefault(target, holder) is not holder:
+        raise InUseError(refusal, path=path)
     try:
         with writing(path):
             made = list(takewhile(lambda folder: not folder.exists(), target.parents))
             file = _open(target)
         try:
-            _lock(file, Path(path).parent, refusal)
-            _require_there(file, target, refusal)
+            _lock(file, Path(path), refusal)
+            _require_same_file(file, target, refusal)
             try:
                 yield file
             except BaseException:
                 if made:
-                    _remove_alone(target, made)
+                    _remove_if_alone(target, made)
                 raise
         finally:
             with writing(path):
-                file.close()  # which writes what could not be written before
+                file.close()  # writes the buffered bytes
     finally:
         del _held[target]
 
 
-def _open(target: Path, tries: int = _TRIES) -> IO[bytes]:
-    """Opens a file, with its folder; again where somebody who fails removes that meanwhile."""
+def _open(target: Path, attempts: int = _ATTEMPTS) -> IO[bytes]:
+    """Open a file and make its folder; try again if another process removes the folder meanwhile."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         return target.open("a+b")
     except (FileNotFoundError, FileExistsError):
-        if tries == 1:
+        if target.parent.is_file():
+            raise InvalidValueError(
+                f"{target.parent}: a file, but must be a folder", path=target.parent
+            ) from None
+        if attempts == 1:
             raise
-        return _open(target, tries - 1)
+        return _open(target, attempts - 1)
 
 
-def _lock(file: IO[bytes], folder: Path, refusal: str) -> None:
+def _lock(file: IO[bytes], path: Path, refusal: str) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:  # systems differ
-        raise UserError(refusal) from error
+    except (BlockingIOError, PermissionError) as error:  # which of them depends on the system
+        raise InUseError(refusal, path=path) from error
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be locked: {reason(error)}; choose a folder on another file system"
+        raise MlcmrError(
+            f"{path.parent}: cannot be locked: {reason(error)}; choose a folder on another file system",
+            path=path,
         ) from error
 
 
-def _require_there(file: IO[bytes], target: Path, refusal: str) -> None:
-    """Refuses a file that who had locked it before has removed: somebody else may lock one of its name."""
+def _require_same_file(file: IO[bytes], target: Path, refusal: str) -> None:
+    """Refuse a lock file that its previous holder has deleted: a new file of that name may be locked."""
     with suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(file.fileno()), target.stat()):
             return
-    raise UserError(refusal)
+    raise InUseError(refusal, path=target)
 
 
-def _remove_alone(target: Path, made: Sequence[Path]) -> None:
-    """Removes a file that is locked, and the folders made for it, innermost first, if nothing is left."""
+def _remove_if_alone(target: Path, made: Sequence[Path]) -> None:
+    """Remove a lock file and the folders made for it, innermost first, if they hold nothing else."""
     with suppress(OSError):
         if list(target.parent.iterdir()) == [target]:
             target.unlink()
@@ -109,26 +130,29 @@ def _remove_alone(target: Path, made: Sequence[Path]) -> None:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it takes the name `path`, on failure it goes.
+def replacing(path: str | os.PathLike[str], mode: int = 0o666) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which replaces `path` on success and is removed on failure.
 
-    A reader sees the old file or the new one, whole, also after a crash or a power cut.
+    A reader sees the old file or the new file, whole, also after a crash or a power cut.
+
+    Args:
+        path: The file.
+        mode: The permissions of the file, before the process's umask.
 
     Raises:
-        UserError: the folder cannot be written, or the disk is full.
+        OutOfResourcesError: If the disk is full.
+        MlcmrError: If the folder cannot be written for another reason.
     """
     target = Path(path)
+    temporary = _temporary(target)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
         with writing(target):
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(target)
     finally:
         with suppress(FileNotFoundError):
@@ -136,24 +160,27 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`; on success it takes the name `path`, on failure it goes.
+    """Yield a temporary folder beside `path`, which becomes `path` on success and is removed on failure.
 
     Raises:
-        UserError: `path` exists and is no empty folder, it cannot be written, or the disk is full.
+        InvalidValueError: If `path` exists and is not an empty folder.
+        OutOfResourcesError: If the disk is full.
+        MlcmrError: If the folder cannot be written for another reason.
     """
     target = Path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise UserError(f"{target}: exists already; remove it or name another folder")
+        raise InvalidValueError(f"{target}: exists already; remove it or name another folder", path=target)
+    temporary = _temporary(target)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
+        temporary.mkdir()
     try:
         with writing(target):
             yield temporary
@@ -161,13 +188,11 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                 if file.is_file():
                     with file.open("rb") as written:
                         os.fsync(written.fileno())
-            temporary.chmod(0o777 & ~_umask())
             temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _temporary(target: Path) -> Path:
+    """Return an unused name beside `target`."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")

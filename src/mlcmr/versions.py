@@ -1,4 +1,4 @@
-"""The versions of what computes the numbers."""
+"""The versions of the packages that results depend on."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -7,7 +7,7 @@ _PACKAGES = ("mlcmr", "torch", "transformers", "tokenizers", "lightning", "numpy
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that figures depend on, by name."""
+    """Return the versions of Python and of the packages that results depend on, by name."""
     return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
 
 

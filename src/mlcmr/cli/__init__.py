@@ -1,15 +1,15 @@
-"""The command line: a module for each command, named as it is."""
+"""The command line: one module per command."""
 
 import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit status: 0, 2 when the user has something to mend, 130 after Ctrl-C."""
+    """Run a command; return the exit status: 0, 2 after an error of the user, 130 after Ctrl-C."""
     try:
-        from mlcmr.cli.program import run  # whose import takes long enough to be interrupted
+        from mlcmr.cli.app import run  # an import that takes long enough to be interrupted
 
         return run(arguments)
     except KeyboardInterrupt:
-        print("mlcmr: interrupted; long work goes on when it is started again", file=sys.stderr)
+        print("mlcmr: interrupted; the same command continues long work", file=sys.stderr)
         return 130

@@ -1,23 +1,27 @@
 """`mlcmr check`."""
 
-from jsonargparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
-PURPOSE = "Finds now what would go wrong later in a collection. Changes nothing."
-EXAMPLES = """
-  mlcmr check ~/VisualSearch/vatex
-  mlcmr check ~/VisualSearch/vatex --feature i3d_kinetics"""
+from jsonargparse import Namespace
 
+from mlcmr.cli.command import FunctionCommand
 
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("collection", help="The collection's folder, <rootpath>/<collection>.")
-    parser.add_argument("--feature", type=str | None, help="Check this feature only.")
+if TYPE_CHECKING:
+    from mlcmr.data.check import CheckReport
 
 
-def run(_: ArgumentParser, parsed: Namespace) -> int:
-    from mlcmr.data.check import check_collection, print_report
-    from mlcmr.display import Display
+def _print_report(report: "CheckReport", _: Namespace) -> int:
+    from mlcmr.cli.tables import print_report
 
-    with Display() as display, display.steps() as progress:
-        report = check_collection(parsed.collection, parsed.feature, progress)
     print_report(report)
     return 2 if report.problems else 0
+
+
+COMMAND = FunctionCommand(
+    "mlcmr:check",
+    examples="""
+  mlcmr check ~/VisualSearch/vatex
+  mlcmr check ~/VisualSearch/vatex --feature i3d_kinetics""",
+    positional=("folder",),
+    show=_print_report,
+)

@@ -1,94 +1,47 @@
 """`mlcmr features`."""
 
-from collections.abc import Callable
-from typing import Any, Literal
-
 from jsonargparse import ArgumentParser, Namespace
 
-from mlcmr.cli.options import Help
+from mlcmr.cli.command import FunctionCommand
+from mlcmr.cli.help import Help
+from mlcmr.settings import SettingsParser
 
-PURPOSE = "Frame features from and to other forms."
-EXAMPLES = """
+_MODULE = "mlcmr.data.features.convert"
+CONVERSIONS = {
+    "from-text": FunctionCommand(f"{_MODULE}:text_to_features", positional=("texts", "folder")),
+    "from-arrays": FunctionCommand(f"{_MODULE}:arrays_to_features", positional=("source", "folder")),
+    "to-arrays": FunctionCommand(f"{_MODULE}:features_to_arrays", positional=("folder", "target")),
+    "join": FunctionCommand(f"{_MODULE}:join_features", positional=("folders", "folder")),
+    "select": FunctionCommand(
+        f"{_MODULE}:select_videos", positional=("folder", "videos", "target"), single=("videos",)
+    ),
+    "video2frames": FunctionCommand(f"{_MODULE}:write_video2frames", positional=("folder",)),
+}
+
+
+class _Features:
+    """A command of commands."""
+
+    purpose = "Convert frame features from and to other forms."
+    examples = """
   mlcmr features from-text features.txt VisualSearch/mine/FeatureData/clip
   mlcmr features from-arrays arrays/ VisualSearch/mine/FeatureData/clip
   mlcmr features join FeatureData/resnext101 FeatureData/resnet152 FeatureData/resnext101-resnet152"""
 
+    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:
+        """Add the conversions to a parser."""
+        conversions = parser.add_subcommands(dest="conversion", required=False)
+        for name, conversion in CONVERSIONS.items():
+            sub = SettingsParser(exit_on_error=False, formatter_class=Help, description=conversion.purpose)
+            conversions.add_subcommand(name, sub, help=conversion.purpose)
+            conversion.add_arguments(sub, configured=configured)
 
-def add_arguments(parser: ArgumentParser) -> None:
-    conversions = parser.add_subcommands(dest="conversion", required=True)
-
-    def conversion(name: str, purpose: str, *arguments: tuple[str, dict[str, Any]]) -> None:
-        sub = ArgumentParser(exit_on_error=False, formatter_class=Help, description=purpose)
-        conversions.add_subcommand(name, sub, help=purpose)
-        for argument, options in arguments:
-            sub.add_argument(argument, **options)
-
-    folder = {"help": "The feature folder, <collection>/FeatureData/<feature>."}
-    new = {"help": "The feature folder to make; it must not exist yet."}
-    conversion(
-        "from-text",
-        "Lines of text, '<frame id> <number> <number> …', to a feature folder.",
-        ("texts", {"nargs": "+", "help": "The text files, read one after the other."}),
-        ("folder", new),
-        ("--video2frames", {"type": str | None, "help": "A dict literal, video → frames in order."}),
-    )
-    conversion(
-        "from-arrays",
-        "NumPy arrays, one per video or one with ids, to a feature folder.",
-        ("source", {"help": "A folder of <video>.npy, an .npz of arrays by video, or one array with ids."}),
-        ("folder", new),
-        (
-            "--rows",
-            {
-                "type": Literal["frames", "videos"],
-                "default": "frames",
-                "help": "What the ids of one array name: its frames, or the videos that they belong to.",
-            },
-        ),
-    )
-    conversion(
-        "to-arrays",
-        "A feature folder to NumPy arrays.",
-        ("folder", folder),
-        ("target", {"help": "A name that ends in .npz, or a folder to fill with one <video>.npy each."}),
-    )
-    conversion(
-        "join",
-        "Two or more features of the same frames to one, as resnext101-resnet152 was made.",
-        ("folders", {"nargs": "+", "help": "The feature folders to join; the first gives the order."}),
-        ("folder", new),
-    )
-    conversion(
-        "select",
-        "The features of some videos.",
-        ("folder", folder),
-        ("videos", {"help": "A text file with one video id a line."}),
-        ("target", new),
-    )
-    conversion(
-        "video2frames",
-        "Makes video2frames.txt from frame ids '<video>_<number>'.",
-        ("folder", folder),
-        ("--overwrite", {"action": "store_true", "help": "Replace the file where there is one."}),
-    )
+    def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
+        """Run a conversion; without one, list them."""
+        if parsed.conversion is None:
+            parser.print_help()
+            return 0
+        return CONVERSIONS[parsed.conversion].run(parser, parsed[parsed.conversion])
 
 
-def run(_: ArgumentParser, parsed: Namespace) -> int:
-    from mlcmr.data import convert
-    from mlcmr.display import Display
-
-    functions: dict[str, Callable[..., Any]] = {
-        "from-text": convert.text_to_features,
-        "from-arrays": convert.arrays_to_features,
-        "to-arrays": convert.features_to_arrays,
-        "join": convert.join_features,
-        "select": convert.select_videos,
-    }
-    options = dict(parsed[parsed.conversion])
-    if parsed.conversion == "video2frames":
-        size = convert.write_video2frames(**options)
-    else:
-        with Display() as display, display.steps() as progress:
-            size = functions[parsed.conversion](**options, progress=progress)
-    print(size)
-    return 0
+COMMAND = _Features()

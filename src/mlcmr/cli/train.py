@@ -1,32 +1,47 @@
 """`mlcmr train`."""
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
-PURPOSE = "Trains a model by a recipe, or goes on where a run was interrupted."
-EXAMPLES = """
+from mlcmr.cli.command import add_config
+from mlcmr.cli.signature import read_signature
+
+
+class _Train:
+    """The command: its options are the settings, nested ones with dots."""
+
+    examples = """
   mlcmr train configs/vatex/parallel.yaml --rootpath ~/VisualSearch
   mlcmr train configs/sample/parallel.yaml --rootpath demo --run runs/deeper --model.text.new.layers 4
   mlcmr train configs/vatex/parallel.yaml --model.text.encoder xlm-roberta-base --model.text.lowercase null
   mlcmr train configs/vatex/parallel.yaml --print-config     all settings, resolved"""
 
+    @property
+    def purpose(self) -> str:
+        return read_signature("mlcmr:train").summary
 
-def add_arguments(parser: ArgumentParser) -> None:
-    from mlcmr.training.config import TrainConfig
+    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:  # noqa: ARG002
+        from mlcmr.training.config import TrainConfig
 
-    parser.add_argument("--config", action=ActionConfigFile, help="The recipe; also given as the first word.")
-    parser.add_class_arguments(TrainConfig)
+        add_config(parser, "The recipe; also given as the first word.")
+        parser.add_class_arguments(TrainConfig)
+
+    def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
+        from mlcmr.settings import from_parsed
+        from mlcmr.training.config import TrainConfig
+
+        config = from_parsed(TrainConfig, parser, parsed)
+        config.require_names()
+        from mlcmr.cli.completion import options_of
+        from mlcmr.cli.display import Display
+        from mlcmr.training import train
+        from mlcmr.training.distributed import is_first_process
+
+        first = is_first_process()
+        with Display(quiet=not first, options=options_of(parser)) as display:
+            trained = train(config, progress=display)
+        if first:
+            print(trained)
+        return 0
 
 
-def run(parser: ArgumentParser, parsed: Namespace) -> int:
-    from mlcmr.config import from_parsed
-    from mlcmr.training.config import TrainConfig
-
-    config = from_parsed(TrainConfig, parser, parsed)
-    from mlcmr.training.run import is_first_process
-    from mlcmr.training.train import train
-
-    trained = train(config)
-    if is_first_process():
-        print(f"best model: {trained.model}")
-        print(f"evaluate:   mlcmr evaluate {trained.folder}")
-    return 0
+COMMAND = _Train()
