@@ -5,7 +5,11 @@ from importlib.metadata import version as installed
 from importlib.util import find_spec
 from typing import Any
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.domains.python import PyObject
+
+from mlcmr.cli.reference import render
 
 project = "mlcmr"
 author = "The mlcmr developers"
@@ -16,7 +20,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["_build"]
@@ -40,6 +43,7 @@ python_use_unqualified_type_names = True
 autodoc_mock_imports = [name for name in ("av",) if find_spec(name) is None]
 viewcode_line_numbers = True
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"mlcmr {release}"
 html_static_path = ["_static"]
@@ -61,7 +65,22 @@ def _no_addresses(*event: Any) -> None:
     lines[:] = [line.replace("R@", r"R\@") for line in lines]
 
 
+def _insert_commands(app: Any, page: str, source: list[str]) -> None:  # noqa: ARG001
+    """Put the help of all commands, as their parsers have it, into the page about commands."""
+    if page == "reference/commands":
+        source[0] = source[0].replace("<!-- commands -->", render())
+
+
+def _write_formula(translator: Any, node: nodes.Element) -> None:
+    """Write a formula as MathML, which browsers show without a script and without a network."""
+    formula = tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block))
+    translator.body.append(formula)
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
+    app.add_html_math_renderer("mathml", (_write_formula, None), (_write_formula, None))
+    app.connect("source-read", _insert_commands)
     app.connect("autodoc-process-signature", _named_arrays)
     app.connect("autodoc-process-docstring", _no_addresses)
     for field in PyObject.doc_field_types:

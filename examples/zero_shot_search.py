@@ -1,0 +1,29 @@
+"""Search a folder of videos with a pretrained model, without training.
+
+    pip install 'mlcmr[search]'
+    python zero_shot_search.py ~/Videos "a dog catches a frisbee" "一只狗在接飞盘"
+
+The first call downloads the model and indexes the videos. Later calls index only new videos.
+"""
+
+import sys
+
+import mlcmr
+
+MODEL = "google/siglip-base-patch16-256-multilingual"  # or any other CLIP or SigLIP model, or a folder
+
+
+def main(videos: str, queries: list[str], model: str = MODEL) -> None:
+    """Index a folder of videos and print the hits of each query."""
+    summary = mlcmr.index(videos, "zero-shot-index", model=model)
+    print(summary)
+
+    searcher = mlcmr.Searcher("zero-shot-index")
+    for query in queries:
+        print(query)
+        for hit in searcher.search(query, k=3):
+            print(f"  {hit.score:.3f}  {hit.start:5.0f}–{hit.end:.0f} s  {hit.path}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
