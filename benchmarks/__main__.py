@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.measure import Options
 from benchmarks.table import markdown
-from mlcmr.errors import UserError
+from mlcmr.errors import MlcmrError
 from mlcmr.model.hub import find_model
 
 NAMES = ("yardstick", "training_data", "step", "evaluation", "start", "embedding", "serving", "extraction")
@@ -44,8 +44,8 @@ def main() -> None:
     names = arguments.names or (ON_GPU if arguments.gpu else NAMES)
     try:
         if WITH_ENCODER.intersection(names):
-            find_model(options.encoder, "--encoder", "encoder")
-    except UserError as error:
+            find_model(options.encoder, "encoder", "encoder")
+    except MlcmrError as error:
         raise SystemExit(f"python -m benchmarks: {error}") from error
     captions = options.captions or "made up"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}, captions: {captions}", flush=True)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _machine() -> str:
-    """The processor and how many cores of it, as far as they can be found out."""
+    """Return the processor and its number of cores, as far as they are known."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -49,12 +49,13 @@ def rows(options: Options) -> list[Row]:
 
 def main(*, folder: str, model: bool, repeats: int, **_: Any) -> dict[str, Any]:
     """Seconds of ffmpeg, of the extraction, and of its parts when all is done by one thread."""
-    from mlcmr.extraction.encoders import LightEncoder, load_encoder
-    from mlcmr.extraction.extract import extract
-    from mlcmr.extraction.work import default_workers
+    from mlcmr.extraction.encoders.histogram import HistogramEncoder
+    from mlcmr.extraction.encoders.registry import load_encoder
+    from mlcmr.extraction.extract_collection import extract
+    from mlcmr.extraction.pipeline import default_workers
 
     clips = _clips(Path(folder), FEW if model else None)
-    encoder = load_encoder(_vit(Path(folder))) if model else LightEncoder()
+    encoder = load_encoder(_vit(Path(folder))) if model else HistogramEncoder()
     runs = iter(range(1000))
 
     def ffmpeg() -> None:
@@ -80,8 +81,12 @@ def main(*, folder: str, model: bool, repeats: int, **_: Any) -> dict[str, Any]:
 
 def _parts(work: Callable[[], object]) -> dict[str, float]:
     """Processor seconds of each kind of work, wherever in the program it is done."""
-    from mlcmr.extraction import decode, encoders, pretrained, segments, store
-    from mlcmr.extraction import work as working
+    from mlcmr.extraction import pipeline
+    from mlcmr.extraction.encoders.histogram import HistogramEncoder
+    from mlcmr.extraction.encoders.huggingface import HuggingFaceEncoder
+    from mlcmr.extraction.feature_writer import FeatureWriter
+    from mlcmr.extraction.media.video import Video
+    from mlcmr.extraction.segments import Segmenter
 
     seconds: dict[str, float] = defaultdict(float)
 
@@ -104,20 +109,19 @@ def _parts(work: Callable[[], object]) -> dict[str, float]:
 
         return measured
 
-    kinds = [encoders.LightEncoder, pretrained.PretrainedEncoder]
+    kinds = [HistogramEncoder, HuggingFaceEncoder]
     targets: list[tuple[str, Any, str]] = [
-        ("to RGB", decode._Video, "_picture"),
-        ("thumbnails, segments", working, "shrink"),
-        ("thumbnails, segments", segments.Cutter, "add"),
-        ("thumbnails, segments", segments.Cutter, "finish"),
-        ("writing", store.FeatureStore, "keep"),
-        ("writing", store.FeatureStore, "merge"),
+        ("to RGB", Video, "_picture"),
+        ("thumbnails, segments", pipeline, "shrink"),
+        ("thumbnails, segments", Segmenter, "add"),
+        ("thumbnails, segments", Segmenter, "finish"),
+        ("writing", FeatureWriter, "add"),
+        ("writing", FeatureWriter, "merge"),
         *(("preparing for the encoder", kind, "prepare") for kind in kinds),
         *(("encoding, this thread", kind, "encode_prepared") for kind in kinds),
     ]
     with ExitStack() as stack:
-        decoder = decode._Video
-        stack.enter_context(patch.object(decoder, "_decode", timed_frames(decoder._decode)))
+        stack.enter_context(patch.object(Video, "_decode", timed_frames(Video._decode)))
         for part, owner, name in targets:
             stack.enter_context(patch.object(owner, name, timed(part, getattr(owner, name))))
         started = time.process_time()
@@ -129,7 +133,7 @@ def _parts(work: Callable[[], object]) -> dict[str, float]:
 
 
 def _clips(folder: Path, most: int | None) -> Path:
-    """A folder of links to real clips where they are, else of clips drawn by ffmpeg."""
+    """Make a folder of links to the real clips if they exist, else of clips drawn by ffmpeg."""
     clips = folder / "clips"
     clips.mkdir()
     if CLIPS.is_dir():
@@ -144,7 +148,7 @@ def _clips(folder: Path, most: int | None) -> Path:
 
 
 def _vit(folder: Path) -> Path:
-    """A vision model of the size of CLIP's ViT-B/16."""
+    """Write a vision model of the size of CLIP's ViT-B/16."""
     from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     config = CLIPVisionConfig(

@@ -11,10 +11,10 @@ import torch
 from mlcmr.data.batches import PairDataset
 from mlcmr.data.captions import read_captions
 from mlcmr.data.collection import Collection
-from mlcmr.data.scenario import Scenario, ScenarioKind, read_training_pairs
+from mlcmr.data.scenarios import Scenario, ScenarioKind, read_training_pairs
 from mlcmr.model.config import ModelConfig
+from mlcmr.model.encoders.text import CaptionTokenizer, empty_encoder
 from mlcmr.model.mlcmr import MLCMR
-from mlcmr.model.text import CaptionTokenizer, empty_encoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -70,7 +70,7 @@ def caption_pairs(sources: Sources) -> list[tuple[str, str]]:
 
 
 def make_collection(root: Path, sources: Sources, *, train: int, val: int = 0, sparse: bool = False) -> Path:
-    """Makes the collection `root/vatex` of so many videos; `sparse` features are all 0 and take no disk."""
+    """Make the collection `root/vatex`; `sparse` features are all 0 and take no disk."""
     folder = root / "vatex"
     (folder / "TextData").mkdir(parents=True)
     features = folder / "FeatureData" / FEATURE
@@ -98,7 +98,7 @@ def make_collection(root: Path, sources: Sources, *, train: int, val: int = 0, s
 
 
 def open_training_set(root: Path, tokenizer: "PreTrainedTokenizerFast") -> PairDataset:
-    """The training examples of the collection that `make_collection` made."""
+    """Return the training examples of the collection of `make_collection`."""
     collection = Collection(root / "vatex", "vatex")
     pairs = read_training_pairs(collection, Scenario(ScenarioKind.PARALLEL, LANGUAGES))
     features = collection.open_features(FEATURE)
@@ -106,6 +106,6 @@ def open_training_set(root: Path, tokenizer: "PreTrainedTokenizerFast") -> PairD
 
 
 def make_model(encoder: str, padding: Literal["masked", "published"]) -> MLCMR:
-    """The published model with random weights."""
+    """Return the published model with random weights."""
     torch.manual_seed(0)
     return MLCMR(ModelConfig(padding=padding), DIMENSION, *empty_encoder(encoder, lowercase=True))

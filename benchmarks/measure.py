@@ -48,7 +48,7 @@ class Time:
 
 
 def median_time(work: Callable[[], object], repeats: int, *, threads: int = 1, warm_up: int = 1) -> Time:
-    """Runs `work`, which keeps `threads` threads busy, `repeats` times after `warm_up` unmeasured ones."""
+    """Run `work` on `threads` threads, `repeats` times after `warm_up` unmeasured runs."""
     clocks, processors = [], []
     for turn in range(warm_up + repeats):
         clock, processor = time.perf_counter(), processor_time()
@@ -66,12 +66,12 @@ def processor_time() -> float:
 
 
 def peak_gb() -> float:
-    """The most memory that this process held at any time, in GB."""
+    """Return the peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def fresh(module: str, **arguments: Any) -> dict[str, Any]:
-    """What `main(**arguments)` of a module returns in a process of its own, which carries no one's memory.
+    """Return the result of `main(**arguments)` of a module, run in a new process.
 
     `main` also gets `started`, the time at which the process was asked for.
     """

@@ -30,7 +30,7 @@ LONGEST = 900.0  # seconds that this takes, whatever the number of requests
 
 
 def rows(options: Options) -> list[Row]:
-    """Searches over HTTP at 1, 8 and 64 clients; memory after many."""
+    """Measure searches over HTTP at 1, 8 and 64 clients, and the memory after many searches."""
     measured = fresh("benchmarks.serving", repeats=options.repeats)
     table = []
     for load in measured["loads"]:
@@ -62,7 +62,7 @@ def main(*, repeats: int, **_: Any) -> dict[str, Any]:
 
 
 def _make_index(folder: Path) -> tuple[Path, list[str]]:
-    """An index of the sample by its own recipe's model, hardly trained; and captions as queries."""
+    """Make an index of the sample with a barely trained model, and return captions as queries."""
     from mlcmr.data.captions import read_captions
 
     recipe = CHECKOUT / "configs" / "sample" / "parallel.yaml"
@@ -78,13 +78,13 @@ def _make_index(folder: Path) -> tuple[Path, list[str]]:
 
 
 def _grow(index: Path) -> None:
-    """Adds segments with random vectors until there are `SEGMENTS`."""
-    from mlcmr.search.folder import IndexWriter
-    from mlcmr.search.points import segment_id
+    """Add segments with random vectors until the index has `SEGMENTS`."""
+    from mlcmr.search.indexing.payload import segment_id
+    from mlcmr.search.indexing.storage import IndexWriter
 
     random = np.random.default_rng(0)
     with IndexWriter(index) as writer:
-        store = writer.begin().segments
+        store = writer.open_for_writing().segments
         (model,) = store.get([next(iter(store.scan([])))[0]])
         missing = SEGMENTS - store.count()
         for start in range(0, missing, 5000):
@@ -134,7 +134,7 @@ def _loads(index: Path, queries: list[str], seconds: float, segments: int) -> It
 
 
 def _alone(index: Path, at_a_time: int, queries: list[str], seconds: float) -> float:
-    """Searches a second in this process."""
+    """Return the searches per second in this process."""
     from mlcmr.search import Searcher
 
     searcher = Searcher(index, device="cpu")
@@ -150,7 +150,7 @@ def _alone(index: Path, at_a_time: int, queries: list[str], seconds: float) -> f
 def _ask(
     port: int, clients: int, queries: list[str], *, seconds: float = 1e9, requests: int = 10**9
 ) -> tuple[list[float], float]:
-    """Keeps so many clients asking, for a time or for a number of requests; each one's time, and of all."""
+    """Let clients search for a time or for a number of requests; return each duration and the total."""
     left = iter(range(requests))
     lock = threading.Lock()
     start = time.perf_counter()
@@ -181,7 +181,7 @@ def _ask(
 def _memory(
     port: int, process: subprocess.Popen[str], queries: list[str], requests: int
 ) -> Iterator[tuple[int, float]]:
-    """The server's memory in GB, again and again while it answers so many requests."""
+    """Return the server's memory in GB at intervals while the server answers requests."""
     done, end = 0, time.perf_counter() + LONGEST
     while done < requests and (left := end - time.perf_counter()) > 0:
         done += len(_ask(port, 8, queries, requests=requests // LOOKS, seconds=left)[0])

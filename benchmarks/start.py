@@ -70,8 +70,8 @@ def main(*, root: str, encoder: str, started: float) -> Measured:
     from mlcmr.cli import main as command
     from mlcmr.data.batches import PairDataset
     from mlcmr.data.collection import Collection
-    from mlcmr.model.text import empty_encoder
-    from mlcmr.training import train
+    from mlcmr.model.encoders.text import empty_encoder
+    from mlcmr.training import run_training as train
 
     parts["imports"] = time.time() - started, time.process_time()
     # The weights are no part of this: random ones stand for them.

@@ -15,17 +15,17 @@ from benchmarks.measure import Options, fresh, median_time, peak_gb
 from benchmarks.table import Row
 from benchmarks.yardstick import product_gflops
 from mlcmr.data.batches import BatchKey, PairBatch
-from mlcmr.model.losses import MLCMRLoss
+from mlcmr.losses.mlcmr import MLCMRLoss
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.training.config import OptimizerConfig
-from mlcmr.training.optimizer import make_optimizer
+from mlcmr.training.schedule import make_optimizer
 
 BATCH = 64
 TARGET_SHARE = 0.55  # of the published time
 
 
 def rows(options: Options) -> list[Row]:
-    """A step by default, one that pads each view to its longest, as published, and one in bfloat16."""
+    """Measure a default step, a step padded as published, and a step in bfloat16."""
     ours, padded, mixed = (
         fresh("benchmarks.step", **vars(options), padding=padding, mixed=mixed)
         for padding, mixed in (("masked", False), ("published", False), ("masked", True))

@@ -42,7 +42,7 @@ _TITLES = "work", "", "clock", "alone", "published", "scaled", "better", "target
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table that is also readable as it stands."""
+    """Return the rows as an aligned Markdown table."""
     lines = [_TITLES, *map(_cells, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_TITLES))]
     left = {0, 1}

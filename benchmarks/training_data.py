@@ -12,15 +12,15 @@ from benchmarks.measure import Options, fresh
 from benchmarks.table import Row
 from benchmarks.yardstick import copy_gbs
 from mlcmr.data.batches import EpochSampler, pair_loader
-from mlcmr.data.views import DROPPED_FRAMES
-from mlcmr.model.text import open_tokenizer
+from mlcmr.data.masking import DROPPED_FRAMES
+from mlcmr.model.encoders.text import open_tokenizer
 
 VIDEOS = 1500  # 200 MB of features: more than any cache holds
 BATCH = 64
 
 
 def rows(options: Options) -> list[Row]:
-    """An epoch that tokenizes, and one that need not."""
+    """Measure an epoch that tokenizes, and an epoch that does not."""
     measured = fresh("benchmarks.training_data", **vars(options))
     kept = FRAMES - int(DROPPED_FRAMES * FRAMES)
     # Both views are read once and written once.
@@ -44,7 +44,7 @@ def rows(options: Options) -> list[Row]:
 
 
 def main(*, captions: str | None, encoder: str, repeats: int, **_: Any) -> dict[str, Any]:
-    """Samples per second, by the clock and by the processor."""
+    """Return samples per second of wall time and of processor time."""
     tokenizer = open_tokenizer(encoder, lowercase=True)
     with tempfile.TemporaryDirectory() as folder:
         root = make_collection(Path(folder), Sources(captions, encoder), train=VIDEOS)

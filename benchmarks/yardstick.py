@@ -14,7 +14,7 @@ _COPY_BYTES = 256 * 2**20
 
 
 def rows(options: Options) -> list[Row]:
-    """The yardsticks themselves, which every benchmark also measures next to its own work."""
+    """Measure the yardsticks, which every benchmark also measures beside its own work."""
     measured = fresh("benchmarks.yardstick", device=options.device)
     size = f"{_SIZE:,}"
     return [

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlcmr.extraction.videos import read_videos
+from mlcmr.extraction.records import read_videos
 from mlcmr.search import Searcher
 
 LANGUAGES = ("en", "zh")
@@ -64,7 +64,7 @@ def _read_captions(path: Path) -> list[Captioned]:
 
 
 def _held_out(arguments: argparse.Namespace, captions: Sequence[Captioned]) -> dict[str, list[int]]:
-    """The ranks of clips that the model did not see, of as many models as it takes to look for all."""
+    """Return the ranks of all clips, each by a model that has not seen the clip."""
     collection = arguments.scratch / "all"
     extract = ("extract", arguments.clips, "--encoder", arguments.image, "--collection", collection)
     _mlcmr(*extract, "--feature", "image", "--segment", "none")
@@ -105,7 +105,7 @@ def _write(path: Path, captions: Iterable[Captioned], test: Sequence[str], val: 
 
 
 def _ranks(index: Path, captions: Sequence[Captioned]) -> dict[str, list[int]]:
-    """The rank of each caption's video among all videos, by language."""
+    """Return the rank of each caption's video among all videos, by language."""
     searcher = Searcher(index)
     found: dict[str, list[int]] = {}
     for language in LANGUAGES:

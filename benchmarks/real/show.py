@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def table(runs: list[Path]) -> str:
-    """A line per run and target: recalls of the target alone and fused, both directions, beside chance."""
+    """Return a line per run and target: recalls of the target alone and fused, and chance."""
     lines = [
         "| collection, scenario | encoder | target | scored | t2v R@1 / 5 / 10 | v2t | SumR | chance |",
         "|---|---|---|---|---|---|---|---|",
@@ -45,7 +45,7 @@ def table(runs: list[Path]) -> str:
 
 
 def draw(runs: list[Path], path: Path) -> None:
-    """The loss per step of each run, as a running mean, and the validation score after each epoch."""
+    """Plot the running mean of the loss of each run, and the validation score of each epoch."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mlcmr", "font.size": 9}):
         figure = Figure(figsize=(10, 6.4), layout="constrained")
         panels = figure.subplots(2, 2)
