@@ -2,18 +2,29 @@
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-# Before anything imports torch or the hub's client; the programs that tests start inherit it too.
-os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+# Before anything imports torch or the hub's client; the programs that tests start inherit it too. What tests
+# name must not be remembered in the state folder of who runs them, nor be found there.
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    HF_HUB_OFFLINE="1",
+    TOKENIZERS_PARALLELISM="false",
+    XDG_STATE_HOME=tempfile.mkdtemp(prefix="mlcmr-state-"),
+)
 
 import pytest
 import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
-settings.register_profile("untimed", deadline=None)  # no test hangs on how fast the machine is
-settings.load_profile("untimed")
+# No test hangs on how fast the machine is, nor fails where nothing changed: the same examples each time.
+# `--hypothesis-profile random` looks for new ones.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None)
+settings.load_profile("steady")
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -26,11 +37,33 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state() -> Iterator[Path]:
+    """The folder in which it is recorded what tests have named."""
+    folder = Path(os.environ["XDG_STATE_HOME"])
+    yield folder / "mlcmr"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder with small files of the kinds that went wrong."""
+    return Path(__file__).parent / "cases"
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    found = shutil.which("ffmpeg")
+    if found is None:
+        pytest.skip("needs the program ffmpeg")
+    return found
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
     """A run, beside the tiny collection that it was trained on."""
-    from mlcmr.training.train import train
-    from tiny import tiny_config, write_collection
+    from mlcmr.training import train
+    from tests.helpers.tiny import tiny_config, write_collection
 
     place = tmp_path_factory.mktemp("index")
     write_collection(place)
@@ -40,16 +73,16 @@ def trained(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def indexed(trained) -> Path:
     """An index that tests only read."""
-    from mlcmr.search.index import index_videos
+    import mlcmr
 
-    index_videos(trained.parent / "tiny", trained.parent / "index", run=trained)
+    mlcmr.index(trained.parent / "tiny", trained.parent / "index", run=trained)
     return trained.parent / "index"
 
 
 @pytest.fixture
 def place(tmp_path) -> Path:
     """A copy of the collection that a test may change."""
-    from tiny import write_collection
+    from tests.helpers.tiny import write_collection
 
     write_collection(tmp_path)
     return tmp_path
@@ -58,9 +91,9 @@ def place(tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory) -> Path:
     """A small sample, and a run trained on it."""
-    from mlcmr.data.sample import make_sample
-    from mlcmr.training.train import train
-    from tiny import tiny_config
+    from mlcmr.sample import make_sample
+    from mlcmr.training import train
+    from tests.helpers.tiny import tiny_config
 
     folder = tmp_path_factory.mktemp("drawn")
     make_sample(folder, videos=20, captions=1)

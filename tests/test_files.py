@@ -1,14 +1,16 @@
 """A locked file is one process's at a time, and one thread's in it."""
 
+import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mlcmr.errors import UserError, reason
+from mlcmr.errors import MlcmrError, NotFoundError, OutOfResourcesError, reason
 from mlcmr.files import locked, writing
 
 
@@ -16,7 +18,7 @@ def test_what_is_locked_is_refused_until_it_is_left(tmp_path):
     path = tmp_path / "folder/lock"
     with locked(path, "mine"):
         for other in (path, os.path.relpath(path)):
-            with pytest.raises(UserError, match=r"^mine$"), locked(other, "mine"):
+            with pytest.raises(MlcmrError, match=r"^mine$"), locked(other, "mine"):
                 pass
         # The refusal has not let go.
         assert locks_in_another_process(path) == "refused"
@@ -46,7 +48,7 @@ def test_a_lock_that_is_removed_before_it_is_held_is_refused(tmp_path, monkeypat
         original(file, how)
 
     monkeypatch.setattr("fcntl.lockf", late)
-    with pytest.raises(UserError, match=r"^taken$"), locked(tmp_path / "lock", "taken"):
+    with pytest.raises(MlcmrError, match=r"^taken$"), locked(tmp_path / "lock", "taken"):
         pass
 
 
@@ -69,7 +71,7 @@ def test_a_folder_that_is_removed_before_the_lock_is_there_is_made_again(tmp_pat
 def test_no_two_have_a_lock_that_is_removed_again_and_again(tmp_path):
     code = f"""
 import os, time
-from mlcmr.errors import UserError
+from mlcmr.errors import MlcmrError
 from mlcmr.files import locked
 had, end = 0, time.monotonic() + 2
 while time.monotonic() < end:
@@ -82,7 +84,7 @@ while time.monotonic() < end:
             1 / 0
     except ZeroDivisionError:
         pass
-    except UserError as error:
+    except MlcmrError as error:
         assert str(error) == "taken", error
 assert had
 """
@@ -92,12 +94,12 @@ assert had
 
 def locks_in_another_process(path) -> str:
     code = f"""
-from mlcmr.errors import UserError
+from mlcmr.errors import MlcmrError
 from mlcmr.files import locked
 try:
     with locked({str(path)!r}, "refused"):
         print("locked")
-except UserError as error:
+except MlcmrError as error:
     print(error)
 """
     return subprocess.run(
@@ -118,7 +120,7 @@ with locked({str(tmp_path / "lock")!r}, ""):
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         worker = int(process.stdout.readline())
         try:
-            with pytest.raises(UserError, match=r"taken"), locked(tmp_path / "lock", "taken"):
+            with pytest.raises(MlcmrError, match=r"taken"), locked(tmp_path / "lock", "taken"):
                 pass
             process.kill()
             process.wait()
@@ -132,15 +134,33 @@ with locked({str(tmp_path / "lock")!r}, ""):
 def test_what_cannot_be_written_is_said_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(UserError, match=r"file/lock: cannot be written: File exists$"),
+        pytest.raises(MlcmrError, match=r"file: a file, but must be a folder$"),
         locked(tmp_path / "file/lock", ""),
     ):
         pass
     with (
-        pytest.raises(UserError, match=r"^here: cannot be written: No space left on device$"),
+        pytest.raises(MlcmrError, match=r"^here: cannot be written: Permission denied$") as denied,
         writing("here"),
     ):
-        raise OSError(28, os.strerror(28))
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    assert type(denied.value) is MlcmrError
+    with pytest.raises(NotFoundError, match=r"^b: no such file$"), writing("a"):
+        raise NotFoundError("b: no such file")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_a_lack_of_resources(number, tmp_path):
+    why = os.strerror(number)
+    with pytest.raises(OutOfResourcesError, match=f"^here: cannot be written: {why}$"), writing("here"):
+        raise OSError(number, why)
+
+    def refuse(*_):
+        raise OSError(number, why)
+
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from/file").touch()
+    with pytest.raises(OutOfResourcesError, match=why), writing("here"):
+        shutil.copytree(tmp_path / "from", tmp_path / "to", copy_function=refuse)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,380 @@
+"""From a run to its figures: the table's numbers, results.json, report.html."""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from mlcmr import MLCMR
+from mlcmr.cli import main
+from mlcmr.cli.display import Display
+from mlcmr.data.config import DataConfig
+from mlcmr.data.features.frame_features import write_features
+from mlcmr.data.run_settings import data_of_run
+from mlcmr.data.scenarios import ScenarioKind, read_validation
+from mlcmr.errors import InvalidValueError, MissingDependencyError, MlcmrError
+from mlcmr.evaluation import evaluate
+from mlcmr.evaluation.report.table import summary
+from mlcmr.evaluation.validate import validation_scores
+from mlcmr.training import train
+from mlcmr.training.run_folder import Run
+from tests.helpers.tiny import FEATURE, tiny_config, write_collection
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_collection(folder)
+    return train(tiny_config(folder, folder / "run", epochs=4)).folder
+
+
+def lines(trained: Path, name: str) -> list[tuple[str, str, str]]:
+    """(video, number, text) of each line of a caption file."""
+    found = []
+    for line in (trained.parent / "tiny" / "TextData" / name).read_text().splitlines():
+        caption_id, text = line.split(" ", 1)
+        video, _, number = caption_id.split("#")
+        found.append((video, number, text))
+    return found
+
+
+def test_figures_are_those_of_the_embeddings(trained):
+    """Fused and alone, against a direct computation without any of the evaluation's code."""
+    queries = lines(trained, "tinytest_zh.caption.txt")
+    translated = {
+        (video, number): text for video, number, text in lines(trained, "tinytest_google_zhc2en.caption.txt")
+    }
+    model = MLCMR.from_pretrained(trained / "model")
+    features = trained.parent / "tiny" / "FeatureData" / FEATURE
+    matrix = np.fromfile(features / "feature.bin", "<f4").reshape(-1, 12)
+    names = (features / "id.txt").read_text().split()
+    videos = list(dict.fromkeys(video for video, _, _ in queries))
+    clips = [matrix[[name.rpartition("_")[0] == video for name in names]] for video in videos]
+    seen = model.encode_videos(clips).numpy().astype(np.float64)
+    alone = model.encode_texts([text for *_, text in queries], "zh").numpy() @ seen.T
+    other = (
+        model.encode_texts([translated[video, number] for video, number, _ in queries], "en").numpy() @ seen.T
+    )
+    results = evaluate(trained, targets=["zh"], device="cpu")["zh"]
+    for metrics, scores in (
+        (results.target_only, alone),
+        (results.fused, 0.85 * alone + 0.15 * other),
+    ):
+        right = np.array([videos.index(video) for video, _, _ in queries])
+        ranks = 1 + (scores > scores[np.arange(len(right)), right][:, None]).sum(1)
+        assert metrics.t2v["R@1"] == pytest.approx(100 * np.mean(ranks == 1))
+        assert metrics.t2v["R@5"] == pytest.approx(100 * np.mean(ranks <= 5))
+        assert metrics.t2v["MedR"] == np.median(ranks)
+        assert metrics.t2v["mAP"] == pytest.approx(100 * np.mean(1 / ranks))
+        best = [
+            1 + (np.sort(scores[:, v])[::-1] > scores[right == v, v].max()).sum() for v in range(len(videos))
+        ]
+        assert metrics.v2t["R@1"] == pytest.approx(100 * np.mean(np.array(best) == 1))
+
+
+def test_what_is_written(trained):
+    evaluate(trained, targets=["en", "zh"], device="cpu")
+    stored = json.loads((trained / "results.json").read_text())
+    assert [evaluation["target"] for evaluation in stored["evaluations"]] == ["en", "zh"]
+    for evaluation in stored["evaluations"]:
+        assert evaluation["collection"] == "tiny"
+        assert evaluation["split"] == "test"
+        assert evaluation["captions_per_video"] == 2
+        assert (evaluation["trained_on"], evaluation["validated_on"]) == ("tiny", "val")
+        assert evaluation["fusion_weight"] == 0.85
+        assert evaluation["metrics"]["fused"]["SumR"] > evaluation["chance"]["SumR"]
+        assert {"mlcmr", "torch"} <= evaluation["versions"].keys()
+    report = (trained / "report.html").read_text()
+    assert "tiny" in report
+    assert "<script" not in report
+    assert "http://" not in report.replace("http://www.w3.org", "")
+
+
+def test_what_chose_the_checkpoint_is_of_the_training(trained, tmp_path):
+    """Not of the collection that is measured, whose split may have the same name."""
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    other = Path(shutil.copytree(trained.parent / "tiny", tmp_path / "other"))
+    for file in (other / "TextData").iterdir():
+        file.rename(file.with_name(file.name.replace("tiny", "other", 1)))
+    elsewhere = {"rootpath": str(tmp_path), "collection": "other"}
+    for changes, chosen, same in (({}, "val", True), (elsewhere, "tiny val", False)):
+        results = evaluate(run, targets=["en"], split="val", device="cpu", **changes)
+        assert results["en"].chosen_on == chosen
+        report = (run / "report.html").read_text()
+        assert f"The checkpoint was chosen on {chosen}." in report
+        assert ("the split that is evaluated here" in report) == same
+
+
+def test_a_model_that_was_not_trained_here(trained, capfd):
+    """Any model, from Python: nothing is printed, and the choice of its checkpoint is not known."""
+    data = DataConfig(rootpath=str(trained.parent), collection="tiny", feature=FEATURE)
+    results = evaluate(MLCMR.from_pretrained(trained / "model"), data, targets=["zh"])
+    assert list(results) == ["zh"]
+    assert results["zh"].chosen_on is None
+    assert results.folder is None
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b'{"step": 9, "lo',
+        b"\xff\xfe\n",
+        b"[1, 2]\n3\n",
+        b'{"loss": "x", "val/score": null}\n',
+        b'{"step": 1%s}\n' % (b"0" * 400),
+        b'{"loss": NaN}\n',
+        b'{"step": {}}\n',
+        b"[" * 5000 + b"\n",
+        b'{"%s": 1}\n' % (b"x" * 1000),
+        b"{%s}\n" % b",".join(b'"%d": 1' % name for name in range(999)),
+    ],
+)
+def test_learning_curves_of_the_lines_that_are_whole(trained, tmp_path, last, capfd):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(last)
+    with Display() as display:
+        evaluate(run, targets=["en"], device="cpu", progress=display)
+    if b"null" not in last:
+        number = max(1, last.count(b"\n"))
+        messages = capfd.readouterr().err
+        assert f"leaves out {number} line" in messages
+        assert "constrained" not in messages
+    report = (run / "report.html").read_text()
+    assert "Validation score" in report
+    assert "Learning rate" in report
+
+
+def test_weight_one_is_the_target_alone(trained):
+    results = evaluate(trained, targets=["zh"], fusion_weight=1.0, device="cpu")["zh"]
+    assert results.fused == results.target_only
+
+
+def test_targets_by_default(trained):
+    assert list(evaluate(trained, device="cpu")) == ["en", "zh"]
+
+
+def test_weights_are_the_published_ones(trained):
+    for kind, weight in ((ScenarioKind.PARALLEL, 0.85), (ScenarioKind.UNPARALLEL, 0.55)):
+        data = data_of_run(trained, {"scenario": str(kind)})
+        assert evaluate(trained, data, targets=["zh"], device="cpu")["zh"].fusion_weight == weight
+
+
+def test_without_translations_the_query_is_scored_alone(trained, tmp_path):
+    write_collection(tmp_path)
+    for file in (tmp_path / "tiny" / "TextData").glob("tinytest_google_*"):
+        file.unlink()
+    results = evaluate(trained, rootpath=str(tmp_path), targets=["zh"], device="cpu")["zh"]
+    assert results.fused is None
+    assert results.fusion_weight is None
+
+
+def test_command(trained, capsys):
+    assert main(["evaluate", str(trained), "--target", "zh", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    for word in ("fused", "target only", "chance", "SumR", "report.html", "results.json"):
+        assert word in out
+    assert main(["evaluate", str(trained), "--target", "zh", "--json", "--device", "cpu"]) == 0
+    (evaluation,) = json.loads(capsys.readouterr().out)
+    assert evaluation["target"] == "zh"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--target", "fr"], "tinytest_fr.caption.txt: no such file"),
+        (["--split", "tset"], "tinytset.caption.txt: no such file"),
+        (["--fusion-weight", "2"], "between 0 and 1"),
+        (["--rootpath", "no/such"], "no such collection"),
+        (["--feature", "nope"], "there is feat"),
+    ],
+)
+def test_bad_input(trained, words, part, capsys):
+    before = {path: path.read_bytes() for path in trained.glob("*.json")}
+    assert main(["evaluate", str(trained), *words]) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in trained.glob("*.json")}
+
+
+def test_a_video_without_features(trained, tmp_path):
+    write_collection(tmp_path)
+    for translation in (tmp_path / "tiny" / "TextData").glob("tinytest_google_*"):
+        translation.unlink()
+    file = tmp_path / "tiny" / "TextData" / "tinytest.caption.txt"
+    file.write_text(file.read_text() + "nowhere#enc#0 A dog.\n")
+    with pytest.raises(MlcmrError, match="the first is 'nowhere'"):
+        evaluate(trained, rootpath=str(tmp_path), targets=["en"], device="cpu")
+
+
+def test_an_unfinished_run(trained, tmp_path):
+    settings = yaml.safe_load((trained / "config.yaml").read_text())
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(MlcmrError, match="no model yet"):
+        evaluate(tmp_path)
+
+
+def test_the_target_of_a_pseudo_parallel_run_by_default(trained):
+    data = data_of_run(trained, {"scenario": "pseudo-parallel", "target": "zh"})
+    assert list(evaluate(trained, data, device="cpu")) == ["zh"]
+
+
+def test_another_split(trained):
+    results = evaluate(trained, targets=["en"], split="val", device="cpu")["en"]
+    assert (results.split, results.videos, results.queries) == ("val", 6, 12)
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(MlcmrError, match=r"config\.yaml: no such file; name the folder of a run"):
+        evaluate(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[1, 2]",
+        b"seed: [",
+        b"\xff\xfe\x00",
+        b"languages: 5",
+        b"scenario: x",
+        b"[" * 100_000,
+        b"{feature: a, languages: [a], seed: -1}",
+        b"{feature: a, languages: []}",
+        b"{feature: a, languages: [en, en]}",
+        b"{feature: a, languages: [en, zh], scenario: pseudo-parallel}",
+        b"feature: [a]",
+        b"{feature: a, feature: b, languages: [en]}",
+        b"languages: &a [*a]",
+    ],
+)
+def test_damaged_settings(trained, tmp_path, content):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "config.yaml").write_bytes(content)
+    with pytest.raises(MlcmrError) as caught:
+        evaluate(run, device="cpu")
+    assert str(caught.value).startswith(f"{run / 'config.yaml'}:")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_weights(trained, tmp_path):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "model/model.safetensors").unlink()
+    with pytest.raises(
+        MlcmrError, match=r"model\.safetensors: no such file; this is not a complete model folder"
+    ):
+        evaluate(run, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["abacus", *([] if torch.cuda.is_available() else ["cuda"])])
+def test_a_device_that_is_not_there(trained, device):
+    with pytest.raises(MlcmrError, match=f"^`device` {device}: not on this machine"):
+        evaluate(trained, device=device)
+
+
+def test_another_feature_size(trained, tmp_path):
+    folder = write_collection(tmp_path)
+    ids = (folder / f"FeatureData/{FEATURE}/id.txt").read_text().split()
+    write_features(folder / "FeatureData/narrow", [(ids, np.ones((len(ids), 5), np.float32))])
+    with pytest.raises(MlcmrError, match=r"shape \(\d+, 5\), expected \(frames, 12\)"):
+        evaluate(trained, rootpath=str(tmp_path), feature="narrow", device="cpu")
+
+
+def test_a_target_without_captions_is_blamed_and_not_the_run(trained, capsys):
+    assert main(["evaluate", str(trained), "--target", "de"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("mlcmr: target 'de': ")
+    assert message.endswith("tinytest_de.caption.txt: no such file; the test split has captions in en, zh\n")
+
+
+def test_a_target_by_name_and_by_code_is_one(trained):
+    for targets in (["Chinese", "zh-CN", "zh"], "zh"):
+        assert list(evaluate(trained, targets=targets, device="cpu")) == ["zh"]
+
+
+def test_a_target_that_is_no_language(trained):
+    with pytest.raises(MlcmrError, match=r"^'chinse' is no language"):
+        evaluate(trained, targets=["chinse"], device="cpu")
+
+
+def test_one_is_counted_in_the_singular(trained):
+    results = evaluate(trained, targets=["zh"], device="cpu")["zh"]
+    assert summary(replace(results, queries=1, videos=1)).startswith("1 caption · 1 video ·")
+
+
+def test_metrics_of_the_command(trained, capsys, monkeypatch, tmp_path):
+    """Other cutoffs, nDCG and a metric of the user's own: in table, results.json, report and data frame."""
+    (tmp_path / "own_metrics.py").write_text(
+        "def mrr(ranks):\n    return {'M<R>R': float((1 / ranks.best).mean())}\n\nmrr.format = '.3f'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--target", "zh", "--recall-at", "1", "3", "50", "--metric", "nDCG@10", "own_metrics:mrr"]
+    assert main(["evaluate", str(trained), *words, "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    names = ["R@1", "R@3", "R@50", "MedR", "MnR", "mAP", "nDCG@10", "M<R>R"]
+    assert all(name in out for name in names)
+    assert "R@5 " not in out
+    (stored,) = json.loads((trained / "results.json").read_text())["evaluations"]
+    for metrics in (stored["metrics"]["fused"], stored["metrics"]["target_only"], stored["chance"]):
+        assert list(metrics["t2v"]) == list(metrics["v2t"]) == names
+    assert stored["chance"]["t2v"]["M<R>R"] is None
+    assert stored["chance"]["t2v"]["nDCG@10"] > 0
+    value = stored["metrics"]["fused"]["t2v"]["M<R>R"]
+    assert f"{value:.3f}" in out
+    report = (trained / "report.html").read_text()
+    assert "M&lt;R&gt;R" in report
+    assert "M<R>R" not in report
+    assert f"{value:.3f}" in report
+    assert "Dots: R@1, R@3, R@50." in report
+
+
+def test_results_are_a_mapping_and_a_table(trained):
+    results = evaluate(trained, device="cpu")
+    assert list(results) == ["en", "zh"]
+    assert results["zh"].t2v["R@1"] == results["zh"].main.t2v["R@1"]
+    assert results["zh"].sum_recalls == results["zh"].fused.sum_recalls
+    assert results.to_dict() == json.loads((trained / "results.json").read_text())
+    printed = str(results)
+    assert f"{results['zh'].sum_recalls:.1f}" in printed
+    assert printed.splitlines()[-1] == f"results: {trained / 'results.json'}"
+    assert not any(line.endswith(" ") for line in printed.splitlines())
+
+
+def test_results_as_a_data_frame(trained, monkeypatch):
+    pytest.importorskip("pandas")
+    results = evaluate(trained, targets=["zh"], device="cpu")
+    frame = results.to_pandas()
+    assert frame.loc[("zh", "target only", "v2t"), "MedR"] == results["zh"].target_only.v2t["MedR"]
+    assert frame.loc[("zh", "fused", "t2v"), "SumR"] == results["zh"].sum_recalls
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match="pandas"):
+        results.to_pandas()
+
+
+def test_a_run_of_the_training(trained):
+    """A run that `train` returned is as good as its folder; a model needs data."""
+    assert evaluate(Run(trained), targets=["en"], device="cpu").folder == trained
+    with pytest.raises(InvalidValueError, match="`data` is missing"):
+        evaluate(MLCMR.from_pretrained(trained / "model"))
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("mAP", 1), ("nDCG", 1), ("MedR", -1), ("MnR", -1)])
+def test_validation_by_a_metric(trained, metric, sign):
+    """The sum over both directions; a metric that is better if lower counts negatively."""
+    data = data_of_run(trained, {})
+    collection = data.open_collection()
+    model, features = MLCMR.from_pretrained(trained / "model"), collection.open_features(data.feature)
+    splits = read_validation(collection, data.as_scenario(), "val")
+    scores = validation_scores(model, features, splits, metric)
+    results = evaluate(model, data, split="val", metrics=["nDCG"])
+    for language in ("en", "zh"):
+        values = results[language].target_only
+        assert scores[language] == pytest.approx(sign * (values.t2v[metric] + values.v2t[metric]))

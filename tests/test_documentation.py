@@ -1,0 +1,114 @@
+"""The documentation holds: its Python runs, and the files, headings and tests that it names are there.
+
+`.ci/documented.py` runs its commands.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlcmr.cli import main
+
+ROOT = Path(__file__).parents[1]
+EXTENDING = sorted((ROOT / "docs/extending").glob("*.md"))
+READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+RUNNABLE = [*READMES, ROOT / "docs/tutorial/index.md", ROOT / "docs/guides/python.md"]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("[!_]*.md"))]
+LONGEST = 60
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run_blocks(blocks: list[str]) -> None:
+    """Run the blocks of a page in turn. A block that begins with the name of a file is also that file."""
+    namespace: dict[str, object] = {"__name__": "documentation"}
+    for block in blocks:
+        if named := re.match(r"# (\w+\.py)\n", block):
+            Path(named[1]).write_text(block, encoding="utf-8")
+        exec(compile(block, "<documentation>", "exec"), namespace)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a reader who has made a small sample, trained on it and indexed it."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    run = folder / "runs/sample-parallel"
+    recipe = folder / "configs/sample/parallel.yaml"
+    recipe.write_text(
+        re.sub(r"epochs: \d+", "epochs: 1", recipe.read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    for command in (
+        ["sample", str(folder / "demo"), "--videos", "40"],
+        ["train", str(recipe), "--rootpath", str(folder / "demo"), "--run", str(run)],
+        ["index", str(folder / "demo/sample"), "--run", str(run), "--to", str(folder / "index")],
+    ):
+        assert main(command) == 0
+    return folder
+
+
+@pytest.fixture
+def here(reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(reader)
+    monkeypatch.syspath_prepend(str(reader))
+    known = set(sys.modules)
+    yield
+    for module in set(sys.modules) - known:
+        if not module.partition(".")[0].startswith("mlcmr") and (reader / f"{module}.py").exists():
+            del sys.modules[module]
+
+
+@pytest.mark.parametrize("page", EXTENDING, ids=lambda page: page.stem)
+def test_each_page_about_extending_runs_and_is_short(page, here):
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= LONGEST
+    run_blocks(python_blocks(page))
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
+def test_the_python_of_pages_runs(page, here):
+    blocks = python_blocks(page)
+    assert blocks
+    run_blocks(blocks)
+
+
+def test_the_readmes_have_the_same_commands():
+    def commands(page: Path) -> list[str]:
+        blocks = re.findall(r"```(?:console|python)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        return [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
+
+    english, chinese = map(commands, READMES)
+    assert english == chinese
+    assert all(len(page.read_text(encoding="utf-8").splitlines()) <= 200 for page in READMES)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_tests_that_pages_name_are_there():
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    everything = "\n".join(sources.values())
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for file in re.findall(r"`(tests/[\w/]+\.py)`", text):
+            assert (ROOT / file).exists(), f"{page}: {file}"
+        for name in re.findall(r"`(test_\w+)`", text):
+            assert f"def {name}(" in everything, f"{page}: {name}"

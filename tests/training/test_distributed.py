@@ -1,0 +1,181 @@
+"""Two processes with half a batch each are one process with the whole: losses, gradients, weights."""
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from lightning.fabric import Fabric
+
+from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
+from mlcmr.losses.mlcmr import MLCMRLoss
+from mlcmr.model.mlcmr import MLCMR
+from mlcmr.training import train
+from mlcmr.training.checkpoint import read_state
+from mlcmr.training.config import OptimizerConfig
+from mlcmr.training.distributed import is_first_process
+from mlcmr.training.run_folder import Run
+from mlcmr.training.schedule import make_optimizer
+from mlcmr.training.step import TrainingStep
+from tests.helpers import processes
+from tests.helpers.golden_model import golden, golden_batch, golden_model
+from tests.helpers.tiny import tiny_config, tiny_model, write_collection, write_recipe
+
+STEPS = 2
+
+
+def part(batch: PairBatch, rows: slice) -> PairBatch:
+    """Some examples of a batch."""
+
+    def videos(whole: VideoBatch) -> VideoBatch:
+        frames = torch.split(whole.frames, whole.lengths.tolist())[rows]
+        return VideoBatch(torch.cat(frames), whole.lengths[rows], whole.means[rows])
+
+    def texts(whole: dict[str, TokenBatch]) -> dict[str, TokenBatch]:
+        return {
+            language: TokenBatch(
+                torch.cat(torch.split(text.ids, text.lengths.tolist())[rows]), text.lengths[rows]
+            )
+            for language, text in whole.items()
+        }
+
+    return PairBatch(videos(batch.video), videos(batch.dropped), texts(batch.captions), texts(batch.masked))
+
+
+def steps(fabric: Fabric, model: MLCMR, batch: PairBatch) -> dict[str, torch.Tensor]:
+    """Two optimizer steps: the losses, the first gradients, the last weights."""
+    optimizer = make_optimizer(model, OptimizerConfig(learning_rate=1e-3))
+    step, optimizer = fabric.setup(TrainingStep(model, MLCMRLoss(), fabric), optimizer)
+    seen: dict[str, torch.Tensor] = {}
+    for number in range(STEPS):
+        optimizer.zero_grad()
+        losses = step(batch)
+        fabric.backward(losses.total)
+        seen[f"loss {number}"] = losses.total.detach()
+        if number == 0:
+            for name, parameter in model.named_parameters():
+                if parameter.grad is not None:
+                    seen[f"gradient {name}"] = parameter.grad.clone()
+        fabric.clip_gradients(step, optimizer, max_norm=2.0)
+        optimizer.step()
+    return {**seen, **{f"weight {name}": value.clone() for name, value in model.state_dict().items()}}
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def work(process: int, folder: str, bounds: list[int], port: int) -> None:
+    torch.set_num_threads(1)
+    # As torchrun starts a process.
+    os.environ.update(
+        RANK=str(process),
+        LOCAL_RANK=str(process),
+        GROUP_RANK="0",
+        WORLD_SIZE="2",
+        LOCAL_WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+        TORCHELASTIC_RUN_ID="test",
+    )
+    fabric = Fabric(accelerator="cpu", devices=2)
+    fabric.launch()
+    arrays = golden()
+    model = golden_model(arrays, padding="masked").train()
+    batch = part(golden_batch(arrays), slice(bounds[process], bounds[process + 1]))
+    torch.save(steps(fabric, model, batch), f"{folder}/{process}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("first", [6, 7], ids=["halves", "uneven"])
+def test_two_processes_are_one(first):
+    arrays = golden()
+    fabric = Fabric(accelerator="cpu", devices=1)
+    alone = steps(fabric, golden_model(arrays, padding="masked").train(), golden_batch(arrays))
+    with tempfile.TemporaryDirectory() as folder:
+        processes.server()
+        mp.start_processes(work, (folder, [0, first, 12], free_port()), nprocs=2, start_method="forkserver")
+        both = [torch.load(Path(folder) / f"{process}.pt", weights_only=True) for process in range(2)]
+    assert any(name.startswith("gradient text_encoder") for name in alone)
+    for together in both:
+        assert together.keys() == alone.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(
+                together[name], value, rtol=0, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+
+def test_the_command_on_two_devices(tmp_path):
+    """`mlcmr train` on two devices, with a last batch that cannot be halved, is that on one."""
+    write_collection(tmp_path)
+    model = tiny_model(dropout=0.0)
+    model.text.new.dropout = model.video.dropout = 0.0
+    config = tiny_config(
+        tmp_path, tmp_path / "two", model=model, devices=2, precision="64-true", batch_size=9
+    )
+    recipe = write_recipe(tmp_path / "recipe.yaml", config)
+    done = subprocess.run(
+        [sys.executable, "-m", "mlcmr", "train", str(recipe)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line.split(":")[0] for line in done.stderr.splitlines()]
+    assert said == ["validating on 6 videos", "text encoder", "epoch 1/2", "epoch 2/2"]
+    train(replace(config, run=str(tmp_path / "one"), devices=1))
+    records = [
+        [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
+        for run in ("one", "two")
+    ]
+    assert len(records[0]) == 14
+    for one, two in zip(*records, strict=True):
+        del one["time"], two["time"]
+        assert two == pytest.approx(one, abs=1e-9)
+    states = [read_state(Run(tmp_path / run).state) for run in ("one", "two")]
+    assert states[0].loop == states[1].loop
+    for name, weights in states[0].model.items():
+        torch.testing.assert_close(states[1].model[name], weights, rtol=0, atol=1e-9)
+
+
+def test_a_failure_of_the_first_process_ends_the_others(tmp_path):
+    """They would wait for it forever."""
+    write_collection(tmp_path)
+    recipe = write_recipe(
+        tmp_path / "recipe.yaml", tiny_config(tmp_path, tmp_path / "run", devices=2, epochs=100)
+    )
+
+    def limit_file_size() -> None:  # as if the disk were full, for the process that writes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_500, 2_500))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mlcmr", "train", str(recipe)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        preexec_fn=limit_file_size,
+    )
+    assert done.returncode == 2, done.stderr
+    *_, last = done.stderr.splitlines()
+    assert last.startswith(f"mlcmr: {tmp_path / 'run'}")
+    assert "cannot be written" in last
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
+def test_one_process_writes(name, monkeypatch):
+    """However the processes were started: by Lightning, torchrun or SLURM."""
+    assert is_first_process()
+    monkeypatch.setenv(name, "0")
+    assert is_first_process()
+    monkeypatch.setenv(name, "1")
+    assert not is_first_process()

@@ -1,0 +1,104 @@
+"""Loggers receive what `metrics.jsonl` holds."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.fabric.loggers.logger import Logger
+from lightning.pytorch.loggers import mlflow, wandb
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mlcmr.errors import InvalidValueError, MissingDependencyError
+from mlcmr.training import train
+from tests.helpers.runs import assert_same, records
+from tests.helpers.tiny import tiny_config
+
+received: list[tuple[int, dict[str, float]]] = []
+
+
+class RecordingLogger(Logger):
+    """A logger of another package."""
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        self.started = folder, first_step
+
+    @property
+    def name(self) -> str:
+        return "recording"
+
+    @property
+    def version(self) -> int:
+        return 0
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        received.append((step, dict(metrics)))
+
+    def log_hyperparams(self, *_: Any) -> None:
+        raise NotImplementedError
+
+
+def measured(run: Path) -> list[tuple[int, dict[str, float]]]:
+    """Return the values of `metrics.jsonl` that loggers receive, with their steps."""
+    facts = {"step", "epoch", "examples", "best"}
+    return [(line["step"], {k: v for k, v in line.items() if k not in facts}) for line in records(run)]
+
+
+def test_tensorboard_by_default(undisturbed):
+    events = EventAccumulator(str(undisturbed / "tensorboard"), {"scalars": 0})
+    events.Reload()
+    for name in ("loss", "lr", "val/score"):
+        shown = {event.step: event.value for event in events.Scalars(name)}
+        expected = {step: values[name] for step, values in measured(undisturbed) if name in values}
+        assert shown == pytest.approx(expected)
+
+
+def test_csv(root, tmp_path):
+    for epochs in (1, 2):
+        train(tiny_config(root, tmp_path / "run", epochs=epochs, logger="csv"))
+    rows = []
+    for start in ("from_step_0", "from_step_6"):
+        with (tmp_path / "run" / "csv" / start / "metrics.csv").open(newline="") as file:
+            rows += [
+                (int(row.pop("step")), {name: float(value) for name, value in row.items() if value})
+                for row in csv.DictReader(file)
+            ]
+    assert rows == measured(tmp_path / "run")
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_logger_of_another_package(root, tmp_path):
+    received.clear()
+    name = f"{__name__}:{RecordingLogger.__name__}"
+    train(tiny_config(root, tmp_path / "run", logger=[name, "csv"]))
+    assert received == measured(tmp_path / "run")
+    assert (tmp_path / "run" / "csv").is_dir()
+
+
+def test_a_logger_changes_nothing_else(root, first_half, tmp_path):
+    """Neither the results nor whether a run may continue."""
+    for epochs, logger in ((1, "none"), (2, "csv")):
+        train(tiny_config(root, tmp_path / "run", epochs=epochs, logger=logger))
+    assert_same(tmp_path / "run", first_half)
+
+
+@pytest.mark.parametrize(("name", "module"), [("wandb", wandb), ("mlflow", mlflow)])
+def test_a_package_that_is_not_installed(root, tmp_path, monkeypatch, name, module):
+    monkeypatch.setattr(module, f"_{name.upper()}_AVAILABLE", False)
+    with pytest.raises(MissingDependencyError, match=rf"`logger` {name}: .*: pip install {name}"):
+        train(tiny_config(root, tmp_path / "run", logger=name))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("tensorbord", InvalidValueError),
+        ("no.such.package:Logger", MissingDependencyError),
+        (f"{__name__}:measured", InvalidValueError),
+    ],
+)
+def test_a_logger_that_cannot_be_used(root, tmp_path, name, error):
+    with pytest.raises(error, match="`logger`"):
+        train(tiny_config(root, tmp_path / "run", logger=name))
+    assert not (tmp_path / "run").exists()
