@@ -1,4 +1,4 @@
-"""A locked file is one process's at a time, and one thread's in it."""
+"""Files and folders are written whole, by one process at a time; locks are one process's and one thread's."""
 
 import errno
 import fcntl
@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from mlcmr.errors import MlcmrError, NotFoundError, OutOfResourcesError, reason
-from mlcmr.files import locked, writing
+from mlcmr.errors import InUseError, MlcmrError, NotFoundError, OutOfResourcesError, reason
+from mlcmr.files import locked, new_folder, remove_unfinished, replacing, writing
 
 
 def test_what_is_locked_is_refused_until_it_is_left(tmp_path):
@@ -71,7 +73,7 @@ def test_a_folder_that_is_removed_before_the_lock_is_there_is_made_again(tmp_pat
 def test_no_two_have_a_lock_that_is_removed_again_and_again(tmp_path):
     code = f"""
 import os, time
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InUseError, MlcmrError
 from mlcmr.files import locked
 had, end = 0, time.monotonic() + 2
 while time.monotonic() < end:
@@ -94,7 +96,7 @@ assert had
 
 def locks_in_another_process(path) -> str:
     code = f"""
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InUseError, MlcmrError
 from mlcmr.files import locked
 try:
     with locked({str(path)!r}, "refused"):
@@ -174,3 +176,128 @@ def test_a_full_disk_is_a_lack_of_resources(number, tmp_path):
 )
 def test_what_other_errors_say(error, said):
     assert reason(error) == said
+
+
+WRITERS = {"file": replacing, "folder": new_folder}
+
+
+def fill(place: Path, text: str) -> int:
+    """Write something into a new file or folder; returns 0."""
+    return (place / "inside" if place.is_dir() else place).write_text(text) * 0
+
+
+def text_of(place: Path) -> str:
+    return (place / "inside" if place.is_dir() else place).read_text()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_a_killed_process_left_is_gone_after_the_next_writing(tmp_path, kind):
+    code = f"""
+import os
+from mlcmr.files import new_folder, replacing
+from tests.test_files import WRITERS, fill
+with WRITERS[{kind!r}]({str(tmp_path / "made")!r}) as temporary:
+    fill(temporary, "half")
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert [path.name for path in tmp_path.iterdir()] != ["made"]
+    with WRITERS[kind](tmp_path / "made") as temporary:
+        assert not (temporary / "inside").exists()
+        fill(temporary, "whole")
+    assert text_of(tmp_path / "made") == "whole"
+    assert list(tmp_path.iterdir()) == [tmp_path / "made"]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_one_that_fails_leaves_nothing(tmp_path, kind):
+    with pytest.raises(ZeroDivisionError), WRITERS[kind](tmp_path / "made") as temporary:
+        1 / fill(temporary, "half")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_left_can_be_removed_without_writing(tmp_path):
+    (tmp_path / "made").write_text("whole")
+    for make in (Path.touch, Path.mkdir):
+        with replacing(tmp_path / "made") as temporary:
+            temporary.write_text("whole")
+        make(temporary)
+        remove_unfinished(tmp_path / "made")
+        assert list(tmp_path.iterdir()) == [tmp_path / "made"]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("trap", ["symlink", "hard link", "folder", "folder of a link", "pipe", "dangling"])
+def test_what_a_stranger_left_under_the_temporary_name_is_not_followed(tmp_path, kind, trap):
+    """An archive may hold any name; what it points to is not written and not removed."""
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    (outside / "precious").write_text("mine")
+    with WRITERS[kind](inside / "first") as temporary:
+        fill(temporary, "")
+    place = temporary.with_name(temporary.name.replace("first", "made"))
+    if trap == "symlink":
+        place.symlink_to(outside / "precious" if kind == "file" else outside)
+    elif trap == "hard link":
+        place.hardlink_to(outside / "precious")
+    elif trap == "pipe":
+        os.mkfifo(place)
+    elif trap == "dangling":
+        place.symlink_to(outside / "new")
+    else:
+        place.mkdir()
+        (place / "link").symlink_to(outside)
+    with WRITERS[kind](inside / "made") as temporary:
+        assert temporary == place
+        fill(temporary, "whole")
+    assert text_of(inside / "made") == "whole"
+    assert {path.name for path in inside.iterdir()} == {"first", "made"}
+    assert [path.name for path in outside.iterdir()] == ["precious"]
+    assert (outside / "precious").read_text() == "mine"
+
+
+def test_writers_of_one_file_leave_each_other_alone_though_many_are_killed(tmp_path):
+    code = f"""
+import sys, time
+from mlcmr.files import replacing
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    with replacing({str(tmp_path / "made")!r}) as temporary:
+        for _ in range(20):
+            with temporary.open("a") as file:
+                file.write(sys.argv[1])
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "abcdef"]
+    for process in processes[:3]:
+        time.sleep(0.4)
+        process.kill()
+    assert [process.wait() for process in processes] == [-9] * 3 + [0] * 3
+    text = (tmp_path / "made").read_text()
+    assert len(text) == 20
+    assert len(set(text)) == 1
+    remove_unfinished(tmp_path / "made")
+    assert list(tmp_path.iterdir()) == [tmp_path / "made"]
+
+
+def test_too_many_writers_at_once_are_refused(tmp_path):
+    with ExitStack() as writers:
+        temporaries = {writers.enter_context(replacing(tmp_path / "made")) for _ in range(8)}
+        assert len(temporaries) == 8
+        with pytest.raises(InUseError, match="made: other processes write it"):
+            writers.enter_context(replacing(tmp_path / "made"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "made"]
+
+
+def test_without_locks_nothing_is_removed_that_may_be_in_use(tmp_path, monkeypatch):
+    """Some network file systems have none."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with replacing(tmp_path / "made") as first, replacing(tmp_path / "made") as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "made").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [tmp_path / "made"]

@@ -2,9 +2,8 @@
 
 import fcntl
 import os
-import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
@@ -21,6 +20,9 @@ from mlcmr.errors import (
 
 _ATTEMPTS = 10
 """Attempts to open a lock file whose folder another process removes at the same time."""
+
+_WRITERS = 8
+"""The largest number of processes that may write one file or folder at the same time."""
 
 _held: dict[Path, object] = {}
 """The files that this process has locked, and a token of each holder."""
@@ -133,7 +135,8 @@ def _remove_if_alone(target: Path, made: Sequence[Path]) -> None:
 def replacing(path: str | os.PathLike[str], mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` on success and is removed on failure.
 
-    A reader sees the old file or the new file, whole, also after a crash or a power cut.
+    A reader sees the old file or the new file, whole, also after a crash or a power cut. What killed
+    processes left of their temporary files is removed.
 
     Args:
         path: The file.
@@ -144,19 +147,15 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o666) -> Iterator[Path]
         MlcmrError: If the folder cannot be written for another reason.
     """
     target = Path(path)
-    temporary = _temporary(target)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+
+    def create(temporary: Path) -> None:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
-    try:
-        with writing(target):
-            yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(target)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+
+    with _temporary(target, create) as temporary, writing(target):
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(target)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -169,6 +168,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`, which becomes `path` on success and is removed on failure.
 
+    What killed processes left of their temporary folders is removed.
+
     Raises:
         InvalidValueError: If `path` exists and is not an empty folder.
         OutOfResourcesError: If the disk is full.
@@ -177,22 +178,108 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InvalidValueError(f"{target}: exists already; remove it or name another folder", path=target)
-    temporary = _temporary(target)
+    with _temporary(target, Path.mkdir) as temporary, writing(target):
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+        temporary.rename(target)
+
+
+def remove_unfinished(path: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left of writing `path`.
+
+    Raises:
+        MlcmrError: If it cannot be removed.
+    """
+    with writing(path):
+        for temporary in _temporary_paths(Path(path)):
+            _remove_if_abandoned(temporary)
+
+
+@contextmanager
+def _temporary(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
+    """Create a file or folder beside `target` that no other process writes; remove it on failure.
+
+    What killed processes left of writing `target` is removed.
+    """
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
+        path, handle = _claim(target, create)
     try:
-        with writing(target):
-            yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    with file.open("rb") as written:
-                        os.fsync(written.fileno())
-            temporary.rename(target)
+        yield path
+    except BaseException:
+        with suppress(OSError):
+            _remove(path)
+        raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
 
 
-def _temporary(target: Path) -> Path:
-    """Return an unused name beside `target`."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+def _claim(target: Path, create: Callable[[Path], None]) -> tuple[Path, int]:
+    """Create a temporary file or folder and lock it.
+
+    Returns:
+        Its path, and the open file: its lock ends when it is closed or the process ends.
+
+    Raises:
+        InUseError: If too many processes are writing `target`.
+    """
+    remove_unfinished(target)
+    for path in _temporary_paths(target):
+        with suppress(FileExistsError):  # another process writes there
+            while True:
+                create(path)
+                # Until it is locked, another process may take it for abandoned.
+                with suppress(FileNotFoundError):
+                    handle = os.open(path, os.O_RDONLY)
+                    _lock_open(handle)
+                    if _is_at(handle, path):
+                        return path, handle
+                    os.close(handle)
+    raise InUseError(f"{target}: other processes write it; wait until they have finished", path=target)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    """Remove a temporary file or folder, unless a living process holds its lock."""
+    if path.is_symlink():
+        path.unlink()
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    try:
+        if _lock_open(handle, fcntl.LOCK_NB) and _is_at(handle, path):
+            _remove(path)
+    finally:
+        os.close(handle)
+
+
+def _lock_open(handle: int, flags: int = 0) -> bool:
+    """Lock an open file or folder; return False if the system has no locks, or as `flags` say."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | flags)
+        return True
+    return False
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Return whether an open file or folder is still the one at `path`."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    return False
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _temporary_paths(target: Path) -> Iterator[Path]:
+    """Yield the names beside `target` that processes use which write it at the same time."""
+    for number in range(_WRITERS):
+        yield target.with_name(f".{target.name}.{number}.tmp")

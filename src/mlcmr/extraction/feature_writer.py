@@ -23,8 +23,8 @@ from typing_extensions import TypedDict
 from mlcmr.data.features.frame_features import Features, open_features, write_features
 from mlcmr.data.features.numpy_files import open_archive
 from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError
-from mlcmr.extraction.records import VideoRecord, read_videos, write_videos
-from mlcmr.files import locked, replacing, write_text, writing
+from mlcmr.extraction.records import VideoRecord, read_videos, videos_file, write_videos
+from mlcmr.files import locked, remove_unfinished, replacing, write_text, writing
 from mlcmr.reading import Name, Rate, Size, parse_json, read_json
 from mlcmr.trust import is_below
 
@@ -193,10 +193,9 @@ class FeatureWriter:
     def _recover(self) -> None:
         """Remove half-written files of a killed process; restore the old feature folder if need be."""
         new, old = self._beside("new"), self._beside("old")
-        for path in [new, *new.parent.glob(f".{new.name}.*")]:
-            shutil.rmtree(path, ignore_errors=True)
-        for path in self._parts.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
+        remove_unfinished(new)
+        remove_unfinished(videos_file(self.collection))
+        shutil.rmtree(new, ignore_errors=True)
         if old.exists() and not self.folder.exists():
             old.rename(self.folder)
 

@@ -442,7 +442,7 @@ def test_an_array_in_the_cache_s_place_is_made_again(folder):
 def test_a_read_only_folder_works(folder, monkeypatch):
     # Permissions do not stop root, under whom tests may run; so writing is refused for certain, too.
     folder.chmod(0o555)
-    monkeypatch.setattr("mlcmr.files._temporary", lambda target: target / "no folder")
+    monkeypatch.setattr("mlcmr.files._temporary_paths", lambda target: iter([target / "no folder"]))
     try:
         for _ in range(2):
             assert open_features(folder).videos == ["a", "b-1"]

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from glob import escape
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from mlcmr.data.check.caption_file import ENDING, CaptionFile
 from mlcmr.data.collection import ADDED_FOLDER, SPLITS, Collection, open_collection
 from mlcmr.data.languages import sorted_languages
 from mlcmr.errors import InvalidValueError
-from mlcmr.files import new_folder, replacing
+from mlcmr.files import new_folder, remove_unfinished, replacing
 
 CaptionsOfVideo = dict[str, dict[int, str]]
 """The captions of one video by language and number."""
@@ -140,9 +139,8 @@ def _read_file(existing: ExistingCaptions, file: CaptionFile) -> None:
 def _remove_copies(added: Path, text: Path) -> None:
     """Remove the copies of the caption files in `added`, complete or not, and `added` itself."""
     for path in added.iterdir():
-        for temporary in text.glob(f".{escape(path.name)}.*.tmp"):
-            temporary.unlink()
         copy = text / path.name
+        remove_unfinished(copy)
         if copy.is_file() and filecmp.cmp(path, copy, shallow=False):
             copy.unlink()
     _remove_folder(added)

@@ -30,7 +30,7 @@ from mlcmr.errors import (
     is_out_of_space,
     reason,
 )
-from mlcmr.files import locked, writing
+from mlcmr.files import locked, remove_unfinished, writing
 from mlcmr.search.indexing.checksums import CHECKSUMS, Guard, write_checksums
 from mlcmr.search.indexing.manifest import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.indexing.payload import CAPTION_FIELDS, FILTER_FIELDS, SEGMENT_FIELDS
@@ -141,8 +141,7 @@ class IndexWriter:
         self._lock.enter_context(locked(self.folder / LOCK, busy))
         # Killed writers may have left unfinished files.
         shutil.rmtree(self.folder / _UNFINISHED, ignore_errors=True)
-        for path in self.folder.glob(f".{INFO}.*.tmp"):
-            path.unlink(missing_ok=True)
+        remove_unfinished(self.folder / INFO)
         return self
 
     def __exit__(
