@@ -23,11 +23,13 @@ demo: $(VENV)/.installed ## Draw the sample collection, train on it, evaluate, o
 test: $(VENV)/.dev ## Run the tests.
 	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST)
 
-lint: $(VENV)/.dev ## Check style and types.
+lint: $(VENV)/.dev ## Check style, types, workflows and the Dockerfile.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --quiet --offline --strict-collection .github
+	$(BIN)/hadolint Dockerfile
 
 docs: $(VENV)/.dev ## Build the documentation into docs/_build.
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
