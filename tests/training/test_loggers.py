@@ -53,11 +53,21 @@ def test_tensorboard_by_default(undisturbed):
         assert shown == pytest.approx(expected)
 
 
+def test_tensorboard_keeps_the_last_step_of_an_interrupted_run(root, tmp_path):
+    for epochs in (1, 2):
+        train(tiny_config(root, tmp_path / "run", epochs=epochs))
+    events = EventAccumulator(str(tmp_path / "run/tensorboard"), {"scalars": 0})
+    events.Reload()
+    for name in ("loss", "val/score"):
+        shown = [event.step for event in events.Scalars(name)]
+        assert shown == [step for step, values in measured(tmp_path / "run") if name in values]
+
+
 def test_csv(root, tmp_path):
     for epochs in (1, 2):
         train(tiny_config(root, tmp_path / "run", epochs=epochs, logger="csv"))
     rows = []
-    for start in ("from_step_0", "from_step_6"):
+    for start in ("from_step_1", "from_step_7"):
         with (tmp_path / "run" / "csv" / start / "metrics.csv").open(newline="") as file:
             rows += [
                 (int(row.pop("step")), {name: float(value) for name, value in row.items() if value})

@@ -156,7 +156,7 @@ def _train(config: TrainConfig, run: Run, data: _Data, loss: Loss | None, progre
         inputs["loss"] = name_of(loss)
     _require_same_inputs(run, saved, inputs)
     dataset = PairDataset(data.pairs, data.features, text.tokenize, text.mask_id, config.seed)
-    fabric = _make_fabric(config, run, state.step)
+    fabric = _make_fabric(config, run, state.step + 1)
     sampler = EpochSampler(
         len(dataset), config.batch_size, config.seed, fabric.global_rank, fabric.world_size
     )
