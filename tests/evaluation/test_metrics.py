@@ -21,7 +21,7 @@ from mlcmr.evaluation.metrics import (
     chance_metrics,
     choose_metrics,
     compute_metrics,
-    measure,
+    metrics_of_ranks,
     ndcg,
     recall_at,
     sum_of_recalls,
@@ -74,7 +74,7 @@ def test_published_metrics(case):
     ranks = compute_ranks(*golden(case))
     assert ranks.t2v.best.tolist() == GOLDEN[f"{case}/t2v_ranks"].tolist()
     assert ranks.v2t.best.tolist() == GOLDEN[f"{case}/v2t_ranks"].tolist()
-    metrics = measure(ranks)
+    metrics = metrics_of_ranks(ranks)
     np.testing.assert_allclose(as_published(metrics.t2v), GOLDEN[f"{case}/t2v"], rtol=0, atol=1e-9)
     np.testing.assert_allclose(as_published(metrics.v2t), GOLDEN[f"{case}/v2t"], rtol=0, atol=1e-9)
 
@@ -154,7 +154,7 @@ def test_ranks_equal_those_of_whole_sorts(shape, spread, tall):
     t2v, v2t, precisions = sorted_ranks(scores, owners)
     assert ranks.t2v.best.tolist() == t2v
     assert ranks.v2t.best.tolist() == v2t
-    metrics = measure(ranks)
+    metrics = metrics_of_ranks(ranks)
     assert metrics.t2v["mAP"] == pytest.approx(100 * np.mean(1 / np.array(t2v)))
     assert metrics.v2t["mAP"] == pytest.approx(100 * np.mean(precisions))
 
@@ -223,7 +223,7 @@ def test_chance_is_the_mean_over_random_scores():
     for direction in ("t2v", "v2t"):
         ranks = [getattr(draw, direction) for draw in drawn]
         every = getattr(expected, direction)
-        values = [getattr(measure(draw, metrics), direction) for draw in drawn]
+        values = [getattr(metrics_of_ranks(draw, metrics), direction) for draw in drawn]
         for name in ("R@1", "R@5", "R@10", "MnR", "mAP", "nDCG", "nDCG@3"):
             assert np.mean([value[name] for value in values]) == pytest.approx(every[name], abs=1)
         assert abs(every["MedR"] - np.median(np.concatenate([ranked.best for ranked in ranks]))) <= 0.5
@@ -313,7 +313,7 @@ def test_top_videos_of_some_captions():
 def test_metrics_of_one_query():
     ranks = Ranks.from_lists([[3]], candidates=8)
     expected = {"R@1": 0, "R@5": 100, "R@10": 100, "MedR": 3, "MnR": 3, "mAP": pytest.approx(100 / 3)}
-    assert measure(RetrievalRanks(ranks, ranks)).t2v == expected
+    assert metrics_of_ranks(RetrievalRanks(ranks, ranks)).t2v == expected
 
 
 def example_results(**others) -> TargetResults:
@@ -382,8 +382,8 @@ def test_metrics_of_another_package():
 @pytest.mark.parametrize("cutoffs", [(1,), (50, 7), (1, 5, 10, 100)])
 def test_sum_of_recalls_does_not_depend_on_the_cutoffs(cutoffs):
     ranks = compute_ranks(*golden("B_10to1"))
-    whole = measure(ranks)
-    assert measure(ranks, choose_metrics(cutoffs)).sum_recalls == whole.sum_recalls
+    whole = metrics_of_ranks(ranks)
+    assert metrics_of_ranks(ranks, choose_metrics(cutoffs)).sum_recalls == whole.sum_recalls
     assert sum_of_recalls(ranks) == {"SumR": whole.sum_recalls}
     assert whole.sum_recalls == pytest.approx(
         sum(direction[f"R@{k}"] for direction in (whole.t2v, whole.v2t) for k in (1, 5, 10))

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlcmr.data.captions import read_captions
 from mlcmr.data.language_detection import guess_language
 from mlcmr.extraction.media.images import UnreadableFileError
-from mlcmr.search.file_access import MediaFile, open_below, open_media
+from mlcmr.search.file_access import MediaFile, open_below, open_media_file
 from mlcmr.search.filters import Filters
 from mlcmr.search.searcher import CaptionHit, Hit, Searcher, UnknownVideo, UnreadableQuery
 
@@ -110,7 +110,7 @@ class FakeSearcher(Searcher):
     def open_media(self, video: str) -> MediaFile:
         path = self.segment(video).path
         if self.format is None:
-            return open_media(path, self.roots)
+            return open_media_file(path, self.roots)
         return MediaFile(open_below(path, self.roots), path, self.format)
 
     def open_thumbnail(self, video: str, segment: int) -> MediaFile:

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel
 
 from mlcmr.cli import main
 from mlcmr.errors import MlcmrError
-from mlcmr.model.legacy_checkpoint import SUBMODELS, import_checkpoint, import_published
+from mlcmr.model.legacy_checkpoint import SUBMODELS, import_checkpoint, read_legacy_checkpoint
 from mlcmr.model.mlcmr import MLCMR
 from tests.helpers.golden_model import golden, golden_batch, tiny_tokenizer
 from tests.helpers.strangers import compress
@@ -74,7 +74,9 @@ def assert_published_embeddings(model: MLCMR) -> None:
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
 def test_embeddings_are_the_published_ones(encoder, tmp_path, zipped):
-    model = import_published(write(tmp_path / "model_best.pth.tar", published(), zipped=zipped), encoder)
+    model = read_legacy_checkpoint(
+        write(tmp_path / "model_best.pth.tar", published(), zipped=zipped), encoder
+    )
     assert not model.training
     assert model.config.padding == "published"
     assert model.config.video.windows == (2, 3, 4, 5)
@@ -87,7 +89,7 @@ def test_embeddings_are_the_published_ones(encoder, tmp_path, zipped):
 def test_options_decide(encoder, tmp_path):
     options = published()["opt"]
     options.gru_pool, options.visual_kernel_sizes, options.dropout = "max", "2-3-4-5", 0.3
-    model = import_published(write(tmp_path / "checkpoint", published(opt=options)), encoder)
+    model = read_legacy_checkpoint(write(tmp_path / "checkpoint", published(opt=options)), encoder)
     assert model.config.video.gru_pool == "max"
     assert model.config.video.windows == (2, 3, 4, 5)
     assert model.config.dropout == model.config.video.dropout == 0.3
@@ -97,7 +99,7 @@ def test_options_decide(encoder, tmp_path):
 
 def test_score_as_a_numpy_number(encoder, tmp_path):
     for score in (np.float64(405.9), 405.9, 0):
-        assert import_published(write(tmp_path / "checkpoint", published(best_rsum=score)), encoder)
+        assert read_legacy_checkpoint(write(tmp_path / "checkpoint", published(best_rsum=score)), encoder)
 
 
 def test_command(encoder, tmp_path, capsys):
@@ -181,12 +183,12 @@ def test_a_small_file_does_not_become_large(tmp_path):
     checkpoint = write(tmp_path / "checkpoint", published())
     compress(checkpoint)
     with pytest.raises(MlcmrError, match=r"checkpoint: not a checkpoint: its members are compressed"):
-        import_published(checkpoint)
+        read_legacy_checkpoint(checkpoint)
     content = published()
     for tensor in (torch.zeros(1).expand(10**6, 10**6), torch.zeros(9, 9).to_sparse()):
         content["model"][2]["mapping.fc1.weight"] = tensor
         with pytest.raises(MlcmrError, match=r"checkpoint: 'mapping\.fc1\.weight' has not the numbers of"):
-            import_published(write(tmp_path / "checkpoint", content))
+            read_legacy_checkpoint(write(tmp_path / "checkpoint", content))
 
 
 def test_the_attacks_are_real(tmp_path):
@@ -203,7 +205,7 @@ def test_bare_pickles(tmp_path, protocol):
     for content in (Calls(os.system, f"touch {marker}"), {"model": 1}, published()):
         (tmp_path / "checkpoint").write_bytes(pickle.dumps(content, protocol))
         with pytest.raises(MlcmrError):
-            import_published(tmp_path / "checkpoint")
+            read_legacy_checkpoint(tmp_path / "checkpoint")
     assert not marker.exists()
 
 
@@ -230,7 +232,7 @@ def test_bare_pickles(tmp_path, protocol):
 )
 def test_another_content(encoder, tmp_path, content):
     with pytest.raises(MlcmrError) as caught:
-        import_published(write(tmp_path / "checkpoint", content), encoder)
+        read_legacy_checkpoint(write(tmp_path / "checkpoint", content), encoder)
     assert "\n" not in str(caught.value)
 
 
@@ -240,16 +242,16 @@ def test_another_encoder(encoder, tmp_path):
     BertModel(config).save_pretrained(tmp_path / "encoder")
     tiny_tokenizer().save_pretrained(tmp_path / "encoder")
     with pytest.raises(MlcmrError, match="has 6 layers, but the weights have 8"):
-        import_published(checkpoint, str(tmp_path / "encoder"))
+        read_legacy_checkpoint(checkpoint, str(tmp_path / "encoder"))
     with pytest.raises(MlcmrError, match="not a Hugging Face encoder"):
-        import_published(checkpoint, str(tmp_path))
+        read_legacy_checkpoint(checkpoint, str(tmp_path))
 
 
 def test_no_checkpoint_at_all(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# A model\n", encoding="utf-8")
     with pytest.raises(MlcmrError) as caught:
-        import_published(readme)
+        read_legacy_checkpoint(readme)
     assert str(caught.value) == f"{readme}: not a checkpoint; name the published model_best.pth.tar"
 
 
@@ -263,11 +265,11 @@ def test_damaged_files(tmp_path):
     for content in damaged:
         (tmp_path / "checkpoint").write_bytes(content)
         with pytest.raises(MlcmrError, match=r"checkpoint: (not a checkpoint|refused)"):
-            import_published(tmp_path / "checkpoint")
+            read_legacy_checkpoint(tmp_path / "checkpoint")
     with pytest.raises(MlcmrError, match=r"none: no such file"):
-        import_published(tmp_path / "none")
+        read_legacy_checkpoint(tmp_path / "none")
     with pytest.raises(MlcmrError, match="not a checkpoint"):
-        import_published(tmp_path)
+        read_legacy_checkpoint(tmp_path)
 
 
 def test_an_encoder_of_another_depth_is_named_with_both_depths(tmp_path, capsys):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mlcmr.data.captions import read_captions
 from mlcmr.data.collection import Collection, open_collection
 from mlcmr.errors import MlcmrError
-from mlcmr.extraction.encoders.histogram import DIMENSION, describe
+from mlcmr.extraction.encoders.histogram import DIMENSION, compute_histograms
 from mlcmr.sample import (
     SampleSettings,
     SampleSummary,
@@ -132,7 +132,7 @@ def test_clips_decode_and_features_are_those_of_their_pixels(summary, collection
     for video in features.videos[:5]:
         frames = read_video(summary.folder / "VideoData" / f"{video}.mp4")
         assert frames.shape == (FRAMES, SIDE, SIDE, 3)
-        np.testing.assert_array_equal(features[video], describe(frames))
+        np.testing.assert_array_equal(features[video], compute_histograms(frames))
     everything = features.matrix
     assert np.isfinite(everything).all()
     assert np.abs(everything).max() < 10

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mlcmr.extraction.media import decode
 from mlcmr.search import file_access as handout
-from mlcmr.search.file_access import NotHandedOut, open_media, open_thumbnail
+from mlcmr.search.file_access import NotHandedOut, open_media_file, open_thumbnail
 from mlcmr.search.http.media import media_type
 
 
@@ -31,7 +31,7 @@ def test_a_file_that_takes_the_name_after_the_check_is_not_judged(folder, cases,
 
     monkeypatch.setattr(handout, "open_below", open_and_swap)
     with pytest.raises(NotHandedOut, match="neither a video nor a picture"):
-        open_media(str(path), [str(folder)])
+        open_media_file(str(path), [str(folder)])
 
 
 @pytest.mark.parametrize("content", [b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00 secret", b"GIF89a"])
@@ -53,7 +53,7 @@ def test_a_content_is_judged_once_until_it_changes(folder, cases, monkeypatch):
     monkeypatch.setattr(decode, "open_media", lambda path: judged.append(path) or opened(path))
     path = shutil.copy(cases / "mdhd.mp4", folder / "a.mp4")
     for _ in range(3):
-        open_media(str(path), [str(folder)]).file.close()
+        open_media_file(str(path), [str(folder)]).file.close()
     assert len(judged) == 1
     shutil.copy(cases / "sar.mkv", path)
     assert media_type("a.mkv", format_of(path)) == "video/x-matroska"
@@ -61,7 +61,7 @@ def test_a_content_is_judged_once_until_it_changes(folder, cases, monkeypatch):
 
 
 def format_of(path: Path) -> str:
-    with (media := open_media(str(path), [str(path.parent)])).file:
+    with (media := open_media_file(str(path), [str(path.parent)])).file:
         return media.format
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import mlcmr
 from mlcmr.errors import MlcmrError
-from mlcmr.extraction.discovery import block_digest, is_same
+from mlcmr.extraction.discovery import block_digest, is_unchanged
 from mlcmr.extraction.extract_collection import ExtractionSummary, extract
 from mlcmr.extraction.records import VideoRecord, read_videos, write_videos
 
@@ -144,10 +144,10 @@ def test_only_times_that_a_copy_may_keep_are_alike(before, now):
     path = Path(__file__)
     status = os.stat_result((0, 0, 0, 0, 0, 0, 7, 0, now // SECOND, 0), {"st_mtime_ns": now})
     record = replace(RECORD, modified_ns=before, digest=block_digest(path))
-    if is_same(record, path, status):
+    if is_unchanged(record, path, status):
         quarter = 900 * SECOND
         assert min((now - before) % quarter, (before - now) % quarter) < 2 * SECOND
-    assert not is_same(replace(record, bytes=8), path, status)
+    assert not is_unchanged(replace(record, bytes=8), path, status)
 
 
 @pytest.mark.parametrize("forms", [("NFD", "NFC"), ("NFC", "NFD")])

@@ -49,7 +49,7 @@ def _keep(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LanguageProfile:
-    """How files and models treat the captions of a language.
+    """The treatment of the captions of a language by files and models.
 
     Attributes:
         code: The ISO 639 code.

@@ -196,7 +196,7 @@ def choose_metrics(
     further = [_find(metric) if isinstance(metric, str) else as_metric(metric) for metric in named]
     chosen = tuple(dict.fromkeys((recall_metric(recall_at), *PUBLISHED_METRICS[1:], *further)))
     # A metric that cannot be used fails here, not after a model has embedded a split.
-    _measure(Ranks.from_lists([[1], [2, 3], []], candidates=4), chosen, {})
+    _metrics_of_direction(Ranks.from_lists([[1], [2, 3], []], candidates=4), chosen, {})
     return chosen
 
 
@@ -238,21 +238,25 @@ def compute_metrics(
     metrics: Sequence[Metric] = PUBLISHED_METRICS,
 ) -> RetrievalMetrics:
     """Compute the metrics of both directions from scores; see `compute_ranks`."""
-    return measure(compute_ranks(scores, video_of_caption), metrics)
+    return metrics_of_ranks(compute_ranks(scores, video_of_caption), metrics)
 
 
-def measure(ranks: RetrievalRanks, metrics: Sequence[Metric] = PUBLISHED_METRICS) -> RetrievalMetrics:
+def metrics_of_ranks(
+    ranks: RetrievalRanks, metrics: Sequence[Metric] = PUBLISHED_METRICS
+) -> RetrievalMetrics:
     """Compute the metrics of both directions from ranks.
 
     Raises:
         InvalidValueError: If a metric does not return finite numbers by name, or if two metrics use one name.
     """
     metric_of: dict[str, Metric] = {}
-    t2v, v2t = (_measure(direction, metrics, metric_of) for direction in (ranks.t2v, ranks.v2t))
+    t2v, v2t = (_metrics_of_direction(direction, metrics, metric_of) for direction in (ranks.t2v, ranks.v2t))
     return RetrievalMetrics(t2v, v2t, sum_of_recalls(ranks)["SumR"], metric_of)
 
 
-def _measure(ranks: Ranks, metrics: Sequence[Metric], metric_of: dict[str, Metric]) -> dict[str, float]:
+def _metrics_of_direction(
+    ranks: Ranks, metrics: Sequence[Metric], metric_of: dict[str, Metric]
+) -> dict[str, float]:
     """Compute the metrics of one direction; note in `metric_of` which metric each name belongs to."""
     values: dict[str, float] = {}
     for metric in metrics:

@@ -15,7 +15,7 @@ from mlcmr.data.run_settings import data_of_run, read_run
 from mlcmr.data.scenarios import read_queries
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation.encode import EncodedQueries, encode_queries
-from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, measure
+from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
 from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.reference_results import published_results
 from mlcmr.evaluation.report.examples import pick_queries
@@ -209,7 +209,7 @@ def _measure(
     fusing = encoded.translations is not None
     scores = embedding_scores(encoded.fused(weight), encoded.videos) if fusing else alone
     ranks = compute_ranks(scores, owners)
-    main = measure(ranks, metrics)
+    main = metrics_of_ranks(ranks, metrics)
     return TargetResults(
         collection=data.collection,
         feature=data.feature,
@@ -219,7 +219,7 @@ def _measure(
         queries=len(captions),
         videos=len(encoded.video_ids),
         captions_per_video=len(captions) / len(encoded.video_ids),
-        target_only=measure(compute_ranks(alone, owners), metrics) if fusing else main,
+        target_only=metrics_of_ranks(compute_ranks(alone, owners), metrics) if fusing else main,
         chance=chance_metrics(owners, len(encoded.video_ids), metrics),
         fused=main if fusing else None,
         fusion_weight=weight if fusing else None,

@@ -209,7 +209,7 @@ def find_moved(
     """Find files that were moved with their folder, or whose folder was named through a link before.
 
     A new file is the moved file of a record if the old file is gone, the path below `root` equals the end of
-    the old path (in any Unicode normalisation), and `is_same` holds. If several records match, none is
+    the old path (in any Unicode normalisation), and `is_unchanged` holds. If several records match, none is
     chosen, unless exactly one has the same time of change. A file that was named through a linked folder is
     the same whatever its size.
 
@@ -242,7 +242,7 @@ def find_moved(
         ]
         same = [record for record in candidates if record.modified_ns == status.st_mtime_ns]
         if not same:
-            same = [record for record in candidates if is_same(record, path, status)]
+            same = [record for record in candidates if is_unchanged(record, path, status)]
         if len(same) == 1:
             found[path] = same[0]
             lost[_normalised(path.name), status.st_size].remove(same[0])
@@ -281,7 +281,7 @@ def find_left_behind(
     return left
 
 
-def is_same(record: VideoRecord, path: Path, status: os.stat_result) -> bool:
+def is_unchanged(record: VideoRecord, path: Path, status: os.stat_result) -> bool:
     """Return whether a file is unchanged since its record was written.
 
     Its size must be equal, and its time of change as a copy keeps it: tar and rsync may cut the time to
@@ -338,7 +338,7 @@ def _is_missing(record: VideoRecord) -> bool:
 
 
 class _Folders(dict[Path, bool]):
-    """Whether each folder has content: the folder of a disk that is not mounted is empty."""
+    """Remember whether each folder has content: the folder of a disk that is not mounted is empty."""
 
     def __missing__(self, folder: Path) -> bool:
         try:

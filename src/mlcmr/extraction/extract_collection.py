@@ -20,7 +20,7 @@ from mlcmr.extraction.discovery import (
     find_gone,
     find_left_behind,
     find_moved,
-    is_same,
+    is_unchanged,
     was_in,
 )
 from mlcmr.extraction.encoders.base import FrameEncoder
@@ -426,4 +426,4 @@ def _record(file: ExtractedFile, video: str, status: os.stat_result, thumbnails:
 
 
 def _has_changed(path: Path, status: os.stat_result, record: VideoRecord | None) -> bool:
-    return record is None or not is_same(record, path, status)
+    return record is None or not is_unchanged(record, path, status)

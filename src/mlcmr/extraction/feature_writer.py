@@ -108,7 +108,7 @@ class FeatureWriter:
 
     @property
     def unfinished(self) -> bool:
-        """Whether finished videos wait to be merged into the feature folder."""
+        """Return whether finished videos wait to be merged into the feature folder."""
         return self._parts.is_dir()
 
     def merge(self, without: Iterable[str] = ()) -> None:

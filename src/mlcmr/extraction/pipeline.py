@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcmr.data.features.finite import describe, not_finite
+from mlcmr.data.features.finite import describe_fault, not_finite
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.extraction.media.decode import open_media
 from mlcmr.extraction.media.images import UnreadableFileError, shrink
@@ -68,7 +68,7 @@ class ExtractedFile:
 
 
 class PipelineSettings(NamedTuple):
-    """How files are extracted.
+    """The settings of an extraction.
 
     Attributes:
         encoder: The frame encoder.
@@ -299,8 +299,8 @@ def _set_features(file: ExtractedFile, rows: Sequence[NDArray[np.float32]]) -> U
         return None
     first = int(wrong[0])
     return UnreadableFileError(
-        f"{file.path}: the encoder's feature {describe(file.features[first])} at {file.times[first]:.2f} s "
-        f"({plural(len(wrong), 'row')} of {len(file.features):,})",
+        f"{file.path}: the encoder's feature {describe_fault(file.features[first])} at "
+        f"{file.times[first]:.2f} s ({plural(len(wrong), 'row')} of {len(file.features):,})",
         path=file.path,
     )
 

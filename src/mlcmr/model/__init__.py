@@ -6,7 +6,7 @@ from mlcmr.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mlcmr.model.config import ModelConfig as ModelConfig
-    from mlcmr.model.legacy_checkpoint import import_published as import_published
+    from mlcmr.model.legacy_checkpoint import read_legacy_checkpoint as read_legacy_checkpoint
     from mlcmr.model.mlcmr import MLCMR as MLCMR
     from mlcmr.model.outputs import ViewEmbeddings as ViewEmbeddings
     from mlcmr.model.protocol import TextVideoModel as TextVideoModel
@@ -20,7 +20,7 @@ __all__ = [
     "TextVideoModel",
     "TwoTower",
     "ViewEmbeddings",
-    "import_published",
+    "read_legacy_checkpoint",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -32,6 +32,6 @@ __getattr__, __dir__ = lazy_names(
         "TextVideoModel": "protocol",
         "TwoTower": "two_tower",
         "ViewEmbeddings": "outputs",
-        "import_published": "legacy_checkpoint",
+        "read_legacy_checkpoint": "legacy_checkpoint",
     },
 )

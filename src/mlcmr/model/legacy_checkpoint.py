@@ -52,16 +52,16 @@ def import_checkpoint(checkpoint: str | Path, to: str | Path, encoder: str = Tex
 
     Raises:
         InvalidValueError: If the folder exists.
-        MlcmrError: If the checkpoint cannot be used; see `import_published`.
+        MlcmrError: If the checkpoint cannot be used; see `read_legacy_checkpoint`.
     """
     if user_path(to).exists():
         raise InvalidValueError(
             f"{to}: exists already; remove it or name another folder", path=to, parameter="to"
         )
-    import_published(checkpoint, encoder).save_pretrained(to)
+    read_legacy_checkpoint(checkpoint, encoder).save_pretrained(to)
 
 
-def import_published(checkpoint: str | Path, encoder: str = TextConfig().encoder) -> MLCMR:
+def read_legacy_checkpoint(checkpoint: str | Path, encoder: str = TextConfig().encoder) -> MLCMR:
     """Read a checkpoint of the published code. It may hold tensors and options only; nothing is executed.
 
     Args:

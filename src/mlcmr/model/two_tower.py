@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from mlcmr.data.features.finite import require_direction
+from mlcmr.data.features.finite import require_normalisable
 from mlcmr.errors import CorruptFileError, InvalidValueError
 from mlcmr.model.embedding import EmbeddingModel
 from mlcmr.model.encoders.tokens import TextTokenizer, has_known_tokens, longest_text, require_embeddings
@@ -56,7 +56,9 @@ class TwoTower(EmbeddingModel):
         lowercase = self._padded and tokenizer.init_kwargs.get("do_lower_case") is not False
         self._tokenize = TextTokenizer(tokenizer, self._longest, lowercase=lowercase)
         embeddings = require_repeatable(lambda: self.encode_texts(PROBES), subject)
-        require_direction(embeddings.numpy(), lambda row: f"{subject}: the embedding of '{PROBES[row]:.9}'")
+        require_normalisable(
+            embeddings.numpy(), lambda row: f"{subject}: the embedding of '{PROBES[row]:.9}'"
+        )
         if not same(embeddings[:1], self.encode_texts(PROBES[:1])):
             raise InvalidValueError(
                 f"{subject}: the embedding of a text depends on the padding beside longer texts; choose "

@@ -17,7 +17,7 @@ from mlcmr.data.features.frame_features import Features, write_features
 from mlcmr.data.languages import language_profile, translation_tag
 from mlcmr.data.scenarios import human_caption_file, translation_file
 from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError
-from mlcmr.extraction.encoders.histogram import DIMENSION, HISTOGRAM, describe
+from mlcmr.extraction.encoders.histogram import DIMENSION, HISTOGRAM, compute_histograms
 from mlcmr.files import new_folder, write_text
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
@@ -255,7 +255,7 @@ def _write_videos(folder: Path, clips: list[SampleClip], seed: int, workers: int
     def film(clip: SampleClip) -> Features:
         path = videos / f"{clip.video}.mp4"
         write_video(path, draw(clip.scene, f"drawing/{seed}/{clip.video}"))
-        return describe(read_video(path))
+        return compute_histograms(read_video(path))
 
     def blocks(described: Iterator[Features]) -> Iterator[tuple[list[str], Features]]:
         with progress.task("drawing", len(clips)) as task:

@@ -42,7 +42,7 @@ class MediaFile(NamedTuple):
     format: str
 
 
-def open_media(path: str, roots: Iterable[str]) -> MediaFile:
+def open_media_file(path: str, roots: Iterable[str]) -> MediaFile:
     """Open a video or picture below one of some folders.
 
     Args:
@@ -71,8 +71,8 @@ def open_media(path: str, roots: Iterable[str]) -> MediaFile:
 
 
 def open_thumbnail(path: str, roots: Iterable[str]) -> MediaFile:
-    """Open a JPEG file below one of some folders; see `open_media`."""
-    thumbnail = open_media(path, roots)
+    """Open a JPEG file below one of some folders; see `open_media_file`."""
+    thumbnail = open_media_file(path, roots)
     if thumbnail.format != "JPEG":
         thumbnail.file.close()
         raise NotHandedOut(f"{path}: is not a JPEG file, but thumbnails must be JPEG files")
@@ -80,7 +80,7 @@ def open_thumbnail(path: str, roots: Iterable[str]) -> MediaFile:
 
 
 def open_below(path: str, roots: Iterable[str]) -> FileIO:
-    """Open a regular file below one of some folders; see `open_media`."""
+    """Open a regular file below one of some folders; see `open_media_file`."""
     if not path:
         raise FileGone("the index names no file")
     real = os.path.realpath(path)
@@ -145,7 +145,7 @@ def _format_of(content: _FileState) -> str:
     Raises:
         UnreadableFileError: If the content is neither a video nor a picture.
     """
-    from mlcmr.extraction.media.decode import open_media as opened  # noqa: PLC0415 – needs PyAV
+    from mlcmr.extraction.media.decode import open_media  # noqa: PLC0415 – needs PyAV
 
-    with opened(content.path) as media:
+    with open_media(content.path) as media:
         return media.format

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from mlcmr.data.features.finite import require_direction
+from mlcmr.data.features.finite import require_normalisable
 from mlcmr.data.ids import spellings
 from mlcmr.data.language_detection import guess_language
 from mlcmr.data.languages import language_among
 from mlcmr.errors import CorruptFileError, InUseError, InvalidValueError, MlcmrError, NotFoundError, reason
 from mlcmr.paths import user_path
-from mlcmr.search.file_access import MediaFile, open_media, open_thumbnail, require_below
+from mlcmr.search.file_access import MediaFile, open_media_file, open_thumbnail, require_below
 from mlcmr.search.filters import Condition, Filters
 from mlcmr.search.indexing.manifest import INFO, IndexInfo
 from mlcmr.search.indexing.payload import segment_id
@@ -342,7 +342,7 @@ class Searcher:
             FileGone: If the file is gone, or the video has no file.
             NotHandedOut: If the file may not be handed out.
         """
-        return open_media(self.segment(video).path, self.roots)
+        return open_media_file(self.segment(video).path, self.roots)
 
     def open_thumbnail(self, video: str, segment: int) -> MediaFile:
         """Open the thumbnail of a segment; see `open_media`."""
@@ -429,7 +429,7 @@ class Searcher:
     ) -> list[list[Hit]]:
         for limit in limits:
             _require_count(limit)
-        require_direction(vectors, lambda row: f"query {row + 1}: its embedding", _BROKEN)
+        require_normalisable(vectors, lambda row: f"query {row + 1}: its embedding", _BROKEN)
         queries = [
             VectorQuery(vector, limit, wanted or Filters())
             for vector, limit, wanted in zip(vectors, limits, filters, strict=True)
@@ -442,7 +442,7 @@ class Searcher:
 
     def _find_captions(self, vector: Vector, k: int, language: str | None) -> list[CaptionHit]:
         _require_count(k)
-        require_direction(vector[None], lambda _: "the query's embedding", _BROKEN)
+        require_normalisable(vector[None], lambda _: "the query's embedding", _BROKEN)
         opened = self._current()
         filters = Filters()
         if language:
@@ -479,7 +479,7 @@ class Searcher:
         with self._model_lock:
             vectors: Vector = self._model.encode_videos([features]).numpy()
         try:
-            require_direction(vectors, lambda _: f"{path}: its embedding", "search by another file")
+            require_normalisable(vectors, lambda _: f"{path}: its embedding", "search by another file")
         except MlcmrError as error:
             raise UnreadableFileError(str(error)) from error
         return vectors

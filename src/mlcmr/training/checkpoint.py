@@ -20,7 +20,7 @@ _FORMAT = 1
 
 @dataclass
 class LoopState:
-    """Where the training loop stands.
+    """The counters of the training loop.
 
     Attributes:
         schedule: The learning rate and the counters that determine it.
@@ -51,7 +51,7 @@ class TrainingState:
     """Everything that the next step depends on.
 
     Attributes:
-        loop: Where the training loop stands.
+        loop: The counters of the training loop.
         model: The weights.
         optimizer: The state of the optimizer.
         precision: The state of the gradient scaler, for `16-mixed`.

@@ -77,5 +77,5 @@ class Schedule:
 
     @property
     def stop(self) -> bool:
-        """Whether training ends early."""
+        """Return whether training ends early."""
         return self.without_best > self.config.patience

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.torch import load_file, save_file
 
 from mlcmr.cli import main
-from mlcmr.data.features.finite import not_finite, require_direction, require_finite
+from mlcmr.data.features.finite import not_finite, require_finite, require_normalisable
 from mlcmr.errors import MlcmrError
 from mlcmr.evaluation import evaluate
 from mlcmr.model.mlcmr import MLCMR
@@ -57,11 +57,11 @@ def test_numbers_of_any_type_pass(kind):
 
 def test_a_vector_of_zeros_has_no_direction():
     rows = np.eye(3, dtype=np.float32)
-    require_direction(rows, str)
+    require_normalisable(rows, str)
     for nothing in (0, 1e-30):
         rows[1] = nothing
         with pytest.raises(MlcmrError, match=r"^video 1: all numbers are zero"):
-            require_direction(rows, lambda row: f"video {row}")
+            require_normalisable(rows, lambda row: f"video {row}")
 
 
 # ─── where it enters ─────────────────────────────────────────────────────────────────────────────────────

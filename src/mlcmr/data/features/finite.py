@@ -43,11 +43,11 @@ def require_finite(rows: NDArray[Any], name: RowName, advice: str = "") -> None:
     wrong = not_finite(rows)
     if wrong.size:
         raise CorruptFileError(
-            f"{name(int(wrong[0]))}: {describe(rows[wrong[0]])}" + (f"; {advice}" if advice else "")
+            f"{name(int(wrong[0]))}: {describe_fault(rows[wrong[0]])}" + (f"; {advice}" if advice else "")
         )
 
 
-def require_direction(rows: NDArray[Any], name: RowName, advice: str = "") -> None:
+def require_normalisable(rows: NDArray[Any], name: RowName, advice: str = "") -> None:
     """Refuse vectors that cannot be normalised, because they are not finite or (nearly) zero.
 
     Args:
@@ -67,7 +67,7 @@ def require_direction(rows: NDArray[Any], name: RowName, advice: str = "") -> No
         )
 
 
-def describe(numbers: NDArray[Any]) -> str:
+def describe_fault(numbers: NDArray[Any]) -> str:
     """Describe the first number of a row that is not finite as float32."""
     flat = np.asarray(numbers).reshape(-1)
     wrong = not_finite(flat)

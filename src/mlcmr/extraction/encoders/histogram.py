@@ -54,7 +54,7 @@ class HistogramEncoder:
 
     def encode_prepared(self, prepared: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
         """Compute the features of consecutive frames of one video, (n, DIMENSION)."""
-        return describe(np.stack(prepared))
+        return compute_histograms(np.stack(prepared))
 
     def encode(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
         """Compute the features of consecutive frames of one video, (n, DIMENSION)."""
@@ -65,7 +65,7 @@ def _multiple_of_4(length: float) -> int:
     return max(round(length / 4), 1) * 4
 
 
-def describe(frames: NDArray[np.uint8]) -> Numbers:
+def compute_histograms(frames: NDArray[np.uint8]) -> Numbers:
     """Compute the feature of each frame of a video.
 
     Args:

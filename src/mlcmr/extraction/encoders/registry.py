@@ -53,14 +53,14 @@ def open_encoder(
 
             find_device(device)
         return BUILT_IN[text]()
-    if is_code(text):
+    if names_a_class(text):
         return _load_class(text, device, source)
     from mlcmr.extraction.encoders.huggingface import HuggingFaceEncoder  # noqa: PLC0415 – imports torch
 
     return HuggingFaceEncoder(folder_or_id(name), device=device)
 
 
-def is_code(name: str) -> bool:
+def names_a_class(name: str) -> bool:
     """Return whether an encoder's name is `package.module:Name`, rather than a folder or a hub id."""
     return ":" in name and not os.path.isdir(user_path(name))
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 
 from mlcmr.extraction.encoders.base import FrameEncoder, feature_name
-from mlcmr.extraction.encoders.registry import BUILT_IN, is_code, open_encoder
+from mlcmr.extraction.encoders.registry import BUILT_IN, names_a_class, open_encoder
 from mlcmr.model.hub import cached_model
 from mlcmr.trust import is_named_model
 
@@ -28,7 +28,7 @@ def load_named_encoder(
     """
     if name in models:
         return open_encoder(name, device=device, source=None)
-    if name in BUILT_IN or os.path.isdir(name) or is_code(name) or is_named_model(name):
+    if name in BUILT_IN or os.path.isdir(name) or names_a_class(name) or is_named_model(name):
         return open_encoder(name, device=device, source=source)
     encoder = open_encoder(cached_model(name, parameter, "encoder"), device=device, source=source)
     encoder.name, encoder.feature = name, feature_name(name)

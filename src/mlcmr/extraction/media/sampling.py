@@ -11,7 +11,7 @@ _LOWEST_FPS, _HIGHEST_FPS = 0.001, 1000
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames of a video are sampled: `fps` frames a second, or `num_frames` evenly spaced frames.
+    """The frames of a video that are sampled: `fps` frames a second, or `num_frames` evenly spaced frames.
 
     Attributes:
         fps: Frames a second.

@@ -165,7 +165,7 @@ class BestStamps:
 
     @property
     def are_proven(self) -> bool:
-        """Whether enough frames had good stamps to trust the stamps after a seek."""
+        """Return whether enough frames had good stamps to trust the stamps after a seek."""
         return self._faults[0] == 0 and self._frames >= _MOST_REORDERED
 
     def restart(self) -> None:

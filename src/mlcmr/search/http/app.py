@@ -26,7 +26,7 @@ try:
     from mlcmr.search.filters import MAX_LENGTH, PATTERN, Filters
     from mlcmr.search.http.batching import TextQuery
     from mlcmr.search.http.media import Files, file_response
-    from mlcmr.search.http.middleware import COOKIE, Gate, Rate, Unavailable, cookie_value, is_same
+    from mlcmr.search.http.middleware import COOKIE, Gate, Rate, Unavailable, cookie_value, equals_secret
     from mlcmr.search.http.prometheus import Meter, Metrics
     from mlcmr.search.http.schemas import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer
     from mlcmr.search.http.service import ACCEPTED, ServerLimits, Service
@@ -333,7 +333,7 @@ async def page(request: Request) -> Response:
         return await _page.get_response("index.html", request.scope)
     rest = [one for one in request.query_params.multi_items() if one[0] != "token"]
     response = RedirectResponse(f"./?{urlencode(rest)}" if rest else "./", status_code=303)
-    if request.app.state.token and is_same(shown, request.app.state.token):
+    if request.app.state.token and equals_secret(shown, request.app.state.token):
         _set_cookie(request, response)
     return response
 

@@ -68,7 +68,7 @@ class Batcher:
 
     @property
     def works(self) -> bool:
-        """Whether the thread runs."""
+        """Return whether the thread runs."""
         return self._thread.is_alive()
 
     def close(self) -> None:

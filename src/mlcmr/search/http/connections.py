@@ -87,7 +87,7 @@ class Guarded(H11Protocol):
 
     @property
     def is_answering(self) -> bool:
-        """Whether the response to a request is incomplete."""
+        """Return whether the response to a request is incomplete."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -179,11 +179,11 @@ class Gate:
             return _error(403, "pages of other sites get no answer; links to the page itself work")
         client = client_of((scope.get("client") or ("",))[0])
         seconds, cookie = 0, None if _needs_no_token(path) else _cookie(headers)
-        right = cookie is not None and self._cookie is not None and is_same(cookie, self._cookie)
+        right = cookie is not None and self._cookie is not None and equals_secret(cookie, self._cookie)
         if not right and self._token is not None:
             given = _token_of_request(scope, headers)
             if given is not None:
-                right = is_same(given, self._token)
+                right = equals_secret(given, self._token)
                 # After too many wrong tokens, the right token must wait too, or guesses would find it.
                 seconds = self._rate.wait(f"{client} guesses", take=not right)
             if cookie is not None and not right:
@@ -222,7 +222,7 @@ def _token_of_request(scope: Scope, headers: Headers) -> str | None:
     return bearer.strip() if scheme.lower() == "bearer" else None
 
 
-def is_same(shown: str, secret: str) -> bool:
+def equals_secret(shown: str, secret: str) -> bool:
     """Compare two secrets in a time that does not depend on their first difference."""
     return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), secret.encode())
 

@@ -113,7 +113,7 @@ class Service:
 
     @property
     def works(self) -> bool:
-        """Whether the thread for queries runs."""
+        """Return whether the thread for queries runs."""
         return self._batcher.works
 
     async def search(self, query: TextQuery) -> SearchAnswer:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
-from mlcmr.extraction.discovery import find_files, find_gone, find_left_behind, find_moved, is_same, was_in
+from mlcmr.extraction.discovery import (
+    find_files,
+    find_gone,
+    find_left_behind,
+    find_moved,
+    is_unchanged,
+    was_in,
+)
 from mlcmr.extraction.feature_writer import ENCODER, read_encoder_settings
 from mlcmr.extraction.records import is_utf8, read_videos, videos_file
 from mlcmr.paths import user_path
@@ -278,7 +285,7 @@ def plan_extraction(request: IndexRequest) -> ExtractionPlan:
     changed = tuple(
         path
         for path, status in files.items()
-        if str(path) in known and not is_same(known[str(path)], path, status)
+        if str(path) in known and not is_unchanged(known[str(path)], path, status)
     )
     whole = not os.path.isfile(source)
     return ExtractionPlan(

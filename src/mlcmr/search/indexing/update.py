@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlcmr.data.features.finite import require_direction, require_finite
+from mlcmr.data.features.finite import require_finite, require_normalisable
 from mlcmr.data.features.frame_features import BROKEN, Features
 from mlcmr.data.ids import spellings
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
@@ -402,7 +402,7 @@ def _update_segments(
             vectors |= zip(missing, embedded, strict=True)
             for point, (record, number) in segments.items():
                 with _noting(skipped, record.video):
-                    require_direction(vectors[point][None], partial(_name_segment, record, number))
+                    require_normalisable(vectors[point][None], partial(_name_segment, record, number))
             points = [
                 segment_point(
                     record,
@@ -485,7 +485,7 @@ def _update_captions(
                 points = []
                 for caption, vector in zip(batch, vectors, strict=True):
                     with _noting(skipped, caption.caption_id):
-                        require_direction(vector[None], partial(_name_caption, caption))
+                        require_normalisable(vector[None], partial(_name_caption, caption))
                         points.append(caption_point(caption, vector, source=plan.source))
                 writer.open_for_writing().captions.upsert(points)
                 task.advance(len(batch))

@@ -149,7 +149,7 @@ class VectorStore(Protocol):
 
     @property
     def exact(self) -> bool:
-        """Whether `search` compares all vectors (see `EXACT_NUMBERS`)."""
+        """Return whether `search` compares all vectors (see `EXACT_NUMBERS`)."""
         ...
 
     def publish(self) -> None:

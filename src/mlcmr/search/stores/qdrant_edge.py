@@ -156,7 +156,7 @@ class EdgeStore:
 
     @property
     def exact(self) -> bool:
-        """Whether all vectors are compared."""
+        """Return whether all vectors are compared."""
         return self.count() * self.size <= EXACT_NUMBERS
 
     def optimize(self) -> None:

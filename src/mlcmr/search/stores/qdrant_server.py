@@ -247,7 +247,7 @@ class ServerStore:
 
     @property
     def exact(self) -> bool:
-        """Whether all vectors are compared."""
+        """Return whether all vectors are compared."""
         return self._known * self.size <= EXACT_NUMBERS  # a search must not cost a second request
 
     def publish(self) -> None:
