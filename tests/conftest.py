@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before anything imports torch or the hub's client; the programs that tests start inherit it too. What tests
@@ -26,15 +26,21 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None)
 settings.load_profile("steady")
 
-SHARED = Path(__file__).parents[2] / "shared"
+# Arrays that the published code wrote, and real data: too large for the repository.
+REFERENCE_DATA = Path(os.environ.get("MLCMR_TEST_DATA") or Path(__file__).parents[2] / "shared")
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder with the published code's arrays and with real data, beside the checkout."""
-    if not SHARED.is_dir():
-        pytest.skip("needs the reference data in ../shared")
-    return SHARED
+def reference_data() -> Callable[[str], Path]:
+    """Finds a file or folder of the reference data; skips the test if it is absent."""
+
+    def find(name: str) -> Path:
+        path = REFERENCE_DATA / name
+        if not path.exists():
+            pytest.skip(f"needs {name} of the reference data; the variable MLCMR_TEST_DATA names its folder")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="session", autouse=True)

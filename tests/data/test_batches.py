@@ -31,15 +31,16 @@ MASK = 103  # in the published vocabulary
 
 
 @pytest.fixture(scope="module")
-def tokenizer(shared) -> CaptionTokenizer:
-    return CaptionTokenizer(open_tokenizer(shared / "data/bert-base-multilingual-cased", lowercase=True))
+def tokenizer(reference_data) -> CaptionTokenizer:
+    folder = reference_data("data/bert-base-multilingual-cased")
+    return CaptionTokenizer(open_tokenizer(folder, lowercase=True))
 
 
 # ─── the published arrays ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_tokens_are_the_published_ones(shared, tokenizer):
-    items = json.loads((shared / "golden/tokens.json").read_text(encoding="utf-8"))["items"]
+def test_tokens_are_the_published_ones(reference_data, tokenizer):
+    items = json.loads(reference_data("golden/tokens.json").read_text(encoding="utf-8"))["items"]
     languages = ["en" if item["type"] == "EN" else "zh" for item in items]
     ids = tokenizer([item["caption"] for item in items], languages)
     assert len(ids) == 287
@@ -55,13 +56,13 @@ def test_tokens_are_the_published_ones(shared, tokenizer):
         ("train_unparallel", Scenario(ScenarioKind.UNPARALLEL)),
     ],
 )
-def test_batches_are_the_published_ones(shared, tokenizer, name, scenario):
+def test_batches_are_the_published_ones(reference_data, tokenizer, name, scenario):
     """All that is not drawn at random is equal, and as much is drawn."""
-    with np.load(shared / "golden/data.npz") as arrays:
+    with np.load(reference_data("golden/data.npz")) as arrays:
         published = {
             key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")
         }
-    collection = open_collection(shared / "golden/data", "vatex")
+    collection = open_collection(reference_data("golden/data"), "vatex")
     pairs = read_training_pairs(collection, scenario)
     dataset = PairDataset(pairs, collection.open_features("feat16"), tokenizer, MASK, seed=0)
     examples = published["idxs"]

@@ -17,8 +17,6 @@ from mlcmr.data.captions import (
 from mlcmr.data.languages import clean_english, language_of_tag
 from mlcmr.errors import MlcmrError
 
-SHARED = Path(__file__).parents[3] / "shared"
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -54,13 +52,9 @@ def test_cleaning_twice_is_cleaning_once(text):
     assert "  " not in once
 
 
-def test_cleaning_keeps_the_published_captions_as_they_were_tokenized():
-    path = SHARED / "golden" / "tokens.json"
-    if not path.exists():
-        pytest.skip("the published tokens are not here")
-    vocabulary = SHARED / "data" / "bert-base-multilingual-cased" / "vocab.txt"
-    if not vocabulary.exists():
-        pytest.skip("the vocabulary is not here")
+def test_cleaning_keeps_the_published_captions_as_they_were_tokenized(reference_data):
+    path = reference_data("golden/tokens.json")
+    vocabulary = reference_data("data/bert-base-multilingual-cased/vocab.txt")
     pieces = vocabulary.read_text(encoding="utf-8").split("\n")
     english = [item for item in json.loads(path.read_text())["items"] if item["type"] == "EN"]
     assert len(english) > 50
@@ -234,11 +228,8 @@ def test_written_and_read_are_equal(tmp_path_factory, captions):
 
 
 @pytest.mark.parametrize("collection", ["flickr8kcn", "msrvtt1k", "published-captions/vatex"])
-def test_real_caption_files_read_whole(collection):
-    folder = SHARED / "data" / collection / "TextData"
-    if not folder.is_dir():
-        pytest.skip("the real collections are not here")
-    for path in folder.glob("*test*.caption.txt"):
+def test_real_caption_files_read_whole(collection, reference_data):
+    for path in reference_data(f"data/{collection}/TextData").glob("*test*.caption.txt"):
         captions = read_captions(path)
         assert len(captions) == len(path.read_bytes().strip().split(b"\n"))
         assert not any(text.endswith("\r") for text in captions.texts)

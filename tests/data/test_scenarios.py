@@ -314,10 +314,10 @@ def test_published_fusion_weights():
     assert [one.fusion_weight for one in (PARALLEL, TO_ZH, TO_EN, UNPARALLEL)] == [0.85, 0.55, 0.55, 0.55]
 
 
-def test_published_captions(shared):
+def test_published_captions(reference_data):
     """The files as they are published: queries, and their translations."""
     for name, count in (("vatex", 15_000), ("msrvtt10kyu", None)):
-        collection = open_collection(shared / "data/published-captions", name)
+        collection = open_collection(reference_data("data/published-captions"), name)
         for target, other in (("zh", "en"), ("en", "zh")):
             queries = read_queries(collection, TO_ZH, "test", target)
             assert queries.translation_language == other

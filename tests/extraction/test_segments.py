@@ -1,7 +1,6 @@
 """Segments of equal length and by shots."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,11 +85,8 @@ def test_shots_by_what_is_where():
         ("rKF0ZW34FRk_41_54.avi", []),  # by a wild camera
     ],
 )
-def test_shots_of_real_clips(name, seconds):
-    path = Path(__file__).parents[3] / "shared/clips" / name
-    if not path.exists():
-        pytest.skip("the clips are not here")
-    record, _ = sample_file(path, LIGHT, Sampling(fps=8), segment="shots")
+def test_shots_of_real_clips(name, seconds, reference_data):
+    record, _ = sample_file(reference_data(f"clips/{name}"), LIGHT, Sampling(fps=8), segment="shots")
     assert [one.start for one in record.segments[1:]] == pytest.approx(seconds, abs=0.1)
 
 

@@ -20,7 +20,6 @@ from mlcmr.data.features.row_cache import CACHE_NAME
 from mlcmr.errors import MlcmrError
 from tests.helpers.progress import RecordedProgress
 
-SHARED = Path(__file__).parents[4] / "shared"
 SPLITS = {"train": range(6), "val": range(6, 8), "test": range(8, 10)}
 
 
@@ -108,28 +107,20 @@ def test_published_folders_may_be_named_otherwise_than_their_files(folder, name,
 
 
 @pytest.mark.parametrize("name", ["flickr8kcn", "msrvtt1k"])
-def test_the_real_collections_have_no_problems(name):
-    if not (SHARED / "data" / name).is_dir():
-        pytest.skip("the real collections are not here")
-    report = check(SHARED / "data" / name)
+def test_the_real_collections_have_no_problems(name, reference_data):
+    report = check(reference_data(f"data/{name}"))
     assert report.problems == []
     assert all("_de.caption.txt: no captions for" in warning for warning in report.warnings)
     assert len(report.warnings) == (3 if name == "flickr8kcn" else 0)
 
 
-def test_the_published_captions_lack_features_only():
-    folder = SHARED / "data" / "published-captions" / "vatex"
-    if not folder.is_dir():
-        pytest.skip("the published captions are not here")
-    report = check(folder)
+def test_the_published_captions_lack_features_only(reference_data):
+    report = check(reference_data("data/published-captions/vatex"))
     assert report.problems == ["FeatureData: no such folder; features belong into FeatureData/<feature>"]
 
 
-def test_the_golden_collection_is_trained_and_tested_on_the_same_videos():
-    folder = SHARED / "golden" / "data" / "vatex"
-    if not folder.is_dir():
-        pytest.skip("the golden collection is not here")
-    report = check(folder)
+def test_the_golden_collection_is_trained_and_tested_on_the_same_videos(reference_data):
+    report = check(reference_data("golden/data/vatex"))
     assert report.problem_count == 20
     assert all("train" in problem for problem in report.problems)
 

@@ -22,8 +22,6 @@ from mlcmr.data.features.video2frames import videos_of_frames
 from mlcmr.errors import MlcmrError
 from mlcmr.files import new_folder
 
-GOLDEN = Path(__file__).parents[4] / "shared" / "golden"
-
 
 def numbers(frames: int, dimension: int = 3, start: int = 0) -> np.ndarray:
     return np.arange(start, start + frames * dimension, dtype=np.float32).reshape(frames, dimension)
@@ -50,16 +48,13 @@ def refused(folder: Path) -> str:
 
 
 @pytest.fixture
-def golden() -> Path:
-    path = GOLDEN / "data" / "vatex" / "FeatureData" / "feat16"
-    if not path.is_dir():
-        pytest.skip("the golden collection is not here")
-    return path
+def golden(reference_data) -> Path:
+    return reference_data("golden/data/vatex/FeatureData/feat16")
 
 
-def test_golden_features_are_those_that_the_published_code_read(golden):
+def test_golden_features_are_those_that_the_published_code_read(golden, reference_data):
     features = open_features(golden)
-    with np.load(GOLDEN / "data.npz") as reference:
+    with np.load(reference_data("golden/data.npz")) as reference:
         names = sorted(
             {
                 name.rpartition("/video/")[0]

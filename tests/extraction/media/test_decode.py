@@ -1,6 +1,7 @@
 """Which frames are taken, and what they look like."""
 
 import subprocess
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,8 +31,10 @@ def numbers(path: Path, sampling: Sampling) -> list[int]:
 
 
 @pytest.fixture(scope="session")
-def clips(shared: Path) -> list[Path]:
-    return sorted(path for path in (shared / "clips").iterdir() if path.suffix in {".avi", ".mkv", ".mp4"})
+def clips(reference_data: Callable[[str], Path]) -> list[Path]:
+    return sorted(
+        path for path in reference_data("clips").iterdir() if path.suffix in {".avi", ".mkv", ".mp4"}
+    )
 
 
 def test_same_frames_as_ffmpeg_on_all_clips(ffmpeg, clips):

@@ -210,9 +210,9 @@ def test_lowercase(tmp_path):
         assert files(tmp_path / "once") == files(tmp_path / "twice")
 
 
-def test_lowercase_of_bert(shared, tmp_path):
+def test_lowercase_of_bert(reference_data, tmp_path):
     """BERT's own normaliser, which takes accents off with the capitals."""
-    name = str(shared / "data/bert-base-multilingual-cased")
+    name = str(reference_data("data/bert-base-multilingual-cased"))
     tokens = {
         lowercase: text.open_tokenizer(name, lowercase).backend_tokenizer.encode("Été au Café").tokens
         for lowercase in (True, False, None)
