@@ -3,8 +3,6 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 import torch
@@ -91,9 +89,10 @@ class EmbeddingModel(ABC):
 
     def _open_reader(self, encoder: str | None) -> FeatureReader:
         known = self.provenance
-        # Decoding lies in a package above this package, and needs PyAV.
-        extraction: Any = import_module("mlcmr.extraction.feature_reader")
-        reader: FeatureReader = extraction.open_feature_reader(
+        # The only import from a package above: a model is one object for its user, and decoding needs PyAV.
+        from mlcmr.extraction.feature_reader import open_feature_reader  # noqa: PLC0415
+
+        return open_feature_reader(
             encoder or known.encoder,
             feature=known.feature,
             fps=known.fps,
@@ -101,7 +100,6 @@ class EmbeddingModel(ABC):
             device=str(self.device),
             named_by_user=encoder is not None or self._trusts_provenance,
         )
-        return reader
 
 
 def _normalised_rows(embeddings: ArrayLike | Tensor) -> Tensor:
