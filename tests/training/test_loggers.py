@@ -1,6 +1,7 @@
 """Loggers receive what `metrics.jsonl` holds."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from lightning.pytorch.loggers import mlflow, wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mlcmr.errors import InvalidValueError, MissingDependencyError
+from mlcmr.testing import check_logger
 from mlcmr.training import train
+from mlcmr.training.loggers import make_loggers
 from tests.helpers.runs import assert_same, records
 from tests.helpers.tiny import tiny_config
 
@@ -112,3 +115,54 @@ def test_a_logger_that_cannot_be_used(root, tmp_path, name, error):
     with pytest.raises(error, match="`logger`"):
         train(tiny_config(root, tmp_path / "run", logger=name))
     assert not (tmp_path / "run").exists()
+
+
+# ─── the contract ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def built_in(name: str) -> Callable[[Path, int], Logger]:
+    return lambda folder, first_step: make_loggers(name, folder, first_step)[0]
+
+
+@pytest.mark.parametrize("logger", [built_in("tensorboard"), built_in("csv"), RecordingLogger])
+def test_loggers_that_keep_the_contract(logger):
+    check_logger(logger)
+
+
+class ChangingLogger(RecordingLogger):
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        metrics.clear()
+
+
+class OverwritingLogger(RecordingLogger):
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        (self.started[0] / "metrics.jsonl").write_text("{}\n")
+
+
+class RemovingLogger(RecordingLogger):
+    def __init__(self, folder: Path, first_step: int) -> None:
+        super().__init__(folder, first_step)
+        (folder / "config.yaml").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("logger", "message"),
+    [
+        (lambda *_: None, "a logger is a `lightning"),
+        (ChangingLogger, "does not change the values"),
+        (OverwritingLogger, "does not change metrics.jsonl"),
+        (RemovingLogger, "does not remove config.yaml"),
+    ],
+)
+def test_loggers_that_break_the_contract(logger, message):
+    with pytest.raises(AssertionError, match=message):
+        check_logger(logger)
+
+
+def test_a_logger_that_cannot_log_again_in_the_folder_of_a_continued_run():
+    def make(folder: Path, first_step: int) -> Logger:
+        (folder / "once").mkdir()
+        return RecordingLogger(folder, first_step)
+
+    with pytest.raises(FileExistsError):
+        check_logger(make)
