@@ -39,7 +39,7 @@ class MlcmrError(Exception):
     ) -> None:
         text = " ".join(filter(None, map(str.strip, str(message).splitlines())))
         if len(text) > _LONGEST_MESSAGE:
-            text = f"{text[: _LONGEST_MESSAGE - _LONGEST_REASON]} … {text[-_LONGEST_REASON:]}"
+            text = f"{text[: _LONGEST_MESSAGE - _LONGEST_REASON - 3]} … {text[-_LONGEST_REASON:]}"
         super().__init__(text)
         self.path = None if path is None else os.fspath(path)
         self.line = line

@@ -1,5 +1,6 @@
 """What `train` says: one line for what a user can mend."""
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -18,7 +19,6 @@ from mlcmr.errors import MlcmrError, NotFoundError
 from mlcmr.model.config import TextConfig
 from mlcmr.model.outputs import ViewEmbeddings
 from mlcmr.training import train
-from mlcmr.training.run_training import _machine_errors
 from mlcmr.training.step import TrainingStep
 from tests.helpers import processes
 from tests.helpers.golden_model import tiny_tokenizer
@@ -78,13 +78,23 @@ def test_a_loading_process_that_dies(root, tmp_path, monkeypatch):
         train(tiny_config(root, tmp_path / "run", workers=1))
 
 
-def test_an_error_of_a_loading_process_is_its_message(root, tmp_path):
-    """PyTorch puts the traceback of the process before the message."""
-    text = "Caught it in process 0. Traceback: line 3, in f mlcmr.errors.NotFoundError: a: no such file"
-    with pytest.raises(NotFoundError) as caught, _machine_errors(tiny_config(root, tmp_path / "run")):
-        raise NotFoundError(text, path="a", line=3, parameter="b")
+def test_an_error_of_a_loading_process_is_raised_as_it_is(root, tmp_path, monkeypatch):
+    """PyTorch would pass on the class, and the traceback as the message."""
+    message = f"{'long ' * 200}message"
+    error = NotFoundError(message, path="a", line=3, parameter="b")
+    monkeypatch.setattr(PairDataset, "__getitem__", Mock(side_effect=error))
+    with pytest.raises(NotFoundError) as caught:
+        train(tiny_config(root, tmp_path / "run", workers=1))
     error = caught.value
-    assert (str(error), error.path, error.line, error.parameter) == ("a: no such file", "a", 3, "b")
+    assert (str(error), error.path, error.line, error.parameter) == (message, "a", 3, "b")
+
+
+def test_a_fault_of_the_disk_in_a_loading_process(root, tmp_path, monkeypatch):
+    fault = OSError(errno.EIO, "Input/output error", "feature.bin")
+    monkeypatch.setattr(PairDataset, "__getitem__", Mock(side_effect=fault))
+    with pytest.raises(MlcmrError, match=r"^feature\.bin: Input/output error") as caught:
+        train(tiny_config(root, tmp_path / "run", workers=1))
+    assert caught.value.path == "feature.bin"
 
 
 def test_other_errors_are_not_hidden(root, tmp_path, monkeypatch):

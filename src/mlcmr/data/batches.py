@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mlcmr.data.features.frame_features import FrameFeatures
 from mlcmr.data.masking import RandomKey, kept_frames, masked_words
 from mlcmr.data.scenarios import ExampleCaptions, TrainingPairs
-from mlcmr.errors import InvalidValueError
+from mlcmr.errors import InvalidValueError, MlcmrError
 
 Tokenize = Callable[[Sequence[str], Sequence[str]], Sequence[NDArray[np.int32]]]
 """Takes texts and their languages; returns their token ids, including special tokens."""
@@ -291,8 +292,8 @@ def pair_loader(
         workers: The number of worker processes; with 0, this process makes the batches.
         pin_memory: Put the batches in page-locked memory, for faster copies to a GPU.
     """
-    return DataLoader(
-        dataset,
+    return PairLoader(
+        _ErrorsAsItems(dataset),
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
@@ -301,6 +302,30 @@ def pair_loader(
         prefetch_factor=4 if workers else None,
         worker_init_fn=_end_with_parent if workers else None,
     )
+
+
+class PairLoader(DataLoader[PairBatch]):
+    """A loader that raises the errors of its worker processes as they were raised there."""
+
+    def __iter__(self) -> Iterator[PairBatch]:  # type: ignore[override]
+        """Yield the batches."""
+        for item in super().__iter__():
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+class _ErrorsAsItems(Dataset[PairBatch]):
+    """Return an error as the item: of an error, PyTorch passes on only the class and the traceback."""
+
+    def __init__(self, dataset: PairDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: BatchKey) -> Any:
+        try:
+            return self._dataset[key]
+        except (MlcmrError, OSError, MemoryError) as error:
+            return error
 
 
 def _end_with_parent(worker: int) -> None:  # noqa: ARG001

@@ -1,7 +1,6 @@
 """`mlcmr train`: from settings to a run folder."""
 
 import logging
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -282,16 +281,11 @@ def _no_autocast_cache() -> Iterator[None]:
 
 @contextmanager
 def _machine_errors(config: TrainConfig) -> Iterator[None]:
-    """Turn a lack of memory or disk space, or an error of a loading process, into an error of one line."""
+    """Turn a lack of memory or disk space, or the death of a loading process, into an error of one line."""
     run = Run(user_path(config.run))
     try:
         yield
-    except MlcmrError as error:
-        # From a loading process, torch passes on the whole traceback, which ends with the message.
-        message = re.split(r"mlcmr\.errors\.\w+: ", str(error))[-1].strip()
-        if message == str(error):
-            raise
-        error.args = (message,)  # `path`, `line` and `parameter` stay
+    except MlcmrError:
         raise
     except OSError as error:
         where = error.filename or config.run
