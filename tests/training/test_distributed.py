@@ -10,13 +10,15 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from lightning.fabric import Fabric
 
-from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
+from mlcmr.data.batches import EpochSampler, PairBatch, TokenBatch, VideoBatch
+from mlcmr.data.scenarios import read_training_pairs
 from mlcmr.losses.mlcmr import MLCMRLoss
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.training import train
@@ -169,6 +171,62 @@ def test_a_failure_of_the_first_process_ends_the_others(tmp_path):
     assert last.startswith(f"mlcmr: {tmp_path / 'run'}")
     assert "cannot be written" in last
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("failing", ["the second", "both"])
+def test_a_failure_of_any_process_is_one_line(tmp_path, failing):
+    write_collection(tmp_path)
+    config = tiny_config(tmp_path, tmp_path / "run", devices=2)
+    pairs = read_training_pairs(config.open_collection(), config.as_scenario())
+    sampler = EpochSampler(len(pairs.videos), config.batch_size, config.seed, process=1, processes=2)
+    video = pairs.videos[next(iter(sampler)).examples[0]]
+    features = config.open_collection().open_features(config.feature)
+    matrix = np.array(features.matrix)
+    matrix[features.rows(video) if failing == "the second" else slice(None)] = np.nan
+    matrix.tofile(features.folder / "feature.bin")
+    recipe = write_recipe(tmp_path / "recipe.yaml", config)
+    done = subprocess.run(
+        [sys.executable, "-m", "mlcmr", "train", str(recipe)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 2, done.stderr
+    beginnings = [line.split(" ")[0] for line in done.stderr.splitlines()]
+    assert beginnings == ["validating", "text", "mlcmr:"], done.stderr
+    assert failing == "both" or f"of video '{video}'" in done.stderr
+
+
+def test_the_first_process_raises_the_error_of_another(tmp_path):
+    write_collection(tmp_path)
+    recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(tmp_path, tmp_path / "run", devices=2))
+    script = tmp_path / "script.py"
+    script.write_text(FAILING_SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script), str(recipe)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.stdout == "NotFoundError('no such frame') in.txt 3 frame True\n", done.stderr
+
+
+FAILING_SCRIPT = """
+import os, sys
+import mlcmr
+from mlcmr.data.batches import PairDataset
+from mlcmr.errors import NotFoundError
+from mlcmr.training.distributed import is_reported
+
+def fail(*_):
+    raise NotFoundError("no such frame", path="in.txt", line=3, parameter="frame")
+
+if os.environ.get("LOCAL_RANK", "0") == "1":
+    PairDataset.__getitem__ = fail
+try:
+    mlcmr.train(sys.argv[1])
+except NotFoundError as error:
+    if os.environ["LOCAL_RANK"] == "0":
+        print(repr(error), error.path, error.line, error.parameter, is_reported(error))
+"""
 
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])

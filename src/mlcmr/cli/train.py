@@ -4,6 +4,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from mlcmr.cli.command import add_config
 from mlcmr.cli.signature import read_signature
+from mlcmr.errors import MlcmrError
 
 
 class _Train:
@@ -34,11 +35,16 @@ class _Train:
         from mlcmr.cli.completion import options_of
         from mlcmr.cli.display import Display
         from mlcmr.training import train
-        from mlcmr.training.distributed import is_first_process
+        from mlcmr.training.distributed import is_first_process, is_reported
 
         first = is_first_process()
         with Display(quiet=not first, options=options_of(parser)) as display:
-            trained = train(config, progress=display)
+            try:
+                trained = train(config, progress=display)
+            except MlcmrError as error:
+                if is_reported(error):
+                    return 2
+                raise
         if first:
             print(trained)
         return 0

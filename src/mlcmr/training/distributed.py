@@ -1,19 +1,26 @@
 """Training in several processes: the first process, features of all processes, signals."""
 
+import json
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor
 
+from mlcmr import errors
 from mlcmr.errors import MlcmrError, reason
+
+_REPORT_SECONDS = 10.0
+_REPORTED = "Another process of the training failed first."
 
 
 def is_first_process() -> bool:
@@ -96,11 +103,54 @@ def requeue_slurm_job() -> None:
 
 
 @contextmanager
-def ending_processes(fabric: Fabric) -> Iterator[None]:
-    """Kill the processes that Lightning has started if this process fails: they would wait for it forever."""
+def failing_together(fabric: Fabric) -> Iterator[None]:
+    """End all processes if one fails; they would wait for it forever, or fail as its connection is lost.
+
+    All raise the error of the process that failed first. `is_reported` is true for the errors of the others.
+    """
     try:
         yield
-    except BaseException:
-        for process in getattr(fabric.strategy.launcher, "procs", []):
-            process.kill()
-        raise
+    except BaseException as error:
+        earlier = _earlier_failure(error)
+        _end_processes(fabric, time.monotonic() + (_REPORT_SECONDS if earlier else 0))
+        if earlier is None:
+            raise
+        earlier.add_note(_REPORTED)
+        if earlier is error:
+            raise
+        raise earlier from error
+
+
+def _end_processes(fabric: Fabric, end: float) -> None:
+    """Let the processes that Lightning has started report an error until the time `end`, then kill them."""
+    started: list[subprocess.Popen[bytes]] = getattr(fabric.strategy.launcher, "procs", [])
+    processes = list(started)
+    started.clear()  # as soon as one of them ends, Lightning would kill this process
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(end - time.monotonic(), 0))
+        process.kill()
+
+
+def is_reported(error: BaseException) -> bool:
+    """Return whether another process of the training has failed before, and reports its error."""
+    return _REPORTED in getattr(error, "__notes__", ())
+
+
+def _earlier_failure(error: BaseException) -> BaseException | None:
+    """Return the error to raise if another process has failed before; else record `error` for the others."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    store = dist.distributed_c10d._get_default_store()
+    try:
+        if isinstance(error, MlcmrError):
+            if store.add("mlcmr/failures", 1) > 1:
+                return error
+            facts = {"path": error.path, "line": error.line, "parameter": error.parameter}
+            store.set("mlcmr/failure", json.dumps([type(error).__name__, str(error), facts]))
+        elif isinstance(error, RuntimeError) and store.check(["mlcmr/failure"]):
+            kind, message, facts = json.loads(store.get("mlcmr/failure"))
+            return getattr(errors, kind, MlcmrError)(message, **facts)
+    except RuntimeError:  # the process that holds the store has ended
+        return None
+    return None

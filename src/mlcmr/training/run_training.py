@@ -34,7 +34,7 @@ from mlcmr.text import plural
 from mlcmr.training.checkpoint import LoopState, TrainingState, read_state
 from mlcmr.training.config import TrainConfig
 from mlcmr.training.distributed import (
-    ending_processes,
+    failing_together,
     interrupted_by_sigterm,
     is_first_process,
     slurm_signal,
@@ -196,7 +196,8 @@ def _train(config: TrainConfig, run: Run, data: _Data, loss: Loss | None, progre
     with (
         interrupted_by_sigterm(),
         slurm_signal() as requeue,
-        ending_processes(fabric),
+        failing_together(fabric),
+        _machine_errors(config),
         _no_autocast_cache(),
     ):
         fabric.launch(fit)
