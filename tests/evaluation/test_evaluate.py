@@ -21,7 +21,7 @@ from mlcmr.data.scenarios import ScenarioKind, read_validation
 from mlcmr.errors import InvalidValueError, MissingDependencyError, MlcmrError
 from mlcmr.evaluation import evaluate
 from mlcmr.evaluation.report.table import summary
-from mlcmr.evaluation.validate import validation_scores
+from mlcmr.evaluation.validate import select_score, validation_scores
 from mlcmr.training import train
 from mlcmr.training.run_folder import Run
 from tests.helpers.tiny import FEATURE, tiny_config, write_collection
@@ -366,15 +366,17 @@ def test_a_run_of_the_training(trained):
         evaluate(MLCMR.from_pretrained(trained / "model"))
 
 
-@pytest.mark.parametrize(("metric", "sign"), [("mAP", 1), ("nDCG", 1), ("MedR", -1), ("MnR", -1)])
+@pytest.mark.parametrize(
+    ("metric", "sign"), [("mAP", 1), ("nDCG@2", 1), ("R@3", 1), ("MedR", -1), ("MnR", -1)]
+)
 def test_validation_by_a_metric(trained, metric, sign):
     """The sum over both directions; a metric that is better if lower counts negatively."""
     data = data_of_run(trained, {})
     collection = data.open_collection()
     model, features = MLCMR.from_pretrained(trained / "model"), collection.open_features(data.feature)
     splits = read_validation(collection, data.as_scenario(), "val")
-    scores = validation_scores(model, features, splits, metric)
-    results = evaluate(model, data, split="val", metrics=["nDCG"])
+    scores = validation_scores(model, features, splits, select_score(metric))
+    results = evaluate(model, data, split="val", recall_at=[3], metrics=["nDCG@2"])
     for language in ("en", "zh"):
         values = results[language].target_only
         assert scores[language] == pytest.approx(sign * (values.t2v[metric] + values.v2t[metric]))

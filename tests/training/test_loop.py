@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from itertools import count
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from mlcmr.cli.display import Display
 from mlcmr.data.batches import BatchKey, PairDataset
 from mlcmr.data.scenarios import read_training_pairs, read_validation
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, MlcmrError
 from mlcmr.evaluation.metrics import chance_metrics
-from mlcmr.evaluation.validate import validation_scores
+from mlcmr.evaluation.validate import select_score, validation_scores
+from mlcmr.metrics import Ranks
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.training import loop
 from mlcmr.training.checkpoint import read_state
@@ -161,14 +163,33 @@ def test_the_score_is_that_of_the_model(root, tmp_path):
     splits = read_validation(collection, config.as_scenario(), "val")
     model = MLCMR.from_pretrained(tmp_path / "run/model")
     with Display() as display:
-        found = validation_scores(model, collection.open_features(FEATURE), splits, "recall", display)
+        found = validation_scores(
+            model, collection.open_features(FEATURE), splits, select_score("recall"), display
+        )
     last = records(tmp_path / "run")[-1]
     assert found == {"en": last["val/en"], "zh": last["val/zh"]}
 
 
-def test_validation_by_precision(root, tmp_path):
-    train(tiny_config(root, tmp_path / "run", epochs=1, validation_metric="mAP"))
-    assert 0 < records(tmp_path / "run")[-1]["val/score"] <= 400
+def falling(ranks: Ranks) -> dict[str, float]:
+    """Return a number that falls from call to call."""
+    return {"turn": next(turns)}
+
+
+turns = count(0.0, -1.0)
+
+
+def test_a_metric_of_another_package_chooses_the_model(root, tmp_path):
+    name = f"{__name__}:falling"
+    train(tiny_config(root, tmp_path / "run", epochs=3, validation_metric=name))
+    lines = [record for record in records(tmp_path / "run") if "best" in record]
+    assert [line["best"] for line in lines] == [True, False, False]
+    assert lines[0]["val/score"] > lines[1]["val/score"] > lines[2]["val/score"]
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_written(root, tmp_path):
+    with pytest.raises(InvalidValueError, match=r"`validation_metric` is 'MAP', .*did you mean mAP"):
+        train(tiny_config(root, tmp_path / "run", validation_metric="MAP"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_early_end(root, tmp_path):

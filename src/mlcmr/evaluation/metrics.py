@@ -22,7 +22,7 @@ from mlcmr.registry import resolve
 
 PRINTED_RECALLS = (1, 5, 10)
 """The cutoffs of the published tables, which SumR adds up."""
-_NDCG_AT = re.compile(r"nDCG@([1-9][0-9]{0,8})")
+_AT = re.compile(r"(R|nDCG)@([1-9][0-9]{0,8})")
 
 
 class MetricFunction(Protocol):
@@ -151,15 +151,19 @@ PUBLISHED_METRICS = (recall_metric(PRINTED_RECALLS), BUILT_IN["MedR"], BUILT_IN[
 """The metrics of the default table."""
 
 
-def as_metric(metric: object) -> Metric:
+def as_metric(metric: object, parameter: str = "metrics") -> Metric:
     """Return a metric with its format, direction and chance; a class is called without arguments.
+
+    Args:
+        metric: The metric.
+        parameter: The parameter or setting that holds the metric, for messages.
 
     Raises:
         InvalidValueError: If the metric cannot be called, or if its format is not a format of numbers.
     """
     instance = metric() if isinstance(metric, type) else metric
     if not callable(instance):
-        raise InvalidValueError(f"`metrics`: {metric!r} is not a function of ranks", parameter="metrics")
+        raise InvalidValueError(f"`{parameter}`: {metric!r} is not a function of ranks", parameter=parameter)
     known = (
         instance
         if isinstance(instance, Metric)
@@ -174,8 +178,8 @@ def as_metric(metric: object) -> Metric:
         format(0.0, known.format)
     except (ValueError, TypeError) as error:
         raise InvalidValueError(
-            f"`metrics`: {metric!r} has the format {known.format!r}, not a format of numbers like '.1f'",
-            parameter="metrics",
+            f"`{parameter}`: {metric!r} has the format {known.format!r}, not a format of numbers like '.1f'",
+            parameter=parameter,
         ) from error
     return known
 
@@ -187,23 +191,37 @@ def choose_metrics(
 
     Args:
         recall_at: The values of K of R@K.
-        metrics: Further metrics: functions, built-in names such as `nDCG@10`, or `package.module:Name`.
+        metrics: Further metrics: functions, or names as `find_metric` takes them.
 
     Raises:
         InvalidValueError: If a metric or a K cannot be used, or if two metrics have the same name.
     """
     named = [metrics] if isinstance(metrics, str) else metrics
-    further = [_find(metric) if isinstance(metric, str) else as_metric(metric) for metric in named]
+    further = [find_metric(metric) if isinstance(metric, str) else as_metric(metric) for metric in named]
     chosen = tuple(dict.fromkeys((recall_metric(recall_at), *PUBLISHED_METRICS[1:], *further)))
     # A metric that cannot be used fails here, not after a model has embedded a split.
     _metrics_of_direction(Ranks.from_lists([[1], [2, 3], []], candidates=4), chosen, {})
     return chosen
 
 
-def _find(name: str) -> Metric:
-    if at := _NDCG_AT.fullmatch(name):
-        return ndcg_metric(int(at[1]))
-    return as_metric(resolve(name, BUILT_IN, parameter="metrics", source=None))
+def find_metric(
+    name: str, built_in: Mapping[str, Metric] = BUILT_IN, *, parameter: str = "metrics"
+) -> Metric:
+    """Return a metric by name.
+
+    Args:
+        name: `R@K` or `nDCG@K` with any K, a built-in name, or `package.module:Name`.
+        built_in: The built-in metrics by name.
+        parameter: The parameter or setting that holds the name, for messages.
+
+    Raises:
+        InvalidValueError: If the name is unknown or cannot be imported, or does not stand for a metric.
+        MissingDependencyError: If the module is not installed.
+    """
+    if at := _AT.fullmatch(name):
+        cutoff = int(at[2])
+        return ndcg_metric(cutoff) if at[1] == "nDCG" else recall_metric([cutoff])
+    return as_metric(resolve(name, built_in, parameter=parameter, source=None), parameter)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,90 @@
 """The validation score, which chooses the best checkpoint."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mlcmr.data.features.frame_features import FrameFeatures
 from mlcmr.data.scenarios import Queries
+from mlcmr.errors import InvalidValueError, MlcmrError, reason
 from mlcmr.evaluation.encode import encode_queries
-from mlcmr.evaluation.metrics import BUILT_IN, sum_of_recalls
-from mlcmr.evaluation.ranks import RetrievalRanks, compute_ranks
+from mlcmr.evaluation.metrics import BUILT_IN, PRINTED_RECALLS, Metric, find_metric, recall_at, recall_metric
+from mlcmr.evaluation.ranks import Ranks, RetrievalRanks, compute_ranks
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.model.protocol import TextVideoModel
 from mlcmr.progress import SILENT, Progress
 
 # The batch size of the published validation. With the published padding, the batch size changes the numbers.
 VALIDATION_BATCH = 64
+_SUM = Metric(lambda ranks: {"SumR": sum(recall_at(ranks).values())})
+_BUILT_IN = {
+    "recall": _SUM,
+    "SumR": _SUM,
+    **{f"R@{cutoff}": recall_metric([cutoff]) for cutoff in PRINTED_RECALLS},
+    **BUILT_IN,
+}
+
+
+@dataclass(frozen=True)
+class ValidationScore:
+    """A metric added over both directions, as a score that is better if higher.
+
+    Attributes:
+        name: The name of the metric, for messages.
+        metric: The metric, which returns a single value.
+    """
+
+    name: str
+    metric: Metric
+
+    def __call__(self, ranks: RetrievalRanks) -> float:
+        """Compute the score.
+
+        Raises:
+            InvalidValueError: If the metric does not return a single finite number.
+        """
+        total = self._value(ranks.t2v) + self._value(ranks.v2t)
+        return total if self.metric.higher_is_better else -total
+
+    def _value(self, ranks: Ranks) -> float:
+        values = {name: float(value) for name, value in self.metric(ranks).items()}
+        if len(values) != 1 or not all(map(math.isfinite, values.values())):
+            raise _unusable(self.name, f"it returned {values}, but must return one finite number")
+        return sum(values.values())
+
+
+def select_score(name: str) -> ValidationScore:
+    """Return the validation score of a training.
+
+    Args:
+        name: `recall` or `SumR` for the sum of R@1, R@5 and R@10, or a metric as `find_metric` takes it.
+
+    Raises:
+        InvalidValueError: If the metric is unknown, fails, or does not return a single finite number.
+        MissingDependencyError: If the module of the metric is not installed.
+    """
+    score = ValidationScore(name, find_metric(name, _BUILT_IN, parameter="validation_metric"))
+    ranks = Ranks.from_lists([[1], [2, 3], []], candidates=4)
+    try:
+        score(RetrievalRanks(ranks, ranks))
+    except MlcmrError:
+        raise
+    except Exception as error:  # the code of another package may raise anything
+        raise _unusable(name, reason(error)) from error
+    return score
+
+
+def _unusable(name: str, why: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"`validation_metric` {name} cannot be used: {why}", parameter="validation_metric"
+    )
 
 
 def validation_scores(
     model: TextVideoModel,
     features: FrameFeatures,
     splits: Sequence[Queries],
-    metric: str,
+    score: ValidationScore,
     progress: Progress = SILENT,
 ) -> dict[str, float]:
     """Compute the score of each language; their sum is the validation score, which is better if higher.
@@ -28,23 +93,13 @@ def validation_scores(
         model: The model to validate.
         features: The frame features of the videos.
         splits: The human captions of the validation split, by language.
-        metric: `recall` for the sum of R@1, R@5 and R@10 of both directions, or the name of a built-in metric
-            for its sum over both directions. A metric that is better if lower counts negatively.
+        score: The score of the ranks of a language.
         progress: Receives the progress.
     """
     encoded = encode_queries(model, features, splits, batch_size=VALIDATION_BATCH, progress=progress)
     return {
-        language.queries.language: _score(
-            compute_ranks(embedding_scores(language.captions, language.videos), language.video_of_caption),
-            metric,
+        language.queries.language: score(
+            compute_ranks(embedding_scores(language.captions, language.videos), language.video_of_caption)
         )
         for language in encoded
     }
-
-
-def _score(ranks: RetrievalRanks, name: str) -> float:
-    if name == "recall":
-        return sum_of_recalls(ranks)["SumR"]
-    metric = BUILT_IN[name]
-    total = metric(ranks.t2v)[name] + metric(ranks.v2t)[name]
-    return total if metric.higher_is_better else -total

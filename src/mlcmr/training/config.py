@@ -48,8 +48,9 @@ class TrainConfig(DataConfig):
         epochs: The largest number of passes over the training captions.
         batch_size: The number of examples per step, over all processes.
         seed: The seed of all random numbers, a whole number from 0. The same seed gives the same run.
-        validation_metric: The metric that chooses the best checkpoint: the sum of recalls, or another metric,
-            added over both directions. A metric that is better if lower, such as MedR, counts negatively.
+        validation_metric: The metric that chooses the best checkpoint, added over both directions: `recall`
+            (the sum of R@1, R@5 and R@10), `R@K` or `nDCG@K` with any K, `mAP`, `nDCG`, `MedR`, `MnR`, or
+            your own as `package.module:Name`. MedR and others that are better if lower count negatively.
         workers: The number of extra processes that load batches. The results do not depend on it.
         precision: The precision of Lightning.
         accelerator: `auto`, `cpu` or `gpu`.
@@ -67,7 +68,7 @@ class TrainConfig(DataConfig):
     epochs: int = 50
     batch_size: int = 64
     seed: int = 0
-    validation_metric: Literal["recall", "mAP", "nDCG", "MedR", "MnR"] = "recall"
+    validation_metric: str = "recall"
     workers: int = 0
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"] = "32-true"
     accelerator: str = "auto"

@@ -13,7 +13,7 @@ from mlcmr.data.batches import EpochSampler, PairBatch
 from mlcmr.data.features.frame_features import FrameFeatures
 from mlcmr.data.scenarios import Queries
 from mlcmr.errors import MlcmrError
-from mlcmr.evaluation.validate import validation_scores
+from mlcmr.evaluation.validate import ValidationScore, validation_scores
 from mlcmr.progress import Progress
 from mlcmr.training.checkpoint import LoopState, TrainingState, write_state
 from mlcmr.training.config import TrainConfig
@@ -59,6 +59,7 @@ class TrainingLoop:
         loader: The batches, in the order of `sampler`.
         validation: The queries of the validation split, by language.
         features: The frame features of the validation videos.
+        score: The score that chooses the best model.
         metrics: The log of losses and scores.
         inputs: The hashes of the training inputs, saved with the state.
         progress: The receiver of progress.
@@ -75,6 +76,7 @@ class TrainingLoop:
     loader: DataLoader[PairBatch]
     validation: Sequence[Queries]
     features: FrameFeatures
+    score: ValidationScore
     metrics: MetricsLog
     inputs: dict[str, str]
     progress: Progress
@@ -130,9 +132,7 @@ class TrainingLoop:
     def _validate(self, meter: EpochMeter) -> None:
         self._require_finite_weights()
         model, state = self.step.model, self.state
-        scores = validation_scores(
-            model, self.features, self.validation, self.config.validation_metric, self.progress
-        )
+        scores = validation_scores(model, self.features, self.validation, self.score, self.progress)
         # Devices may differ in the last bit, and processes must not disagree on when to stop.
         scores = self.fabric.broadcast(scores)
         epoch, total = state.epoch, sum(scores.values())
@@ -147,10 +147,11 @@ class TrainingLoop:
             if best:
                 model.save_pretrained(self.run.model)
         loss = f"loss {meter.loss / meter.steps:.2f}, " if meter.steps else ""
-        each = ", ".join(f"{language} {score:.1f}" for language, score in scores.items())
-        standing = "best so far" if best else f"best is {state.schedule.best:.1f}"
+        form = self.score.metric.format
+        each = ", ".join(f"{language} {score:{form}}" for language, score in scores.items())
+        standing = "best so far" if best else f"best is {state.schedule.best:{form}}"
         self.progress.message(
-            f"epoch {state.epoch}/{self.config.epochs}: {loss}validation {total:.1f} ({each}), {standing}, "
+            f"epoch {state.epoch}/{self.config.epochs}: {loss}validation {total:{form}} ({each}), {standing}, "
             f"{meter.seconds:.0f} s"
         )
 

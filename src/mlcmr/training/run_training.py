@@ -19,6 +19,7 @@ from mlcmr.data.collection import FEW
 from mlcmr.data.features.frame_features import FrameFeatures
 from mlcmr.data.scenarios import Queries, TrainingPairs, read_training_pairs, read_validation
 from mlcmr.errors import InvalidValueError, MlcmrError, OutOfResourcesError, is_out_of_space
+from mlcmr.evaluation.validate import ValidationScore, select_score
 from mlcmr.losses.selection import Loss, select_loss
 from mlcmr.model.checkpoint import load_weights
 from mlcmr.model.config import TextConfig
@@ -99,6 +100,7 @@ class _Data:
     features: FrameFeatures
     pairs: TrainingPairs
     validation: list[Queries]
+    score: ValidationScore
 
 
 def build_model(config: TrainConfig, pairs: TrainingPairs, feature_size: int) -> MLCMR:
@@ -131,13 +133,15 @@ def _read(config: TrainConfig, progress: Progress) -> _Data:
             "from nothing; choose one of them (set `model.text.new` to null)",
             parameter="model.text.encoder",
         )
+    score = select_score(config.validation_metric)
     collection = config.open_collection()
     scenario = config.as_scenario()
     features = collection.open_features(config.feature)
     pairs = read_training_pairs(collection, scenario, config.missing_captions)
     if pairs.skipped:
         progress.message(f"left out {plural(pairs.skipped, 'training example')}: no caption in some language")
-    return _Data(features, pairs, read_validation(collection, scenario, config.validation_split))
+    validation = read_validation(collection, scenario, config.validation_split)
+    return _Data(features, pairs, validation, score)
 
 
 def _train(config: TrainConfig, run: Run, data: _Data, loss: Loss | None, progress: Progress) -> None:
@@ -187,6 +191,7 @@ def _train(config: TrainConfig, run: Run, data: _Data, loss: Loss | None, progre
                 loader=loader,
                 validation=data.validation,
                 features=data.features,
+                score=data.score,
                 metrics=metrics,
                 inputs=inputs,
                 progress=progress,
