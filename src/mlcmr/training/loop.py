@@ -151,8 +151,8 @@ class TrainingLoop:
         each = ", ".join(f"{language} {score:{form}}" for language, score in scores.items())
         standing = "best so far" if best else f"best is {state.schedule.best:{form}}"
         self.progress.message(
-            f"epoch {state.epoch}/{self.config.epochs}: {loss}validation {total:{form}} ({each}), {standing}, "
-            f"{meter.seconds:.0f} s"
+            f"epoch {state.epoch}/{self.config.epochs}: {loss}validation {total:{form}} ({each}), "
+            f"{standing}, {meter.seconds:.0f} s"
         )
 
     def _save(self) -> None:
