@@ -11,17 +11,22 @@ from pathlib import Path
 import pytest
 
 from mlcmr.cli import main
+from mlcmr.model import hub
+from tests.helpers.fake_hub import FakeHub
+from tests.helpers.models import write_clip
 
 ROOT = Path(__file__).parents[1]
 EXTENDING = sorted((ROOT / "docs/extending").glob("*.md"))
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
-RUNNABLE = [*READMES, ROOT / "docs/tutorial/index.md", ROOT / "docs/guides/python.md"]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("[!_]*.md"))]
 LONGEST = 60
 
 
 def python_blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+WITH_PYTHON = [page for page in PAGES if python_blocks(page)]
 
 
 def run_blocks(blocks: list[str]) -> None:
@@ -35,7 +40,7 @@ def run_blocks(blocks: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a reader who has made a small sample, trained on it and indexed it."""
+    """Return the home of a reader who has made a small sample, trained on it and indexed it."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "configs", folder / "configs")
     run = folder / "runs/sample-parallel"
@@ -49,12 +54,22 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["index", str(folder / "demo/sample"), "--run", str(run), "--to", str(folder / "index")],
     ):
         assert main(command) == 0
+    (folder / "runs/vatex-parallel").symlink_to(run)
+    films = sorted((folder / "demo/sample/VideoData").iterdir())
+    (folder / "Videos").mkdir()
+    for film in films[:2]:
+        shutil.copy(film, folder / "Videos")
+    shutil.copy(films[0], folder / "clip.mp4")
+    write_clip(folder / "openai/clip-vit-base-patch16")
     return folder
 
 
 @pytest.fixture
 def here(reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(reader)
+    monkeypatch.setenv("HOME", str(reader))
+    monkeypatch.setattr(FakeHub, "store", reader / "hub", raising=False)
+    monkeypatch.setattr(hub, "HfApi", FakeHub)
     monkeypatch.syspath_prepend(str(reader))
     known = set(sys.modules)
     yield
@@ -63,17 +78,27 @@ def here(reader, monkeypatch: pytest.MonkeyPatch) -> None:
             del sys.modules[module]
 
 
-@pytest.mark.parametrize("page", EXTENDING, ids=lambda page: page.stem)
-def test_each_page_about_extending_runs_and_is_short(page, here):
-    assert len(page.read_text(encoding="utf-8").splitlines()) <= LONGEST
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=page_name)
+def test_the_python_of_a_page_runs(page, here):
     run_blocks(python_blocks(page))
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
-def test_the_python_of_pages_runs(page, here):
-    blocks = python_blocks(page)
-    assert blocks
-    run_blocks(blocks)
+def test_no_page_shows_python_in_another_form():
+    """A block in another language does not run, nor does a block that is indented."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        languages = set(re.findall(r"^```(\w+)", text, re.MULTILINE))
+        assert languages <= {"console", "json", "python", "text", "yaml"}, page
+        assert not re.search(r"^[> ]+(```|>>> )|^>>> ", text, re.MULTILINE), page
+
+
+@pytest.mark.parametrize("page", EXTENDING, ids=page_name)
+def test_pages_about_extending_are_short(page):
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= LONGEST
 
 
 def test_the_readmes_have_the_same_commands():
@@ -92,7 +117,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if re.match(r"[a-z]+:", target):

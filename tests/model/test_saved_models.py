@@ -15,6 +15,7 @@ from mlcmr.model.config import NewEncoder, TextConfig
 from mlcmr.model.encoders.scratch import new_encoder
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.provenance import Provenance
+from tests.helpers.fake_hub import FakeHub
 from tests.helpers.small_models import (
     assert_equal_models,
     files,
@@ -141,29 +142,6 @@ def test_folder_that_cannot_be_written(model, tmp_path):
         model.save_pretrained(tmp_path / "file")
     with pytest.raises(MlcmrError, match="cannot be written"):
         model.save_pretrained(tmp_path / "file" / "below")
-
-
-class FakeHub:
-    """Keeps what is uploaded."""
-
-    store: Path
-
-    def __init__(self, token: str | None = None) -> None:
-        self.token = token
-
-    def create_repo(self, name: str, *, private: bool, exist_ok: bool):
-        assert exist_ok
-        if self.token == "wrong":
-            raise OSError("401 Unauthorized\nmore")
-        return type("Url", (), {"repo_id": f"{'private' if private else 'public'}/{name}"})
-
-    def file_exists(self, repo_id: str, name: str) -> bool:
-        return (self.store / repo_id / name).exists()
-
-    def upload_folder(self, *, repo_id: str, folder_path: str, ignore_patterns: str | None):
-        left_out = shutil.ignore_patterns(ignore_patterns or "")
-        shutil.copytree(folder_path, self.store / repo_id, ignore=left_out, dirs_exist_ok=True)
-        return type("Commit", (), {"commit_url": f"https://hub/{repo_id}/commit/1"})
 
 
 def test_pushed_to_the_hub(model, videos, tmp_path, monkeypatch):
