@@ -70,6 +70,11 @@ def is_code(name: str) -> bool:
     return _PATH.fullmatch(name) is not None
 
 
+def is_importable(name: str) -> bool:
+    """Return whether any program can import a name: not a local class, and not one of the main program."""
+    return is_code(name) and not name.startswith("__main__:")
+
+
 def name_of(value: object) -> str:
     """Return the name of an object's class, or of a function, as `resolve` takes it."""
     named = value if hasattr(value, "__qualname__") else type(value)

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -175,6 +176,21 @@ def read_parts(folder: Path) -> ModelParts:
         path = folder / WEIGHTS
         raise CorruptFileError(f"{path}: damaged: {error}; copy or train it again", path=path) from error
     return ModelParts(config, content.feature_size, transformer, tokenizer, weights, content.provenance)
+
+
+def has_weights(folder: Path, weights: Mapping[str, Tensor]) -> bool:
+    """Return whether a model folder holds exactly these weights; False if it cannot be read."""
+    try:
+        with safe_open(folder / WEIGHTS, "pt") as saved:
+            return set(saved.keys()) == set(weights) and all(
+                _is_equal(saved.get_tensor(name), tensor) for name, tensor in weights.items()
+            )
+    except (SafetensorError, OSError):
+        return False
+
+
+def _is_equal(tensor: Tensor, other: Tensor) -> bool:
+    return (tensor.dtype, tensor.shape) == (other.dtype, other.shape) and torch.equal(tensor, other.cpu())
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:

@@ -1,8 +1,9 @@
 """Methods that all models share: similarities, and embeddings of files."""
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ class EmbeddingModel(ABC):
     provenance = Provenance()
     _trusts_provenance = False
     """Whether this user has named the frame encoder, and not only a file."""
+    _saved_in: str | None = None
+    """The absolute folder or the hub id that the model was last opened from or saved in."""
 
     @property
     @abstractmethod
@@ -36,10 +39,30 @@ class EmbeddingModel(ABC):
         """The device that holds the weights."""
 
     @abstractmethod
+    def _weights(self) -> Mapping[str, Tensor]:
+        """Return the weights by name."""
+
+    @abstractmethod
     def encode_videos(
         self, videos: Iterable[NDArray[np.float32]], *, batch_size: int = ..., advance: Advance | None = None
     ) -> Tensor:
         """Embed N videos; see `TextVideoModel`."""
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the names and the values of the weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._weights().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(values.numpy().data)
+        return digest.hexdigest()
+
+    def saved_in(self) -> str | None:
+        """Return the absolute folder or the hub id that holds the model; None if there is none.
+
+        An index records this name, so that a search can open the model again.
+        """
+        return self._saved_in
 
     def similarity(self, a: ArrayLike | Tensor, b: ArrayLike | Tensor) -> Tensor:
         """Return the cosine similarities of two sets of embeddings.

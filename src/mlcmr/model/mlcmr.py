@@ -13,7 +13,15 @@ from torch import Tensor, nn
 
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
 from mlcmr.errors import InvalidValueError
-from mlcmr.model.checkpoint import CONFIG, ModelParts, load_weights, read_parts, write_card, write_parts
+from mlcmr.model.checkpoint import (
+    CONFIG,
+    ModelParts,
+    has_weights,
+    load_weights,
+    read_parts,
+    write_card,
+    write_parts,
+)
 from mlcmr.model.config import ModelConfig
 from mlcmr.model.embedding import EmbeddingModel, detect_languages
 from mlcmr.model.encoders.text import TextEncoder
@@ -49,6 +57,9 @@ class MLCMR(EmbeddingModel, nn.Module):
         provenance: The data that the model is trained on.
         source: The file that the settings come from; None if the user gave them.
     """
+
+    _saved_files: Path | None = None
+    """The folder on this machine with the files of `_saved_in`."""
 
     def __init__(
         self,
@@ -221,6 +232,10 @@ class MLCMR(EmbeddingModel, nn.Module):
             )
         load_weights(model, parts.weights, str(name))
         require_finite_weights(model, f"model '{name}'")
+        model._saved_files = folder.absolute()
+        # A hub id names the newest revision only.
+        is_newest = revision is None and not os.path.isdir(user_path(name))
+        model._saved_in = str(name) if is_newest else str(model._saved_files)
         return model.eval()
 
     def save_pretrained(self, folder: str | Path, *, scores: Mapping[str, float] | None = None) -> None:
@@ -234,6 +249,8 @@ class MLCMR(EmbeddingModel, nn.Module):
             MlcmrError: If the folder cannot be written.
         """
         self._save(user_path(folder), "path/to/this/folder", "mlcmr model", scores)
+        self._saved_files = user_path(folder).absolute()
+        self._saved_in = str(self._saved_files)
 
     def push_to_hub(
         self,
@@ -262,6 +279,15 @@ class MLCMR(EmbeddingModel, nn.Module):
             name, lambda folder: self._save(folder, name, title, scores), private=private, token=token
         )
 
+    def saved_in(self) -> str | None:
+        """Return the absolute folder or the hub id that holds the model; None if there is none.
+
+        A model whose weights have changed since it was opened or saved is in no folder.
+        """
+        if self._saved_files is None or not has_weights(self._saved_files, self.state_dict()):
+            return None
+        return self._saved_in
+
     @property
     def device(self) -> torch.device:
         """The device that holds the weights."""
@@ -286,6 +312,9 @@ class MLCMR(EmbeddingModel, nn.Module):
                 title, self.config, self.feature_size, self.provenance, address=address, scores=scores
             ),
         )
+
+    def _weights(self) -> Mapping[str, Tensor]:
+        return self.state_dict()
 
     def _languages(self, texts: Sequence[str], language: str | None) -> list[str]:
         if language is None:

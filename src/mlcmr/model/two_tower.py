@@ -1,6 +1,6 @@
 """Pretrained models with a text tower and an image tower (CLIP, SigLIP and similar models)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,7 +90,9 @@ class TwoTower(EmbeddingModel):
             if missing:
                 raise CorruptFileError(f"model '{name}': weights are missing, such as {min(missing)}")
             require_small_tokenizer(str(name))
-            return cls(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+            opened = cls(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+        opened._saved_in = str(name)
+        return opened
 
     @property
     def device(self) -> torch.device:
@@ -141,6 +143,9 @@ class TwoTower(EmbeddingModel):
     def can_encode(self, text: str, language: str | None = None) -> bool:  # noqa: ARG002 – as in `MLCMR`
         """Return whether the tokenizer knows at least one token of a text, special tokens left out."""
         return has_known_tokens(self._tokenizer, self._tokenize([text])[0])
+
+    def _weights(self) -> Mapping[str, Tensor]:
+        return self._model.state_dict()
 
     def _text_features(self, texts: list[Tensor]) -> Tensor:
         """Return the features of texts by their token ids, (B, D)."""

@@ -1,17 +1,24 @@
-"""Models described from their settings, without their weights."""
+"""Models described from their settings: a folder or a hub id is described without its weights."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlcmr.data.collection import open_collection
 from mlcmr.data.run_settings import RunSettings, read_run
-from mlcmr.errors import MlcmrError, NotFoundError
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction.feature_writer import read_encoder_settings
+from mlcmr.model.provenance import Provenance
 from mlcmr.paths import user_path
-from mlcmr.reading import read_json
+from mlcmr.reading import parse_json, read_bytes, read_json
+from mlcmr.registry import name_of
 from mlcmr.search.indexing.manifest import ModelInfo
+
+if TYPE_CHECKING:
+    from mlcmr.model.protocol import SearchModel
+
+_HINT = "name the folder of a model (`model`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +26,9 @@ class ModelDescription:
     """The features that a model takes, as far as its settings say.
 
     Attributes:
-        kind: `run` or `pretrained`.
-        name: The absolute folder of the run or of the model, or the hub id of the model.
+        kind: `run`, `pretrained`, or `object` for a model that no folder holds.
+        name: The absolute folder of the run or of the model, the hub id of the model, or the class of an
+            object.
         feature: The name of the frame feature.
         encoder: The frame encoder that makes this feature from videos.
         rate: The sampling rate of the training, in frames per second.
@@ -28,13 +36,20 @@ class ModelDescription:
         languages: The languages of the training.
     """
 
-    kind: Literal["run", "pretrained"]
+    kind: Literal["run", "pretrained", "object"]
     name: str
     feature: str | None = None
     encoder: str | None = None
     rate: float | None = None
     count: int | None = None
     languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _TrainedModel:
+    """What `config.json` of an mlcmr model says of its training."""
+
+    provenance: Provenance = field(default_factory=Provenance)
 
 
 def describe_run(run: str | os.PathLike[str]) -> ModelDescription:
@@ -67,10 +82,43 @@ def describe_pretrained(name: str | os.PathLike[str], folder: Path | None) -> Mo
     is_folder = os.path.isdir(user_path(name))
     known = str(user_path(name).absolute()) if is_folder else os.fspath(name)
     if folder is not None and is_mlcmr_model(folder):
-        return ModelDescription("pretrained", known)
+        path = folder / "config.json"
+        model = parse_json(read_bytes(path, _HINT), _TrainedModel, str(path), _HINT)
+        return _trained_on("pretrained", known, model.provenance)
     from mlcmr.extraction.encoders.base import feature_name  # noqa: PLC0415 – needs PyAV
 
     return ModelDescription("pretrained", known, feature_name(known), known)
+
+
+def describe_object(model: "SearchModel") -> ModelDescription:
+    """Describe an opened model, by the folder or the hub id that holds it if there is one.
+
+    Raises:
+        InvalidValueError: If the object is not a `SearchModel`.
+    """
+    members = ("encode_texts", "encode_videos", "can_encode", "fingerprint", "feature_size")
+    if missing := [name for name in members if not hasattr(model, name)]:
+        raise InvalidValueError(
+            f"`model` is a {type(model).__name__}, which is not a model for search: it has no "
+            f"{', '.join(missing)}; see `SearchModel`",
+            parameter="model",
+        )
+    name = model.saved_in() if hasattr(model, "saved_in") else None
+    if name is None:
+        return _trained_on("object", name_of(model), getattr(model, "provenance", Provenance()))
+    return describe_pretrained(name, local_folder(name))
+
+
+def local_folder(name: str) -> Path | None:
+    """Return the folder of a model that is on this machine; None if it must be downloaded first."""
+    if os.path.isdir(folder := user_path(name)):
+        return folder
+    from mlcmr.model.hub import cached_model  # noqa: PLC0415 – not needed for a run
+
+    try:
+        return cached_model(name, "model")
+    except MlcmrError:
+        return None
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
@@ -81,17 +129,22 @@ def is_run(path: str | os.PathLike[str]) -> bool:
 
 def is_mlcmr_model(folder: Path) -> bool:
     """Return whether a folder holds an mlcmr model, and not a model of another kind."""
-    hint = "name the folder of a model (`model`)"
-    content = read_json(folder / "config.json", dict[str, Any], hint)
+    content = read_json(folder / "config.json", dict[str, Any], _HINT)
     return {"model", "feature_size"} <= content.keys()
 
 
-def require_model_folder(info: ModelInfo) -> None:
-    """Check that the model of an index is still in its folder.
+def require_recorded_model(info: ModelInfo) -> None:
+    """Check that the model of an index can be opened again by the name that the index records.
 
     Raises:
+        InvalidValueError: If no folder held the model.
         NotFoundError: If the folder is gone.
     """
+    if info.kind == "object":
+        raise InvalidValueError(
+            f"the index was made in Python with a model that no folder holds, a {info.name}; open the index "
+            "in Python with the same model, as in `mlcmr.Searcher(index, model=model)`"
+        )
     if Path(info.name).is_absolute() and not os.path.isdir(info.name):
         parameter = "run" if info.kind == "run" else "model"
         raise NotFoundError(
@@ -99,6 +152,13 @@ def require_model_folder(info: ModelInfo) -> None:
             f"with its new folder (`{parameter}`)",
             path=info.name,
         )
+
+
+def _trained_on(kind: Literal["pretrained", "object"], name: str, data: Provenance) -> ModelDescription:
+    """Describe a model by the data that it was trained on."""
+    return ModelDescription(
+        kind, name, data.feature, data.encoder, data.fps, data.num_frames, tuple(data.languages)
+    )
 
 
 def _extraction_of(settings: RunSettings) -> dict[str, Any]:

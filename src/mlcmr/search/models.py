@@ -16,10 +16,12 @@ from mlcmr.model.two_tower import TwoTower
 from mlcmr.search.indexing.manifest import ModelInfo
 from mlcmr.search.model_description import (
     ModelDescription,
+    describe_object,
     describe_pretrained,
     describe_run,
     is_mlcmr_model,
-    require_model_folder,
+    is_run,
+    require_recorded_model,
 )
 from mlcmr.trust import is_named_model
 
@@ -40,6 +42,22 @@ class OpenModel:
     model: SearchModel
     info: ModelInfo
     description: ModelDescription
+
+
+def open_model(model: str | os.PathLike[str] | SearchModel, *, device: str = "auto") -> OpenModel:
+    """Open the model that a user gives.
+
+    Args:
+        model: A run, a two-tower model or a model of mlcmr, by folder or hub id; or an opened model, which
+            stays on its device.
+        device: `cpu`, `cuda` or `auto`.
+
+    Raises:
+        MlcmrError: If there is no such model, it cannot embed texts and videos, or the device does not exist.
+    """
+    if not isinstance(model, (str, os.PathLike)):
+        return _take_object(model)
+    return open_run(model, device=device) if is_run(model) else open_pretrained(model, device=device)
 
 
 def open_run(run: str | os.PathLike[str], *, device: str = "auto") -> OpenModel:
@@ -81,12 +99,18 @@ def open_pretrained(
 
 
 def open_again(
-    info: ModelInfo, *, device: str = "auto", models: Sequence[str] = (), parameter: str = "model"
+    info: ModelInfo,
+    model: str | os.PathLike[str] | SearchModel | None = None,
+    *,
+    device: str = "auto",
+    models: Sequence[str] = (),
+    parameter: str = "model",
 ) -> OpenModel:
     """Open the model of an index.
 
     Args:
         info: The model.
+        model: The same model as the user gives it; by default it is opened by the name in `info`.
         device: `cpu`, `cuda` or `auto`.
         models: Models of the hub that may be downloaded, besides those that this user has named before.
         parameter: The parameter with which the user can name a model of the hub.
@@ -94,7 +118,16 @@ def open_again(
     Raises:
         MlcmrError: If the model is gone or has changed, or is on the hub and this user has not named it.
     """
-    require_model_folder(info)
+    if model is not None:
+        opened = open_model(model, device=device)
+        if not is_model_of(info, opened):
+            raise InvalidValueError(
+                f"{opened.info.name}: this model has other weights than the model of the index, {info.name}; "
+                "give that model, or leave it out",
+                parameter="model",
+            )
+        return opened
+    require_recorded_model(info)
     if info.kind == "run":
         opened = open_run(info.name, device=device)
     else:
@@ -107,6 +140,12 @@ def open_again(
             "another folder (`to`)"
         )
     return opened
+
+
+def is_model_of(info: ModelInfo, opened: OpenModel) -> bool:
+    """Return whether an index was made with a model of the same weights."""
+    same_files = opened.info.fingerprint == info.fingerprint
+    return same_files or (info.kind == "object" and opened.model.fingerprint() == info.fingerprint)
 
 
 def open_named_encoder(
@@ -142,6 +181,17 @@ def same_encoder(one: str, other: str) -> bool:
         return all(folder.is_dir() for folder in folders) and len(set(map(_fingerprint, folders))) == 1
     except (MlcmrError, OSError):
         return False
+
+
+def _take_object(model: SearchModel) -> OpenModel:
+    description = describe_object(model)
+    if description.kind == "object":
+        fingerprint = model.fingerprint()
+    else:
+        fingerprint = _fingerprint(fetch_model(description.name, "model"))
+    size = model.encode_texts(["a"], "en").shape[1]
+    info = ModelInfo(description.kind, description.name, fingerprint, size, model.feature_size)
+    return OpenModel(model, info, description)
 
 
 def _open_mlcmr(

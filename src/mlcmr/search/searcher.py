@@ -17,6 +17,7 @@ from mlcmr.data.ids import spellings
 from mlcmr.data.language_detection import guess_language
 from mlcmr.data.languages import language_among
 from mlcmr.errors import CorruptFileError, InUseError, InvalidValueError, MlcmrError, NotFoundError, reason
+from mlcmr.model.protocol import SearchModel
 from mlcmr.paths import user_path
 from mlcmr.search.file_access import MediaFile, open_media_file, open_thumbnail, require_below
 from mlcmr.search.filters import Condition, Filters
@@ -24,7 +25,7 @@ from mlcmr.search.indexing.manifest import INFO, IndexInfo
 from mlcmr.search.indexing.payload import segment_id
 from mlcmr.search.indexing.storage import Stores, open_published
 from mlcmr.search.models import open_again, open_named_encoder
-from mlcmr.search.stores.base import Payload, Point, Vector, VectorQuery
+from mlcmr.search.stores.base import Payload, Point, Vector, VectorQuery, VectorStore
 from mlcmr.text import plural
 from mlcmr.trust import is_below, roots_of_index
 
@@ -146,7 +147,9 @@ class Searcher:
             several times.
         media_roots: A folder whose videos may be handed out, besides the folders that this user has indexed.
             May be given several times.
-        store: The vector store of another package that the index uses, as `package.module:Name`.
+        store: The vector store of another package that the index uses, as `package.module:Name` or its class.
+        model: The model of the index: an opened model, which stays on its device, or its folder or hub id. By
+            default, the index names it.
 
     Raises:
         MlcmrError: If there is no index, its model is gone or has changed, or it names a server or a model of
@@ -161,7 +164,8 @@ class Searcher:
         url: str | None = None,
         models: Sequence[str] = (),
         media_roots: Sequence[str | Path] = (),
-        store: str | None = None,
+        store: str | type[VectorStore] | None = None,
+        model: str | os.PathLike[str] | SearchModel | None = None,
     ) -> None:
         self.folder = user_path(index).absolute()
         self._device = device
@@ -177,10 +181,10 @@ class Searcher:
         self._encoder: tuple[FrameEncoder, Sampling] | None = None
         self._opened = self._open()
         try:
-            model = open_again(
-                self._opened.info.model, device=device, models=self._models, parameter="models"
+            opened = open_again(
+                self._opened.info.model, model, device=device, models=self._models, parameter="models"
             )
-            self._model, self._trained = model.model, model.description.languages
+            self._model, self._trained = opened.model, opened.description.languages
         except BaseException:
             self.close()
             raise

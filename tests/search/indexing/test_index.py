@@ -9,8 +9,7 @@ import pytest
 import mlcmr
 from mlcmr.data.features.frame_features import write_features
 from mlcmr.errors import MlcmrError
-from mlcmr.search import Searcher
-from mlcmr.search.indexing import execute
+from mlcmr.search import Searcher, models
 from mlcmr.search.indexing.manifest import read_info
 from mlcmr.training import train
 from tests.helpers.indexes import content
@@ -34,14 +33,14 @@ def test_a_collection_has_its_features_made(place, trained):
 
 def test_two_that_begin_an_index_with_different_models(place, trained, monkeypatch):
     other = train(tiny_config(place, place / "other", epochs=1, seed=5)).folder
-    open_run = execute.open_run
+    open_run = models.open_run
 
     def overtaken(run, **options):
         monkeypatch.undo()
         mlcmr.index(place / "tiny", place / "index", run=other, device="cpu")
         return open_run(run, **options)
 
-    monkeypatch.setattr(execute, "open_run", overtaken)
+    monkeypatch.setattr(models, "open_run", overtaken)
     with pytest.raises(MlcmrError, match=r"made with another model, .*other"):
         mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     assert Path(read_info(place / "index").model.name) == other

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import filterfalse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.extraction.discovery import removed_files
 from mlcmr.paths import folder_or_id
 from mlcmr.progress import SILENT, Progress
-from mlcmr.registry import is_code
+from mlcmr.registry import is_code, is_importable
 from mlcmr.search.indexing.index_source import IndexSource, extract_command, files_outside, without_features
 from mlcmr.search.indexing.manifest import IndexInfo, write_info
 from mlcmr.search.indexing.plan import (
@@ -39,14 +39,18 @@ from mlcmr.search.indexing.update import (
 from mlcmr.search.model_description import ModelDescription
 from mlcmr.search.models import (
     OpenModel,
+    is_model_of,
     open_again,
+    open_model,
     open_named_encoder,
-    open_pretrained,
-    open_run,
     same_encoder,
 )
+from mlcmr.search.stores.registry import store_name
 from mlcmr.text import plural, printable
 from mlcmr.trust import NotRecordedError, remember
+
+if TYPE_CHECKING:
+    from mlcmr.extraction.encoders.base import FrameEncoder
 
 
 def execute_plan(plan: IndexPlan, *, progress: Progress = SILENT) -> IndexSummary:
@@ -91,10 +95,10 @@ def execute_plan(plan: IndexPlan, *, progress: Progress = SILENT) -> IndexSummar
             source.features.folder.name,
             url=plan.url,
             name=plan.name,
-            store=request.store,
+            store=None if request.store is None else store_name(request.store),
         )
         write_info(request.folder, _described(info, opened, encoding, request))
-        failure = _remember(plan, info, source)
+        failure = _remember(plan, info, source, opened)
         update = plan_update(
             request.folder,
             writer.open_stores(),
@@ -119,14 +123,11 @@ def execute_plan(plan: IndexPlan, *, progress: Progress = SILENT) -> IndexSummar
 
 def _open_model(plan: IndexPlan, request: IndexRequest) -> OpenModel:
     """Open the model, which may be downloaded if the user has named it."""
-    assert plan.model is not None
-    if request.run is None and request.model is None:
-        assert plan.info is not None
-        return open_again(plan.info.model, device=request.device)
-    if plan.model.kind == "run":
-        return open_run(plan.model.name, device=request.device)
-    assert request.model is not None
-    return open_pretrained(request.model, device=request.device)
+    given = request.model if request.run is None else request.run
+    if given is not None:
+        return open_model(given, device=request.device)
+    assert plan.info is not None
+    return open_again(plan.info.model, device=request.device)
 
 
 def _extract(plan: IndexPlan, opened: OpenModel, progress: Progress) -> tuple[IndexPlan, str]:
@@ -141,9 +142,7 @@ def _extract(plan: IndexPlan, opened: OpenModel, progress: Progress) -> tuple[In
             f"{request.place}: no videos or images there any more; remove the index {request.folder} itself"
         )
     collection = request.folder / COLLECTION
-    encoder = open_named_encoder(
-        name, device=request.device, models=request.named_models, parameter="encoder"
-    )
+    encoder = _open_encoder(name, request)
     if encoder.dimension != opened.info.feature_size:
         raise InvalidValueError(
             f"encoder {name}: makes features of {encoder.dimension:,} numbers, but the model takes "
@@ -170,6 +169,14 @@ def _extract(plan: IndexPlan, opened: OpenModel, progress: Progress) -> tuple[In
     return replace(plan, encoder=encoder.name, feature=summary.feature), str(summary)
 
 
+def _open_encoder(name: str, request: IndexRequest) -> "FrameEncoder":
+    if request.encoder is None or isinstance(request.encoder, (str, os.PathLike)):
+        return open_named_encoder(
+            name, device=request.device, models=request.named_models, parameter="encoder"
+        )
+    return request.encoder
+
+
 def _described(
     info: IndexInfo, opened: OpenModel, encoding: Mapping[str, Any], request: IndexRequest
 ) -> IndexInfo:
@@ -180,22 +187,26 @@ def _described(
     info = replace(info, model=opened.info)
     if encoding:
         info = replace(info, rate=encoding.get("rate"), count=encoding.get("count"))
-    if request.encoder is not None:
+    if request.encoder_name is not None:
         known_as = encoding.get("encoder", info.known_as)
-        return replace(info, encoder=folder_or_id(request.encoder), known_as=known_as)
+        return replace(info, encoder=folder_or_id(request.encoder_name), known_as=known_as)
     encoder = info.encoder or encoding.get("encoder") or opened.description.encoder
     return replace(info, encoder=encoder)
 
 
-def _remember(plan: IndexPlan, info: IndexInfo, source: IndexSource) -> str:
+def _remember(plan: IndexPlan, info: IndexInfo, source: IndexSource, opened: OpenModel) -> str:
     """Record what the user has named: server, models, code, folders; return the failure, or an empty text."""
     request = plan.request
     url = plan.url if request.url is not None else None
+    named = request.named_models
+    if request.model is not None and opened.info.kind == "pretrained" and not os.path.isdir(opened.info.name):
+        named.append(opened.info.name)  # an opened model says which hub id it comes from
+    store = "" if request.store is None else store_name(request.store)
     try:
         remember(
             url=url,
-            models=filterfalse(is_code, request.named_models),
-            code=filter(is_code, [*request.named_models, request.store or ""]),
+            models=filterfalse(is_code, named),
+            code=filter(is_importable, [*named, store]),
             index=(request.folder, info.id),
             roots=source.roots,
         )
@@ -209,7 +220,7 @@ def _remember(plan: IndexPlan, info: IndexInfo, source: IndexSource) -> str:
 
 def _require_same_model(plan: IndexPlan, opened: OpenModel) -> None:
     info, folder = plan.info, plan.request.folder
-    if info is not None and info.model.fingerprint != opened.info.fingerprint:
+    if info is not None and not is_model_of(info.model, opened):
         raise InvalidValueError(
             f"{folder}: this index was made with another model, {info.model.name}; its vectors cannot be "
             f"compared with those of {opened.info.name}; index into another folder (`to`)",

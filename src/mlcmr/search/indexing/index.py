@@ -3,11 +3,13 @@
 import os
 from collections.abc import Sequence
 
-from mlcmr.paths import user_path
+from mlcmr.extraction.encoders.base import FrameEncoder
+from mlcmr.model.protocol import SearchModel
 from mlcmr.progress import SILENT, Progress
 from mlcmr.search.indexing.plan import plan_index, plan_settings
 from mlcmr.search.indexing.request import IndexRequest
 from mlcmr.search.indexing.summary import IndexSummary, summarize
+from mlcmr.search.stores.base import VectorStore
 
 
 def index(
@@ -15,12 +17,12 @@ def index(
     to: str | os.PathLike[str] = "index",
     *,
     run: str | os.PathLike[str] | None = None,
-    model: str | os.PathLike[str] | None = None,
-    encoder: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | SearchModel | None = None,
+    encoder: str | os.PathLike[str] | FrameEncoder | None = None,
     feature: str | None = None,
     url: str | None = None,
     name: str | None = None,
-    store: str | None = None,
+    store: str | type[VectorStore] | None = None,
     remove: Sequence[str] = (),
     prune: bool = False,
     captions: bool = True,
@@ -40,16 +42,17 @@ def index(
         to: The folder of the index, made if it does not exist.
         run: The run whose model embeds; by default the model of the index.
         model: Instead of a run: a pretrained model with towers for texts and for pictures (CLIP, SigLIP…) or
-            an mlcmr model, by hub id or folder. The folder of a run is that run.
-        encoder: The frame encoder that makes features from videos, by hub id or folder; by default that of
-            the training, or the pretrained model itself. If given, the features of a collection count as made
-            by it.
+            an mlcmr model, by hub id or folder, or an opened model, which stays on its device. The folder of
+            a run is that run.
+        encoder: The frame encoder that makes features from videos, by hub id or folder, as
+            `package.module:Name`, or an object; by default that of the training, or the pretrained model
+            itself. If given, the features of a collection count as made by it.
         feature: The feature of the collection; by default that of the training.
         url: The address of a server that keeps the vectors, as http://host:6333; the environment variable
             QDRANT_API_KEY holds its API key.
         name: The prefix of the collections on the server; by default the name of the index's folder.
-        store: The vector store: `qdrant-edge` in the index's folder, `qdrant-server` at `url`, or
-            `package.module:Name`; by default the first without `url`, and the second with it.
+        store: The vector store: `qdrant-edge` in the index's folder, `qdrant-server` at `url`,
+            `package.module:Name`, or a class; by default the first without `url`, and the second with it.
         remove: Ids of videos to remove.
         prune: Remove videos that are gone from the source, and videos whose files are gone.
         captions: Index the captions of the collection too; otherwise, those of an earlier call are removed.
@@ -64,8 +67,6 @@ def index(
         MlcmrError: If something is missing or damaged, features do not fit the model, the index was made with
             another model, or another process writes the index.
     """
-    if run is None and model is not None and (user_path(model) / "config.yaml").is_file():
-        run, model = model, None
     request = IndexRequest(
         source=source,
         to=to,

@@ -20,14 +20,15 @@ class ModelInfo:
     """The model that an index was made with.
 
     Attributes:
-        kind: `run` or `pretrained`.
-        name: The absolute folder of the run or of the model, or the hub id of the model.
-        fingerprint: The SHA-256 of its weights.
+        kind: `run`, `pretrained`, or `object` for a model that no folder holds.
+        name: The absolute folder of the run or of the model, the hub id of the model, or the class of an
+            object.
+        fingerprint: The SHA-256 of the files of its weights; of an object, its own fingerprint.
         embedding_size: The size of an embedding.
         feature_size: The size of the frame features that the model takes.
     """
 
-    kind: Literal["run", "pretrained"]
+    kind: Literal["run", "pretrained", "object"]
     name: Name
     fingerprint: Name
     embedding_size: Size

@@ -38,13 +38,15 @@ from mlcmr.search.indexing.update import (
 )
 from mlcmr.search.model_description import (
     ModelDescription,
+    describe_object,
     describe_pretrained,
     describe_run,
     is_run,
-    require_model_folder,
+    local_folder,
+    require_recorded_model,
 )
 from mlcmr.search.stores.base import on_server
-from mlcmr.search.stores.registry import EDGE, SERVER, store_class
+from mlcmr.search.stores.registry import EDGE, SERVER, store_class, store_name
 from mlcmr.text import plural, printable
 
 if TYPE_CHECKING:
@@ -247,7 +249,7 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
     model = _describe_model(request, info)
     if request.collection is None:
         encoder = _encoder_of_videos(request, info, model)
-        return replace(plan, model=model, encoder=encoder, feature=_feature_of_videos(encoder, info))
+        return replace(plan, model=model, encoder=encoder, feature=_feature_of_videos(request, encoder, info))
     feature = request.feature or (model.feature if info is None else info.feature)
     if feature is None:
         raise InvalidValueError(
@@ -255,7 +257,7 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
         )
     require_feature(folder, info, feature)
     encoding = encoding_of(request.collection.feature_folder(feature))
-    named = plan.encoder if request.encoder is None else os.fspath(request.encoder)
+    named = request.encoder_name or plan.encoder
     return replace(
         plan, model=model, feature=feature, encoder=named or encoding.get("encoder") or model.encoder
     )
@@ -359,8 +361,8 @@ def _plan_store(request: IndexRequest, info: IndexInfo | None) -> tuple[str, str
     if info is not None and info.url is not None and request.store is None:
         store, server = info.store_name, on_server(store_of(request.folder, info))
     else:
-        store = request.store or (EDGE if request.url is None else SERVER)
-        server = on_server(store_class(store, source=None))
+        given = request.store or (EDGE if request.url is None else SERVER)
+        store, server = store_name(given), on_server(store_class(given, source=None))
     url = request.url or (None if info is None else info.url)
     if server is None and request.url is not None:
         raise InvalidValueError(f"`url` is for a store on a server, but `store` is {store}", parameter="url")
@@ -388,7 +390,7 @@ def require_free(plan: IndexPlan) -> None:
     """
     if plan.info is not None:
         return
-    server = on_server(store_class(plan.store, source=None))
+    server = on_server(store_class(plan.request.store or plan.store, source=None))
     if server is not None:
         assert plan.url is not None
         server.require_free(plan.url, collection_names(plan.name))
@@ -398,34 +400,23 @@ def _describe_model(request: IndexRequest, info: IndexInfo | None) -> ModelDescr
     if request.run is not None:
         return describe_run(request.run)
     if request.model is not None:
+        if not isinstance(request.model, (str, os.PathLike)):
+            return describe_object(request.model)
         if is_run(request.model):
             return describe_run(request.model)
-        return describe_pretrained(request.model, _local_folder(os.fspath(request.model)))
+        return describe_pretrained(request.model, local_folder(os.fspath(request.model)))
     assert info is not None
-    require_model_folder(info.model)
+    require_recorded_model(info.model)
     if info.model.kind == "run":
         return describe_run(info.model.name)
-    return describe_pretrained(info.model.name, _local_folder(info.model.name))
-
-
-def _local_folder(name: str) -> Path | None:
-    """Return the folder of a model that is on this machine; None if it must be downloaded first."""
-    if os.path.isdir(folder := user_path(name)):
-        return folder
-    from mlcmr.model.hub import cached_model  # noqa: PLC0415 – not needed for a run
-
-    try:
-        return cached_model(name, "model")
-    except MlcmrError:
-        return None
+    return describe_pretrained(info.model.name, local_folder(info.model.name))
 
 
 def _encoder_of_videos(request: IndexRequest, info: IndexInfo | None, model: ModelDescription) -> str:
     """Return the frame encoder for videos that are not extracted yet."""
     from mlcmr.extraction.encoders.histogram import HISTOGRAM  # noqa: PLC0415 – needs PyAV
 
-    named = None if request.encoder is None else os.fspath(request.encoder)
-    encoder = named or (info.encoder if info else None) or model.encoder
+    encoder = request.encoder_name or (info.encoder if info else None) or model.encoder
     if encoder is None:
         if model.feature != HISTOGRAM:
             raise InvalidValueError(
@@ -437,11 +428,15 @@ def _encoder_of_videos(request: IndexRequest, info: IndexInfo | None, model: Mod
     return encoder
 
 
-def _feature_of_videos(encoder: str, info: IndexInfo | None) -> str:
+def _feature_of_videos(request: IndexRequest, encoder: str, info: IndexInfo | None) -> str:
     """Return the name of the feature that an encoder writes."""
     from mlcmr.extraction.encoders.base import feature_name  # noqa: PLC0415 – needs PyAV
 
-    return feature_name(encoder) if info is None else info.feature
+    if info is not None:
+        return info.feature
+    if request.encoder is None or isinstance(request.encoder, (str, os.PathLike)):
+        return feature_name(encoder)
+    return request.encoder.feature
 
 
 def _without_skipped(update: UpdatePlan, skipped: Mapping[str, str]) -> UpdatePlan:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
@@ -12,6 +13,11 @@ from mlcmr.files import writing
 from mlcmr.paths import user_path
 from mlcmr.search.indexing.manifest import INFO
 from mlcmr.search.indexing.storage import COLLECTION, LOCK
+from mlcmr.search.stores.base import VectorStore
+
+if TYPE_CHECKING:
+    from mlcmr.extraction.encoders.base import FrameEncoder
+    from mlcmr.model.protocol import SearchModel
 
 AnyPath = str | os.PathLike[str]
 
@@ -27,12 +33,12 @@ class IndexRequest:
     source: AnyPath | None = None
     to: AnyPath = "index"
     run: AnyPath | None = None
-    model: AnyPath | None = None
-    encoder: AnyPath | None = None
+    model: "AnyPath | SearchModel | None" = None
+    encoder: "AnyPath | FrameEncoder | None" = None
     feature: str | None = None
     url: str | None = None
     name: str | None = None
-    store: str | None = None
+    store: str | type[VectorStore] | None = None
     remove: Sequence[str] = ()
     prune: bool = False
     captions: bool = True
@@ -42,10 +48,14 @@ class IndexRequest:
 
     def __post_init__(self) -> None:
         for path in (self.to, self.source, self.run, self.model, self.encoder):
-            if path is not None and not is_utf8(user_path(path).absolute()):
+            if isinstance(path, (str, os.PathLike)) and not is_utf8(user_path(path).absolute()):
                 raise InvalidValueError(
                     f"{os.fspath(path)}: its name, or that of a folder it lies in, is not UTF-8; rename that"
                 )
+        if self.encoder is not None and not isinstance(self.encoder, (str, os.PathLike)):
+            from mlcmr.extraction.encoders.registry import require_encoder  # noqa: PLC0415 – needs PyAV
+
+            require_encoder(self.encoder)
         if self.source is None:
             self._require_removal()
         if self.run is not None and self.model is not None:
@@ -84,10 +94,18 @@ class IndexRequest:
         return Collection(folder, folder.name)
 
     @property
+    def encoder_name(self) -> str | None:
+        """The name of the frame encoder, also of one that was given as an object."""
+        if self.encoder is None or isinstance(self.encoder, (str, os.PathLike)):
+            return None if self.encoder is None else os.fspath(self.encoder)
+        return self.encoder.name
+
+    @property
     def named_models(self) -> list[str]:
-        """The hub ids that the user has given."""
-        names = (self.model, self.encoder)
-        return [os.fspath(name) for name in names if name is not None and not os.path.isdir(user_path(name))]
+        """The hub ids and the code that the user has given as a model or an encoder."""
+        model = os.fspath(self.model) if isinstance(self.model, (str, os.PathLike)) else None
+        names = (model, self.encoder_name)
+        return [name for name in names if name is not None and not os.path.isdir(user_path(name))]
 
     def require_paths(self) -> None:
         """Check that the source exists, and that the index's folder is an index or can become one.

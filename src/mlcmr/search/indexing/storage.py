@@ -35,7 +35,7 @@ from mlcmr.search.indexing.checksums import CHECKSUMS, Guard, write_checksums
 from mlcmr.search.indexing.manifest import INFO, IndexInfo, read_info, write_info
 from mlcmr.search.indexing.payload import CAPTION_FIELDS, FILTER_FIELDS, SEGMENT_FIELDS
 from mlcmr.search.stores.base import StoreConfig, VectorStore, on_server, require_disk_space
-from mlcmr.search.stores.registry import store_class
+from mlcmr.search.stores.registry import store_class, store_name
 from mlcmr.trust import is_named_server
 
 LOCK, COLLECTION = "lock", "collection"
@@ -88,14 +88,18 @@ class Stores(NamedTuple):
 
 
 def open_published(
-    folder: Path, *, url: str | None = None, store: str | None = None, repair: bool = True
+    folder: Path,
+    *,
+    url: str | None = None,
+    store: str | type[VectorStore] | None = None,
+    repair: bool = True,
 ) -> tuple[IndexInfo, Stores]:
     """Open an index for reading, in any number of processes, also while another process writes.
 
     Args:
         folder: The index.
         url: A server that may be used, besides those that this user has named before.
-        store: A vector store of another package that may be imported; see `mlcmr.registry`.
+        store: A vector store of another package that may be imported (see `mlcmr.registry`), or its class.
         repair: Whether the vectors of a killed writer are published first.
 
     Raises:
@@ -103,7 +107,7 @@ def open_published(
             has not named.
     """
     if repair:
-        _publish_leftover(folder)
+        _publish_leftover(folder, store)
     while True:
         info = read_info(folder)
         opened = store_of(folder, info, store)
@@ -125,10 +129,12 @@ class IndexWriter:
     Args:
         folder: The index.
         url: A server that may be used; see `open_published`.
-        store: A vector store that may be imported; see `open_published`.
+        store: A vector store that may be used; see `open_published`.
     """
 
-    def __init__(self, folder: Path, *, url: str | None = None, store: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, url: str | None = None, store: str | type[VectorStore] | None = None
+    ) -> None:
         self.folder = folder
         self._url = url
         self._store = store
@@ -256,11 +262,11 @@ def _copy_vectors(folder: Path, info: IndexInfo, new: Path, store: type[VectorSt
         raise
 
 
-def _publish_leftover(folder: Path) -> None:
+def _publish_leftover(folder: Path, store: str | type[VectorStore] | None) -> None:
     info = read_info(folder)
     if info.url is None and _vectors(folder, info.generation + 1).exists():
         # The vectors stay unpublished while another process writes, or if this process may not write.
-        with suppress(MlcmrError), IndexWriter(folder) as writer:
+        with suppress(MlcmrError), IndexWriter(folder, store=store) as writer:
             if _vectors(folder, read_info(folder).generation + 1).exists():
                 writer.open_for_writing()
 
@@ -339,20 +345,23 @@ def collection_names(prefix: str | None) -> tuple[str, str]:
     return f"{prefix}-segments", f"{prefix}-captions"
 
 
-def store_of(folder: Path, info: IndexInfo, named: str | None = None) -> type[VectorStore]:
+def store_of(
+    folder: Path, info: IndexInfo, named: str | type[VectorStore] | None = None
+) -> type[VectorStore]:
     """Return the class of the stores of an index.
 
     Args:
         folder: The index.
         info: Its description.
-        named: A store that the user has named; code that only an index names is not imported.
+        named: A store that the user has given; code that only an index names is not imported.
 
     Raises:
         InvalidValueError: If there is no such store, or the user has not named its code.
         MissingDependencyError: If its engine is not installed.
     """
-    name = info.store_name
-    return store_class(name, source=None if name == named else folder / INFO)
+    if named is not None and store_name(named) == info.store_name:
+        return store_class(named, source=None)
+    return store_class(info.store_name, source=folder / INFO)
 
 
 def _open_on_server(
