@@ -16,14 +16,8 @@ from mlcmr.search.http.app import create_app
 from mlcmr.search.http.connections import HEAD_SECONDS, Connections
 from mlcmr.search.http.run import protocol
 from mlcmr.search.http.service import ServerLimits
-from tests.helpers.fake_searcher import plain_searcher
 
 HALF = b"GET /api/index HTTP/1.1\r\nHost: localhost\r\nX: "
-
-
-@pytest.fixture
-def searcher(tmp_path):
-    return plain_searcher(tmp_path / "films")
 
 
 @contextmanager
