@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlcmr.cli import main
 from mlcmr.data.features.frame_features import open_features
 from mlcmr.errors import MlcmrError
-from mlcmr.extraction import extract_collection
+from mlcmr.extraction import plan
 from mlcmr.extraction.discovery import assign_ids, find_files, find_gone, find_moved
 from mlcmr.extraction.records import read_videos, write_videos
 from tests.helpers.extraction import run
@@ -234,7 +234,7 @@ def test_the_collection_may_be_the_folder_of_videos(videos):
 
 def test_files_that_vanish_meanwhile_are_left_out(videos, tmp_path, monkeypatch):
     (videos / "nowhere.mp4").symlink_to(videos / "absent.mp4")
-    walk, find = os.walk, extract_collection.find_files
+    walk, find = os.walk, plan.find_files
 
     def vanishes_when_listed(top, **options):
         yield from walk(top, **options)
@@ -246,7 +246,7 @@ def test_files_that_vanish_meanwhile_are_left_out(videos, tmp_path, monkeypatch)
         return files
 
     monkeypatch.setattr(os, "walk", vanishes_when_listed)
-    monkeypatch.setattr(extract_collection, "find_files", vanishes_when_found)
+    monkeypatch.setattr(plan, "find_files", vanishes_when_found)
     summary = run(videos, tmp_path / "mine")
     assert summary.videos == 3
     assert [path.name for path, _ in summary.skipped] == ["b.mkv"]

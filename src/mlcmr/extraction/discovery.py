@@ -51,10 +51,9 @@ def find_files(videos: Path, collection: Path) -> FoundFiles:
         InvalidValueError: If the extension of the file is not that of a video or an image.
         MlcmrError: If the folder cannot be accessed.
     """
+    require_source(videos)
     if os.path.isfile(videos):
-        return _find_file(videos)
-    if not os.path.isdir(videos):
-        raise NotFoundError(f"{videos}: no such folder or file, or no permission to read it", path=videos)
+        return FoundFiles({videos: videos.stat()}, Counter(), {})
     skipped = {collection, collection / "thumbnails", collection / "FeatureData"}
     found = []
     others: Counter[str] = Counter()
@@ -83,12 +82,16 @@ def find_files(videos: Path, collection: Path) -> FoundFiles:
     )
 
 
-def _find_file(path: Path) -> FoundFiles:
-    if not split_ending(path.name)[1]:
-        raise InvalidValueError(
-            f"{path}: unsupported file extension; rename it to that of its format, such as .mp4", path=path
-        )
-    return FoundFiles({path: path.stat()}, Counter(), {})
+def require_source(videos: Path) -> None:
+    """Check that a folder exists, or a file with the extension of a video or an image; see `find_files`."""
+    if os.path.isfile(videos):
+        if not split_ending(videos.name)[1]:
+            raise InvalidValueError(
+                f"{videos}: unsupported file extension; rename it to that of its format, such as .mp4",
+                path=videos,
+            )
+    elif not os.path.isdir(videos):
+        raise NotFoundError(f"{videos}: no such folder or file, or no permission to read it", path=videos)
 
 
 def _walk(videos: Path, skipped: Collection[Path], note: Callable[[OSError], None]) -> Iterator[Path]:

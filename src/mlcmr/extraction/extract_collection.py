@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import filterfalse
@@ -12,22 +12,11 @@ from typing import Any, Literal
 
 from mlcmr.data.features.frame_features import Features
 from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
-from mlcmr.extraction.discovery import (
-    assign_ids,
-    block_digest,
-    count_away,
-    find_files,
-    find_gone,
-    find_left_behind,
-    find_moved,
-    is_unchanged,
-    was_in,
-)
+from mlcmr.extraction.discovery import block_digest, count_away, require_source
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.extraction.encoders.histogram import HISTOGRAM
 from mlcmr.extraction.encoders.registry import open_encoder, require_encoder
 from mlcmr.extraction.feature_writer import FeatureWriter, open_feature_writer
-from mlcmr.extraction.media.images import UnreadableFileError
 from mlcmr.extraction.media.sampling import Sampling
 from mlcmr.extraction.pipeline import (
     ExtractedFile,
@@ -36,7 +25,8 @@ from mlcmr.extraction.pipeline import (
     extract_file,
     extract_files,
 )
-from mlcmr.extraction.records import Segment, VideoRecord, is_utf8
+from mlcmr.extraction.plan import ExtractionPlan, plan_extraction, real_path
+from mlcmr.extraction.records import Segment, VideoRecord
 from mlcmr.extraction.segments import SegmentRule, checked_rule, format_rule
 from mlcmr.extraction.summary import ExtractionSummary
 from mlcmr.paths import user_path
@@ -102,11 +92,9 @@ def extract(
     started = time.monotonic()
     _require_positive("workers", workers)
     _require_positive("batch_size", batch_size)
-    source, folder = _absolute(videos), _absolute(collection)
-    whole = not os.path.isfile(source)  # a single file says nothing about the files beside it
-    root = source if whole else source.parent
-    is_gone = prune and os.path.isdir(folder) and not os.path.lexists(source)
-    files, others, closed = ({}, {}, {}) if is_gone else find_files(source, folder)
+    source, folder = real_path(videos), real_path(collection)
+    if not (prune and os.path.isdir(folder)):
+        require_source(source)
     named = [str(encoder)] if isinstance(encoder, (str, Path)) and not os.path.isdir(encoder) else []
     if isinstance(encoder, (str, Path)):
         encoder = open_encoder(encoder, device=device, source=None)
@@ -114,34 +102,29 @@ def extract(
     sampling = _sampling(rate, count, encoder)
     settings = PipelineSettings(encoder, sampling, checked_rule(segment), batch_size=batch_size)
     with open_feature_writer(folder, feature or encoder.feature, _feature_settings(settings)) as writer:
-        if is_gone and not any(was_in(record, root) for record in writer.records.values()):
-            find_files(source, folder)  # raises an error: there is no such folder
-        moved, missing = _recognise(writer, root, files, closed) if whole else ({}, set())
-        if not files and not (missing and prune):
+        plan = plan_extraction(source, folder, writer.records.values(), prune=prune)
+        if not (plan.files or plan.unreadable or (plan.gone and prune)):
             raise NotFoundError(f"{source}: no video or image, by file extension", path=source)
+        for path, record in plan.moves.items():
+            writer.move(record, path)
         progress.message(_introduction(encoder, sampling))
-        for path, why in closed.items():
+        for path, why in plan.skipped.items():
             progress.message(f"skipped: {printable(path)}: {why}")
-        ids = assign_ids(files, root, {record.path: record.video for record in writer.records.values()})
-        new = {
-            path: status
-            for path, status in files.items()
-            if _has_changed(path, status, writer.records.get(str(path)))
-        }
-        with progress.task("extracting", len(new)) as task:
+        with progress.task("extracting", len(plan.read)) as task:
             meter = _ProgressMeter(task)
-            extracted = _extracted(new, settings, meter, workers=workers, ray=ray, device=device)
-            totals = _write(extracted, new, ids, writer, meter=meter, progress=progress)
+            extracted = _extracted(plan.read, settings, meter, workers=workers, ray=ray, device=device)
+            totals = _write(extracted, plan, writer, meter=meter, progress=progress)
         if os.path.isfile(source) and totals.skipped:
             raise CorruptFileError(totals.skipped[0][1], path=source)
         if not writer.records:
+            count = len(plan.files) + len(plan.unreadable)
             raise CorruptFileError(
-                f"{source}: {plural(len(files), 'file')}, none can be read: {totals.skipped[0][1]}",
+                f"{source}: {plural(count, 'file')}, none can be read: {totals.skipped[0][1]}",
                 path=source,
             )
-        _remember(folder, [str(root), *_link_target(source)], named, progress)
-        if writer.unfinished or moved or (prune and missing):
-            writer.merge(without=missing if prune else ())
+        _remember(folder, [str(plan.root), *_link_target(source)], named, progress)
+        if writer.unfinished or plan.moves or (prune and plan.gone):
+            writer.merge(without=plan.gone if prune else ())
         return ExtractionSummary(
             collection=folder,
             feature=writer.feature,
@@ -151,13 +134,13 @@ def extract(
             extracted=totals.extracted,
             frames=totals.frames,
             skipped=totals.skipped,
-            closed=closed,
+            closed=plan.closed,
             damaged=totals.damaged,
             jumping=totals.jumping,
-            moved=len(moved),
-            others=others,
-            gone=sorted(missing),
-            away=count_away(writer.records.values(), root) if whole else {},
+            moved=plan.moved,
+            others=plan.others,
+            gone=list(plan.gone),
+            away=count_away(writer.records.values(), plan.root) if plan.is_folder else {},
             pruned=prune,
             seconds=time.monotonic() - started,
         )
@@ -210,32 +193,6 @@ def _sampling(rate: float | None, count: int | None, encoder: FrameEncoder) -> S
         message = str(error).replace("`fps`", "`rate`").replace("`num_frames`", "`count`")
         parameter = "rate" if error.parameter == "fps" else "count"
         raise InvalidValueError(message, parameter=parameter) from error
-
-
-def _recognise(
-    writer: FeatureWriter, root: Path, files: Mapping[Path, os.stat_result], closed: Mapping[Path, str]
-) -> tuple[dict[Path, VideoRecord], set[str]]:
-    """Give the videos of moved folders their new paths.
-
-    Returns:
-        The records of the videos found at a new path, and the ids of the videos whose files are gone.
-    """
-    records = list(writer.records.values())
-    moved = find_moved(records, root, files)
-    for path, record in (find_left_behind(records, root, moved) | moved).items():
-        writer.move(record, path)
-    return moved, find_gone(writer.records.values(), root, files, closed)
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    """Return the real path of a folder; of a file, that of its folder and the file's own name.
-
-    A folder has one name, whether it is reached through a link or not. A linked file is a video of its own.
-    """
-    named = user_path(path)
-    if os.path.isfile(named):
-        return Path(os.path.realpath(named.parent), named.name)
-    return Path(os.path.realpath(named))
 
 
 def _link_target(source: Path) -> list[str]:
@@ -331,7 +288,7 @@ class _Totals:
 
 
 def _extracted(
-    paths: Iterable[Path],
+    paths: Collection[Path],
     settings: PipelineSettings,
     meter: _ProgressMeter,
     *,
@@ -340,43 +297,36 @@ def _extracted(
     device: str,
 ) -> Generator[ExtractedFile, None, None]:
     """Extract files on this machine or on a cluster; yield each file when it is finished."""
-    valid = []
-    for path in paths:
-        if is_utf8(path):
-            valid.append(path)
-        else:  # `videos.jsonl` is UTF-8 and cannot hold this path
-            error = UnreadableFileError(f"{printable(path)}: its name is not UTF-8; rename it", path=path)
-            yield ExtractedFile(path, error=error)
     if ray is None:
-        yield from extract_files(valid, settings, workers or default_workers(), meter.update)
-    elif valid:
+        yield from extract_files(paths, settings, workers or default_workers(), meter.update)
+    elif paths:
         from mlcmr.extraction.ray_cluster import extract_on_cluster  # noqa: PLC0415 – Ray is an extra
 
-        yield from extract_on_cluster(valid, settings, ray, workers=workers, device=device)
+        yield from extract_on_cluster(paths, settings, ray, workers=workers, device=device)
 
 
 def _write(
     extracted: Generator[ExtractedFile, None, None],
-    found: Mapping[Path, os.stat_result],
-    ids: Mapping[Path, str],
+    plan: ExtractionPlan,
     writer: FeatureWriter,
     *,
     meter: _ProgressMeter,
     progress: Progress,
 ) -> _Totals:
-    """Write finished files with the status they had when they were `found`.
+    """Write finished files with the status that they had when the plan was made.
 
     A file that changes during the extraction then counts as changed, and the next extraction reads it again.
     """
-    totals = _Totals()
+    unreadable = [(path, f"{printable(path)}: {why}") for path, why in plan.unreadable.items()]
+    totals = _Totals(skipped=unreadable)
     with closing(extracted) as files:
         for file in files:
             if file.error is not None:
                 totals.skipped.append((file.path, str(file.error)))
                 progress.message(f"skipped: {file.error}")
             else:
-                video = ids[file.path]
-                record = _record(file, video, found[file.path], writer.thumbnails(video))
+                video = plan.ids[file.path]
+                record = _record(file, video, plan.files[file.path], writer.thumbnails(video))
                 writer.add(record, file.features, [segment.thumbnail for segment in file.segments])
                 totals.extracted += 1
                 totals.frames += file.frames
@@ -423,7 +373,3 @@ def _record(file: ExtractedFile, video: str, status: os.stat_result, thumbnails:
         segments=segments,
         digest=block_digest(file.path),
     )
-
-
-def _has_changed(path: Path, status: os.stat_result, record: VideoRecord | None) -> bool:
-    return record is None or not is_unchanged(record, path, status)

@@ -1,5 +1,6 @@
 """Models described from their settings: a folder or a hub id is described without its weights."""
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,6 +153,31 @@ def require_recorded_model(info: ModelInfo) -> None:
             f"with its new folder (`{parameter}`)",
             path=info.name,
         )
+
+
+def same_encoder(one: str, other: str) -> bool:
+    """Return whether two names are equal, or name two folders with the same weights."""
+    if one == other:
+        return True
+    folders = Path(one), Path(other)
+    try:
+        return all(folder.is_dir() for folder in folders) and len(set(map(hash_weights, folders))) == 1
+    except (MlcmrError, OSError):
+        return False
+
+
+def hash_weights(folder: Path) -> str:
+    """Return the SHA-256 of the weights of a model; for several files, the SHA-256 of their digests."""
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not files:
+        raise NotFoundError(
+            f"{folder}: has no weights (model.safetensors); copy or download the model again", path=folder
+        )
+    digests = []
+    for path in files:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _trained_on(kind: Literal["pretrained", "object"], name: str, data: Provenance) -> ModelDescription:

@@ -1,13 +1,12 @@
 """The model of an index: the model of a run, or a pretrained model."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.model.device import on_device
 from mlcmr.model.hub import cached_model, fetch_model
 from mlcmr.model.mlcmr import MLCMR
@@ -19,6 +18,7 @@ from mlcmr.search.model_description import (
     describe_object,
     describe_pretrained,
     describe_run,
+    hash_weights,
     is_mlcmr_model,
     is_run,
     require_recorded_model,
@@ -92,7 +92,7 @@ def open_pretrained(
     description = describe_pretrained(name, folder)
     if is_mlcmr_model(folder):
         return _open_mlcmr("pretrained", folder, description, device)
-    fingerprint = _fingerprint(folder)
+    fingerprint = hash_weights(folder)
     model = on_device(TwoTower.from_pretrained(folder), device)
     info = ModelInfo("pretrained", description.name, fingerprint, model.feature_size, model.feature_size)
     return OpenModel(model, info, description)
@@ -172,23 +172,12 @@ def _may_open(name: str, models: Sequence[str]) -> bool:
     return os.path.isdir(name) or name in models or is_named_model(name)
 
 
-def same_encoder(one: str, other: str) -> bool:
-    """Return whether two names are equal, or name two folders with the same weights."""
-    if one == other:
-        return True
-    folders = Path(one), Path(other)
-    try:
-        return all(folder.is_dir() for folder in folders) and len(set(map(_fingerprint, folders))) == 1
-    except (MlcmrError, OSError):
-        return False
-
-
 def _take_object(model: SearchModel) -> OpenModel:
     description = describe_object(model)
     if description.kind == "object":
         fingerprint = model.fingerprint()
     else:
-        fingerprint = _fingerprint(fetch_model(description.name, "model"))
+        fingerprint = hash_weights(fetch_model(description.name, "model"))
     size = model.encode_texts(["a"], "en").shape[1]
     info = ModelInfo(description.kind, description.name, fingerprint, size, model.feature_size)
     return OpenModel(model, info, description)
@@ -198,20 +187,6 @@ def _open_mlcmr(
     kind: Literal["run", "pretrained"], folder: Path, description: ModelDescription, device: str
 ) -> OpenModel:
     model = on_device(MLCMR.from_pretrained(folder), device)
-    fingerprint = _fingerprint(folder)
+    fingerprint = hash_weights(folder)
     info = ModelInfo(kind, description.name, fingerprint, model.config.embedding_size, model.feature_size)
     return OpenModel(model, info, description)
-
-
-def _fingerprint(folder: Path) -> str:
-    """Return the SHA-256 of the weights of a model; for several files, the SHA-256 of their digests."""
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    if not files:
-        raise NotFoundError(
-            f"{folder}: has no weights (model.safetensors); copy or download the model again", path=folder
-        )
-    digests = []
-    for path in files:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

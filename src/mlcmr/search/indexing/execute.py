@@ -1,4 +1,4 @@
-"""The execution of a plan: extract new files, embed new videos and captions, and write the index."""
+"""The execution of plans: extract new files, embed new videos and captions, and write the index."""
 
 import os
 import uuid
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import filterfalse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlcmr.data.collection import Collection
-from mlcmr.errors import InvalidValueError, NotFoundError
+from mlcmr.errors import InvalidValueError
 from mlcmr.extraction.discovery import removed_files
 from mlcmr.paths import folder_or_id
 from mlcmr.progress import SILENT, Progress
@@ -18,32 +18,24 @@ from mlcmr.search.indexing.index_source import IndexSource, extract_command, fil
 from mlcmr.search.indexing.manifest import IndexInfo, write_info
 from mlcmr.search.indexing.plan import (
     IndexPlan,
-    are_all_gone,
     encoding_of,
     open_index_source,
+    plan_changes,
     plan_settings,
+    plan_videos,
     require_feature,
     require_free,
 )
 from mlcmr.search.indexing.request import IndexRequest
 from mlcmr.search.indexing.storage import COLLECTION, IndexWriter, open_published
 from mlcmr.search.indexing.summary import IndexSummary
-from mlcmr.search.indexing.update import (
-    Changes,
-    plan_removal,
-    plan_update,
-    read_content,
-    remove_videos,
-    update_index,
-)
-from mlcmr.search.model_description import ModelDescription
+from mlcmr.search.indexing.update import Changes, remove_videos, update_index
 from mlcmr.search.models import (
     OpenModel,
     is_model_of,
     open_again,
     open_model,
     open_named_encoder,
-    same_encoder,
 )
 from mlcmr.search.stores.registry import store_name
 from mlcmr.text import plural, printable
@@ -53,63 +45,67 @@ if TYPE_CHECKING:
     from mlcmr.extraction.encoders.base import FrameEncoder
 
 
-def execute_plan(plan: IndexPlan, *, progress: Progress = SILENT) -> IndexSummary:
-    """Make the changes of a plan.
+class _Result(NamedTuple):
+    """The changes that were made, and the lines of the summary; see `IndexSummary`."""
 
-    The index is locked and planned again first: its content or the source may have changed since the plan was
-    made.
+    changes: Changes
+    extraction: str = ""
+    missing: str = ""
+    closed: str = ""
+    gone: str = ""
+
+
+def execute(request: IndexRequest, *, progress: Progress = SILENT) -> IndexSummary:
+    """Plan the changes of an index under its lock, and make them.
 
     Args:
-        plan: The plan.
+        request: The parameters of `mlcmr.index`.
         progress: Shows the progress.
 
     Raises:
         MlcmrError: If something is missing or damaged, the features do not fit the model, the index was made
             with another model, or another process writes the index.
     """
-    request = plan.request
-    if request.place is None:
-        with IndexWriter(request.folder, url=request.url, store=request.store) as writer:
-            content = read_content(writer.open_stores())
-            update = plan_removal(content, request.remove)
-            remove_videos(writer, content, update.removed)
-        changes = Changes(removed=len(update.removed), unchanged=len(update.unchanged))
-        return _summary(replace(plan, update=update), changes)
-    opened = _open_model(plan, request)
+    request.require_paths()  # before the folder gets a lock
     with IndexWriter(request.folder, url=request.url, store=request.store) as writer:
-        # Another process may have made or changed the index in the meantime.
         plan = plan_settings(request)
-        _require_same_model(plan, opened)
-        require_free(plan)
-        extraction, collection = "", request.collection
-        if collection is None:
-            plan, extraction = _extract(plan, opened, progress)
-            collection = Collection(request.folder / COLLECTION, COLLECTION)
-        source = open_index_source(plan, collection)
-        _require_fit(source, opened)
-        encoding = encoding_of(source.features.folder)
-        _require_same_encoder(source, encoding, plan, opened.description)
-        info = plan.info or IndexInfo(
-            str(uuid.uuid4()),
-            opened.info,
-            source.features.folder.name,
-            url=plan.url,
-            name=plan.name,
-            store=None if request.store is None else store_name(request.store),
-        )
-        write_info(request.folder, _described(info, opened, encoding, request))
-        failure = _remember(plan, info, source, opened)
-        update = plan_update(
-            request.folder,
-            writer.open_stores(),
-            source,
-            remove=request.remove,
-            prune=request.prune,
-            captions=request.captions,
-        )
-        changes = update_index(writer, update, source, opened, progress=progress)
-    return _summary(
-        replace(plan, update=update),
+        if request.place is None:
+            update = plan_changes(request, writer.open_stores(), None)
+            remove_videos(writer, update.stored, update.removed)
+            changes = Changes(removed=len(update.removed), unchanged=len(update.unchanged))
+            plan, result = replace(plan, update=update), _Result(changes)
+        else:
+            plan, result = _index_source(plan, writer, progress)
+    return _summary(plan, result)
+
+
+def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Result]:
+    """Index the source of a plan; return the whole plan and its result."""
+    request, collection, extraction = plan.request, plan.request.collection, ""
+    opened = _open_model(plan, request)
+    _require_same_model(plan, opened)
+    require_free(plan)
+    if collection is None:
+        plan = replace(plan, extraction=plan_videos(request))
+        plan, extraction = _extract(plan, opened, progress)
+        collection = Collection(request.folder / COLLECTION, COLLECTION)
+    source = open_index_source(plan, collection)
+    _require_fit(source, opened)
+    encoding = encoding_of(source.features.folder)
+    info = plan.info or IndexInfo(
+        str(uuid.uuid4()),
+        opened.info,
+        source.features.folder.name,
+        url=plan.url,
+        name=plan.name,
+        store=None if request.store is None else store_name(request.store),
+    )
+    write_info(request.folder, _described(info, opened, encoding, request))
+    failure = _remember(plan, info, source, opened)
+    plan = replace(plan, update=plan_changes(request, writer.open_stores(), source.content))
+    assert plan.update is not None
+    changes = update_index(writer, plan.update, source, opened, progress=progress)
+    return plan, _Result(
         changes,
         extraction,
         missing="" if extraction else without_features(source, encoding),
@@ -137,10 +133,6 @@ def _extract(plan: IndexPlan, opened: OpenModel, progress: Progress) -> tuple[In
     request, info, name = plan.request, plan.info, plan.encoder
     assert request.place is not None
     assert name is not None
-    if request.prune and info is not None and are_all_gone(request):
-        raise NotFoundError(
-            f"{request.place}: no videos or images there any more; remove the index {request.folder} itself"
-        )
     collection = request.folder / COLLECTION
     encoder = _open_encoder(name, request)
     if encoder.dimension != opened.info.feature_size:
@@ -237,25 +229,6 @@ def _require_fit(source: IndexSource, opened: OpenModel) -> None:
         )
 
 
-def _require_same_encoder(
-    source: IndexSource, encoding: Mapping[str, Any], plan: IndexPlan, model: ModelDescription
-) -> None:
-    """Refuse features of another encoder: equal names and sizes do not make them comparable."""
-    made_by = encoding.get("encoder")
-    if made_by is None or plan.request.encoder is not None:  # the user declares that the encoders are equal
-        return
-    info = plan.info
-    known = [info.encoder, info.known_as] if info is not None and info.encoder else [model.encoder]
-    wanted = [name for name in known if name is not None]
-    if wanted and not any(same_encoder(name, made_by) for name in wanted):
-        raise InvalidValueError(
-            f"{source.features.folder}: made by {made_by}, but {model.name} takes the features of "
-            f"{wanted[0]}; extract those and name their `feature`, or, if both encoders are the same, give "
-            f"`encoder` {wanted[0]}",
-            parameter="encoder",
-        )
-
-
 # ─── summary ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -294,16 +267,8 @@ def _describe_gone(changes: Changes, source: IndexSource, extraction: str) -> st
     return "; ".join(notes)
 
 
-def _summary(
-    plan: IndexPlan,
-    changes: Changes,
-    extraction: str = "",
-    *,
-    missing: str = "",
-    closed: str = "",
-    gone: str = "",
-) -> IndexSummary:
-    request = plan.request
+def _summary(plan: IndexPlan, result: _Result) -> IndexSummary:
+    request, changes = plan.request, result.changes
     _, stores = open_published(request.folder, url=request.url, store=request.store)
     try:
         return IndexSummary(
@@ -315,10 +280,10 @@ def _summary(
             segments=stores.segments.count(),
             captions=stores.captions.count(),
             exact=stores.segments.exact,
-            extraction=extraction,
-            missing=missing,
-            closed=closed,
-            gone=gone,
+            extraction=result.extraction,
+            missing=result.missing,
+            closed=result.closed,
+            gone=result.gone,
             skipped=_describe_skipped(changes),
             plan=plan,
         )

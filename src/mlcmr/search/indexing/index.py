@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.model.protocol import SearchModel
 from mlcmr.progress import SILENT, Progress
-from mlcmr.search.indexing.plan import plan_index, plan_settings
+from mlcmr.search.indexing.plan import plan_index
 from mlcmr.search.indexing.request import IndexRequest
 from mlcmr.search.indexing.summary import IndexSummary, summarize
 from mlcmr.search.stores.base import VectorStore
@@ -86,5 +86,6 @@ def index(
     )
     if dry_run:
         return summarize(plan_index(request))
-    # The execution plans the changes itself, under the lock of the index.
-    return plan_settings(request).execute(progress=progress)
+    from mlcmr.search.indexing.execute import execute  # noqa: PLC0415 – imports torch
+
+    return execute(request, progress=progress)

@@ -18,6 +18,7 @@ from mlcmr.data.features.frame_features import Features, FrameFeatures
 from mlcmr.data.ids import split_ending
 from mlcmr.errors import CorruptFileError, MissingDependencyError, MlcmrError
 from mlcmr.extraction.discovery import find_files, roots_of
+from mlcmr.extraction.plan import ExtractionPlan
 from mlcmr.extraction.records import VIDEOS, Segment, VideoRecord, is_utf8, read_videos, videos_file
 from mlcmr.text import plural
 from mlcmr.trust import is_below, roots_of_collection
@@ -37,6 +38,26 @@ class IndexedCaption:
     video: str
     language: str
     text: str
+
+
+@dataclass(frozen=True)
+class SourceContent:
+    """The content of a collection, as far as a plan compares it with an index.
+
+    Attributes:
+        folder: The folder of the collection.
+        segments: By video, the number of its segments and a digest that changes if the video may have to be
+            indexed again; None for a video that is extracted first.
+        captions: The captions, by id, without machine translations.
+        languages: The languages of the captions, in the order of their first appearance.
+        source: The opened collection; None before its extraction.
+    """
+
+    folder: Path
+    segments: Mapping[str, tuple[int, str] | None]
+    captions: Mapping[str, IndexedCaption]
+    languages: tuple[str, ...]
+    source: "IndexSource | None" = None
 
 
 @dataclass(frozen=True)
@@ -62,10 +83,14 @@ class IndexSource:
     @property
     def first_captions(self) -> dict[str, dict[str, str]]:
         """The first caption of each video in each language, in the order of `languages`."""
-        first: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        for caption in sorted(self.captions.values(), key=lambda each: self.languages.index(each.language)):
-            first[caption.video].setdefault(caption.language, caption.text)
-        return dict(first)
+        return _first_captions(self.captions, self.languages)
+
+    @property
+    def content(self) -> SourceContent:
+        """The content that a plan compares with an index."""
+        stamps = self.stamps()
+        segments = {video: (len(record.segments), stamps[video]) for video, record in self.videos.items()}
+        return SourceContent(self.collection.folder, segments, self.captions, self.languages, self)
 
     def without(self, videos: Container[str]) -> "IndexSource":
         """Return the source without some videos and their captions."""
@@ -87,9 +112,8 @@ class IndexSource:
         state = [[path.stat().st_size, path.stat().st_mtime_ns] for path in files]
         recorded = _is_recorded(self.collection, self.features)
         captions = self.first_captions
-        # The digest of a file is left out: records of older versions have none, and would count as changed.
         return {
-            video: _digest([_described(record), captions.get(video, {}), [] if recorded else state])
+            video: _stamp(record, captions.get(video, {}), [] if recorded else state)
             for video, record in self.videos.items()
         }
 
@@ -117,11 +141,34 @@ def open_source(
         records = [_unrecorded(collection, features, video) for video in features.videos]
     videos = {record.video: record for record in records}
     found = _read_captions(collection, videos) if captions else {}
-    languages = tuple(dict.fromkeys(caption.language for caption in found.values()))
+    languages = _languages_of(found)
     own = os.path.realpath(collection.folder)
     return IndexSource(
         collection, features, videos, found, languages, (own, *roots_of_collection(collection.folder), *roots)
     )
+
+
+def planned_content(collection: Collection, plan: ExtractionPlan, *, captions: bool) -> SourceContent:
+    """Return the content that a collection will have after an extraction in which every file can be read.
+
+    Args:
+        collection: The collection.
+        plan: The plan of the extraction.
+        captions: Whether the captions are read.
+    """
+    removed = set(plan.gone) if plan.pruned else set()
+    kept = {record.path: record for record in plan.records if record.video not in removed}
+    extracted = {str(path): plan.ids[path] for path in plan.read}
+    places = {path: record.video for path, record in kept.items()} | extracted
+    videos = dict.fromkeys(places[path] for path in sorted(places))
+    found = _read_captions(collection, videos) if captions else {}
+    languages = _languages_of(found)
+    first = _first_captions(found, languages)
+    segments: dict[str, tuple[int, str] | None] = dict.fromkeys(videos)
+    for path, record in kept.items():
+        if path not in extracted:
+            segments[record.video] = len(record.segments), _stamp(record, first.get(record.video, {}), [])
+    return SourceContent(collection.folder, segments, found, languages)
 
 
 def without_features(source: IndexSource, encoding: Mapping[str, Any]) -> str:
@@ -271,7 +318,7 @@ def _unrecorded(collection: Collection, features: FrameFeatures, video: str) -> 
     )
 
 
-def _read_captions(collection: Collection, videos: Mapping[str, VideoRecord]) -> dict[str, IndexedCaption]:
+def _read_captions(collection: Collection, videos: Container[str]) -> dict[str, IndexedCaption]:
     found: dict[str, IndexedCaption] = {}
     for path in sorted((collection.folder / "TextData").glob("*.caption.txt")):
         captions = read_captions(path)
@@ -281,6 +328,25 @@ def _read_captions(collection: Collection, videos: Mapping[str, VideoRecord]) ->
             if video in videos and caption_id not in found and "2" not in parse_caption_id(caption_id).tag:
                 found[caption_id] = IndexedCaption(caption_id, video, language, text)
     return found
+
+
+def _languages_of(captions: Mapping[str, IndexedCaption]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(caption.language for caption in captions.values()))
+
+
+def _first_captions(
+    captions: Mapping[str, IndexedCaption], languages: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Return the first caption of each video in each language, in the order of `languages`."""
+    first: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for caption in sorted(captions.values(), key=lambda caption: languages.index(caption.language)):
+        first[caption.video].setdefault(caption.language, caption.text)
+    return dict(first)
+
+
+def _stamp(record: VideoRecord, captions: Mapping[str, str], state: Sequence[object]) -> str:
+    # The digest of a file is left out: records of older versions have none, and would count as changed.
+    return _digest([_described(record), captions, state])
 
 
 def _described(record: VideoRecord) -> dict[str, Any]:

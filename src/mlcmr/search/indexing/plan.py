@@ -1,33 +1,34 @@
 """The plan of `mlcmr.index`: a value that says what will change in an index, and why.
 
 A plan needs neither the weights of the model nor decoded videos. Its execution takes the lock of the index
-and plans again from the content that the index has then, so a plan may be executed at any later time.
+and plans by the same functions, from the content that the index has then. So a plan may be executed at any
+later time.
 """
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
-from mlcmr.extraction.discovery import (
-    find_files,
-    find_gone,
-    find_left_behind,
-    find_moved,
-    is_unchanged,
-    was_in,
-)
 from mlcmr.extraction.feature_writer import ENCODER, read_encoder_settings
-from mlcmr.extraction.records import is_utf8, read_videos, videos_file
+from mlcmr.extraction.plan import ExtractionPlan, plan_extraction, real_path
+from mlcmr.extraction.records import read_videos, videos_file
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
-from mlcmr.search.indexing.index_source import IndexSource, extract_command, open_source
+from mlcmr.search.indexing.index_source import (
+    IndexSource,
+    SourceContent,
+    extract_command,
+    open_source,
+    planned_content,
+)
 from mlcmr.search.indexing.manifest import INFO, IndexInfo, read_info
 from mlcmr.search.indexing.request import IndexRequest
-from mlcmr.search.indexing.storage import COLLECTION, collection_names, open_published, store_of
+from mlcmr.search.indexing.storage import COLLECTION, Stores, collection_names, open_published, store_of
 from mlcmr.search.indexing.update import (
     EMPTY,
     UpdatePlan,
@@ -44,6 +45,7 @@ from mlcmr.search.model_description import (
     is_run,
     local_folder,
     require_recorded_model,
+    same_encoder,
 )
 from mlcmr.search.stores.base import on_server
 from mlcmr.search.stores.registry import EDGE, SERVER, store_class, store_name
@@ -53,29 +55,6 @@ if TYPE_CHECKING:
     from mlcmr.search.indexing.summary import IndexSummary
 
 _SHOWN = 10  # names in a printed list
-
-
-@dataclass(frozen=True)
-class ExtractionPlan:
-    """The files of a folder whose features must be extracted.
-
-    Attributes:
-        new: New files.
-        changed: Files that have changed since they were extracted.
-        unchanged: The number of files whose features exist already.
-        moved: The number of those files that were found under a new path.
-        gone: Ids of videos whose files no longer exist.
-        pruned: Whether the videos in `gone` are removed.
-        skipped: Why a file cannot be read, by path.
-    """
-
-    new: tuple[Path, ...] = ()
-    changed: tuple[Path, ...] = ()
-    unchanged: int = 0
-    moved: int = 0
-    gone: tuple[str, ...] = ()
-    pruned: bool = False
-    skipped: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,7 @@ class IndexPlan:
         url: The address of the server that keeps the vectors; None for a store in the index's folder.
         name: The prefix of the collections on the server.
         extraction: The files to extract; None for a collection.
-        update: The changes of the index; None if they are known only after the extraction.
+        update: The changes of the index; before an extraction, those that follow if every file can be read.
     """
 
     request: IndexRequest
@@ -107,10 +86,10 @@ class IndexPlan:
     update: UpdatePlan | None = None
 
     def execute(self, *, progress: Progress = SILENT) -> "IndexSummary":
-        """Make the changes; see `execute_plan`."""
-        from mlcmr.search.indexing.execute import execute_plan  # noqa: PLC0415 – imports torch
+        """Make the changes; see `execute`."""
+        from mlcmr.search.indexing.execute import execute  # noqa: PLC0415 – imports torch
 
-        return execute_plan(self, progress=progress)
+        return execute(self.request, progress=progress)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON can hold it."""
@@ -140,7 +119,7 @@ class IndexPlan:
             content["update"] = {
                 "added": list(update.added),
                 "changed": list(update.changed),
-                "removed": [*update.removed, *(update.left if update.pruned else ())],
+                "removed": list(update.all_removed),
                 "unchanged": len(update.unchanged),
                 "kept": [] if update.pruned else list(update.left),
                 "moved_sources": list(update.moved),
@@ -162,9 +141,7 @@ class IndexPlan:
         if self.extraction is not None:
             lines += _describe_extraction(self.extraction)
         if self.update is not None:
-            lines += _describe_update(self.update)
-        elif self.extraction is not None:
-            lines.append("  index:    the changes of the index follow from the extracted videos")
+            lines += _describe_update(self.update, with_names=self.extraction is None)
         return "\n".join(lines)
 
     @property
@@ -187,24 +164,20 @@ def plan_index(request: IndexRequest, *, check_features: bool = True) -> IndexPl
         MlcmrError: If something is missing or damaged, or the parameters do not fit the index.
     """
     plan = plan_settings(request)
-    folder = request.folder
+    stores = None
     if plan.info is not None:
-        try:
-            _, stores = open_published(folder, url=request.url, store=request.store, repair=False)
-        except NotFoundError:  # nothing has been published yet
-            stores = None
-    else:
-        stores = None
+        with suppress(NotFoundError):  # nothing has been published yet
+            _, stores = open_published(request.folder, url=request.url, store=request.store, repair=False)
     try:
         if request.place is None:
-            content = EMPTY if stores is None else read_content(stores)
-            return replace(plan, update=plan_removal(content, request.remove))
+            return replace(plan, update=plan_changes(request, stores, None))
         if request.collection is None:
-            return replace(plan, extraction=plan_extraction(request))
+            extraction = plan_videos(request)
+            own = Collection(request.folder / COLLECTION, COLLECTION)
+            content = planned_content(own, extraction, captions=request.captions)
+            return replace(plan, extraction=extraction, update=plan_changes(request, stores, content))
         source = open_index_source(plan, request.collection)
-        update = plan_update(
-            folder, stores, source, remove=request.remove, prune=request.prune, captions=request.captions
-        )
+        update = plan_changes(request, stores, source.content)
         if check_features:
             update = _without_skipped(update, find_skipped(source, [*update.added, *update.changed]))
         return replace(plan, update=update)
@@ -263,62 +236,59 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
     )
 
 
-def plan_extraction(request: IndexRequest) -> ExtractionPlan:
-    """Plan which files of a folder are extracted; files are compared by size and time, not decoded."""
+def plan_videos(request: IndexRequest) -> ExtractionPlan:
+    """Plan which files of a folder of videos are extracted into the collection of the index.
+
+    Raises:
+        NotFoundError: If there is no such folder, or it was emptied and no video of the index would be left.
+    """
     assert request.place is not None
-    collection = Path(os.path.realpath(request.folder)) / COLLECTION
-    source = _real_path(request.place)
+    collection = real_path(request.folder / COLLECTION)
     records = read_videos(collection) if os.path.isfile(videos_file(collection)) else []
-    if not os.path.lexists(source):
-        gone = tuple(record.video for record in records if was_in(record, source))
-        return ExtractionPlan(gone=gone, pruned=request.prune)
-    found = find_files(source, collection)
-    root = source.parent if os.path.isfile(source) else source
-    moved = {} if os.path.isfile(source) else find_moved(records, root, found.files)
-    moved = find_left_behind(records, root, moved) | moved
-    places = {record.video: path for path, record in moved.items()}
-    records = [replace(one, path=str(places.get(one.video, one.path))) for one in records]
-    known = {record.path: record for record in records}
-    skipped = dict(found.closed) | {
-        path: "its name is not UTF-8; rename it" for path in found.files if not is_utf8(path)
-    }
-    files = {path: status for path, status in found.files.items() if path not in skipped}
-    new = tuple(path for path in files if str(path) not in known)
-    changed = tuple(
-        path
-        for path, status in files.items()
-        if str(path) in known and not is_unchanged(known[str(path)], path, status)
-    )
-    whole = not os.path.isfile(source)
-    return ExtractionPlan(
-        new=new,
-        changed=changed,
-        unchanged=len(files) - len(new) - len(changed),
-        moved=sum(path in files for path in moved),
-        gone=tuple(sorted(find_gone(records, root, found.files, found.closed))) if whole else (),
-        pruned=request.prune,
-        skipped=skipped,
-    )
+    extraction = plan_extraction(real_path(request.place), collection, records, prune=request.prune)
+    if extraction.removes_all and os.path.exists(request.folder / INFO):
+        raise NotFoundError(
+            f"{request.place}: no videos or images there any more; remove the index {request.folder} itself"
+        )
+    return extraction
 
 
-def are_all_gone(request: IndexRequest) -> bool:
-    """Return whether the source has no videos any more, and all videos of the index came from it."""
-    assert request.place is not None
-    videos, collection = request.place, request.folder / COLLECTION
-    if os.path.isfile(videos) or (os.path.isdir(videos) and find_files(videos, collection).files):
-        return False
-    root = Path(os.path.realpath(videos))
-    known = read_videos(collection) if os.path.isfile(videos_file(collection)) else []
-    return (os.path.isdir(videos) or bool(known)) and all(was_in(record, root) for record in known)
+def plan_changes(request: IndexRequest, stores: Stores | None, content: SourceContent | None) -> UpdatePlan:
+    """Plan the changes of an index.
+
+    Args:
+        request: The parameters of `mlcmr.index`.
+        stores: The stores of the index; None if there is none yet.
+        content: The content of the source; None if videos are only removed.
+
+    Raises:
+        MlcmrError: If the source does not fit the index, or a video to remove is not in the index.
+    """
+    if content is None:
+        return plan_removal(EMPTY if stores is None else read_content(stores), request.remove)
+    return plan_update(
+        request.folder,
+        stores,
+        content,
+        remove=request.remove,
+        prune=request.prune,
+        captions=request.captions,
+    )
 
 
 def open_index_source(plan: IndexPlan, collection: Collection) -> IndexSource:
-    """Open the collection of a plan; if its feature is missing, the error shows the command that makes it."""
+    """Open the collection of a plan.
+
+    Raises:
+        NotFoundError: If its feature is missing; the message shows the command that makes it.
+        InvalidValueError: If its feature was made by another encoder.
+        MlcmrError: If a file is damaged.
+    """
     assert plan.feature is not None
     request = plan.request
     roots = [os.path.realpath(path) for path in map(user_path, request.media_roots)]
     try:
-        return open_source(collection, plan.feature, captions=request.captions, roots=roots)
+        source = open_source(collection, plan.feature, captions=request.captions, roots=roots)
     except MlcmrError as error:
         videos, model = collection.folder / "VideoData", plan.model
         if os.path.isdir(collection.feature_folder(plan.feature)) or not os.path.isdir(videos):
@@ -333,6 +303,8 @@ def open_index_source(plan: IndexPlan, collection: Collection) -> IndexSource:
             count=model.count or None,
         )
         raise NotFoundError(f"{error}; to make it: {command}") from error
+    _require_same_encoder(source, plan)
+    return source
 
 
 def encoding_of(features: Path) -> dict[str, Any]:
@@ -351,6 +323,24 @@ def require_feature(folder: Path, info: IndexInfo | None, feature: str) -> None:
             f"{folder}: this index was made from the feature '{info.feature}', not '{feature}'; "
             "index into another folder (`to`)",
             parameter="feature",
+        )
+
+
+def _require_same_encoder(source: IndexSource, plan: IndexPlan) -> None:
+    """Refuse features of another encoder: equal names and sizes do not make them comparable."""
+    assert plan.model is not None
+    made_by = encoding_of(source.features.folder).get("encoder")
+    if made_by is None or plan.request.encoder is not None:  # the user declares that the encoders are equal
+        return
+    info = plan.info
+    known = [info.encoder, info.known_as] if info is not None and info.encoder else [plan.model.encoder]
+    wanted = [name for name in known if name is not None]
+    if wanted and not any(same_encoder(name, made_by) for name in wanted):
+        raise InvalidValueError(
+            f"{source.features.folder}: made by {made_by}, but {plan.model.name} takes the features of "
+            f"{wanted[0]}; extract those and name their `feature`, or, if both encoders are the same, give "
+            f"`encoder` {wanted[0]}",
+            parameter="encoder",
         )
 
 
@@ -462,12 +452,12 @@ def _describe_extraction(plan: ExtractionPlan) -> list[str]:
     return lines
 
 
-def _describe_update(plan: UpdatePlan) -> list[str]:
-    removed = [*plan.removed, *(plan.left if plan.pruned else ())]
+def _describe_update(plan: UpdatePlan, *, with_names: bool) -> list[str]:
+    removed = plan.all_removed
     changes = f"{len(plan.added):,} to add, {len(plan.changed):,} to update, {len(removed):,} to remove"
     lines = [f"  videos:   {changes}, {len(plan.unchanged):,} as before"]
-    lines += _listed("add", plan.added)
-    lines += _listed("update", plan.changed)
+    if with_names:
+        lines += [*_listed("add", plan.added), *_listed("update", plan.changed)]
     lines += _listed("remove", removed)
     if plan.new_captions or plan.old_captions:
         lines.append(f"  captions: {len(plan.new_captions):,} to add, {len(plan.old_captions):,} to remove")
@@ -488,10 +478,3 @@ def _listed(title: str, names: Iterable[str]) -> list[str]:
     if len(every) > _SHOWN:
         lines.append(f"    … and {len(every) - _SHOWN:,} more")
     return lines
-
-
-def _real_path(path: Path) -> Path:
-    """Return the real path of a source; of a file, only the path of its folder is resolved."""
-    if os.path.isfile(path):
-        return Path(os.path.realpath(path.parent), path.name)
-    return Path(os.path.realpath(path))

@@ -85,27 +85,16 @@ def summarize(plan: IndexPlan) -> IndexSummary:
                 stores.segments.exact,
             )
             stores.close()
-    added, changed, removed, unchanged = _count_changes(plan)
+    assert plan.update is not None
     return IndexSummary(
         plan.request.folder,
-        added,
-        changed,
-        removed,
-        unchanged,
+        len(plan.update.added),
+        len(plan.update.changed),
+        len(plan.update.all_removed),
+        len(plan.update.unchanged),
         segments=segments,
         captions=captions,
         exact=exact,
         plan=plan,
         dry_run=True,
     )
-
-
-def _count_changes(plan: IndexPlan) -> tuple[int, int, int, int]:
-    """Return how many videos would be added, changed and removed, and how many would stay as they are."""
-    update, extraction = plan.update, plan.extraction
-    if update is not None:
-        removed = len(update.removed) + (len(update.left) if update.pruned else 0)
-        return len(update.added), len(update.changed), removed, len(update.unchanged)
-    assert extraction is not None
-    removed = len(extraction.gone) if extraction.pruned else 0
-    return len(extraction.new), len(extraction.changed), removed, extraction.unchanged

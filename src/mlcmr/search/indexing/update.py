@@ -15,7 +15,7 @@ from mlcmr.data.ids import spellings
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction.records import VideoRecord
 from mlcmr.progress import SILENT, Progress
-from mlcmr.search.indexing.index_source import IndexedCaption, IndexSource, with_properties
+from mlcmr.search.indexing.index_source import IndexedCaption, IndexSource, SourceContent, with_properties
 from mlcmr.search.indexing.manifest import read_info, write_info
 from mlcmr.search.indexing.payload import caption_point, caption_point_id, segment_id, segment_point
 from mlcmr.search.indexing.storage import COLLECTION, IndexWriter, Stores
@@ -113,6 +113,11 @@ class UpdatePlan:
     skipped: Mapping[str, str] = field(default_factory=dict)
     stored: StoredContent = field(default=EMPTY, repr=False)
 
+    @property
+    def all_removed(self) -> tuple[str, ...]:
+        """Ids of all videos to remove: the named ones, and with `pruned` those in `left`."""
+        return (*self.removed, *self.left) if self.pruned else self.removed
+
 
 @dataclass
 class Changes:
@@ -174,7 +179,7 @@ def plan_removal(content: StoredContent, videos: Sequence[str]) -> UpdatePlan:
 def plan_update(
     folder: Path,
     stores: Stores | None,
-    source: IndexSource,
+    content: SourceContent,
     *,
     remove: Sequence[str] = (),
     prune: bool = False,
@@ -188,7 +193,7 @@ def plan_update(
     Args:
         folder: The index.
         stores: Its stores; None if there is no index yet.
-        source: The collection.
+        content: The content of the collection.
         remove: Ids of videos to remove first.
         prune: Whether videos that are no longer in the collection are removed, with their captions.
         captions: Whether the index holds the captions of the collection.
@@ -199,48 +204,49 @@ def plan_update(
     """
     stored = EMPTY if stores is None else read_content(stores)
     removed = plan_removal(stored, remove).removed
-    content = stored.without(set(removed))
-    key = _source_name(folder, source)
-    others = {content.videos[v].source for v in source.videos if v in content.videos} - {key}
+    held = stored.without(set(removed))
+    key = _source_name(folder, content)
+    others = {held.videos[video].source for video in content.segments if video in held.videos} - {key}
     moved = [
         before
         for before in sorted(others)
-        if _is_gone(folder / before) and stores is not None and _has_most(stores, source, content, before)
+        if _is_gone(folder / before) and stores is not None and _has_most(stores, content, held, before)
     ]
-    content = content.renamed(moved, key)
-    _require_same_source(folder, source, content, key)
-    stamps = source.stamps()
-    added = tuple(video for video in source.videos if video not in content.videos)
+    held = held.renamed(moved, key)
+    _require_same_source(folder, content, held, key)
+    added = tuple(video for video in content.segments if video not in held.videos)
     changed = tuple(
         video
-        for video, record in source.videos.items()
-        if video in content.videos
-        and content.videos[video].stamps != dict.fromkeys(range(len(record.segments)), stamps[video])
+        for video, segments in content.segments.items()
+        if video in held.videos
+        and (segments is None or held.videos[video].stamps != dict.fromkeys(range(segments[0]), segments[1]))
     )
     touched = {*added, *changed}
-    left = tuple(v for v, one in content.videos.items() if one.source == key and v not in source.videos)
+    left = tuple(
+        video for video, known in held.videos.items() if known.source == key and video not in content.segments
+    )
     if prune:
-        content = content.without(set(left))
-    own = {name: one.caption for name, one in content.captions.items() if one.source == key}
+        held = held.without(set(left))
+    own = {name: known.caption for name, known in held.captions.items() if known.source == key}
     old_captions = tuple(
         name
         for name, caption in own.items()
-        if name not in source.captions and (not captions or caption.video in source.videos)
+        if name not in content.captions and (not captions or caption.video in content.segments)
     )
     gone = set(old_captions)
-    kept = {one.caption.language for name, one in content.captions.items() if name not in gone}
+    kept = {known.caption.language for name, known in held.captions.items() if name not in gone}
     return UpdatePlan(
         source=key,
         moved=tuple(moved),
         removed=removed,
         added=added,
         changed=changed,
-        unchanged=tuple(video for video in source.videos if video not in touched),
+        unchanged=tuple(video for video in content.segments if video not in touched),
         left=left,
         pruned=prune,
-        new_captions=tuple(c for name, c in source.captions.items() if own.get(name) != c),
+        new_captions=tuple(caption for name, caption in content.captions.items() if own.get(name) != caption),
         old_captions=old_captions,
-        languages=tuple(dict.fromkeys([*source.languages, *sorted(kept)])),
+        languages=tuple(dict.fromkeys([*content.languages, *sorted(kept)])),
         stored=stored,
     )
 
@@ -254,13 +260,13 @@ def find_skipped(source: IndexSource, videos: Sequence[str]) -> dict[str, str]:
     return skipped
 
 
-def _source_name(folder: Path, source: IndexSource) -> str:
+def _source_name(folder: Path, content: SourceContent) -> str:
     """Return the name of a collection in an index.
 
     The name is relative if the collection lies in the index, so that the index can be moved.
     """
-    own = source.collection.folder.resolve() == (folder / COLLECTION).resolve()
-    return COLLECTION if own else str(source.collection.folder)
+    is_own = content.folder.resolve() == (folder / COLLECTION).resolve()
+    return COLLECTION if is_own else str(content.folder)
 
 
 def _is_gone(folder: Path) -> bool:
@@ -272,26 +278,31 @@ def _is_gone(folder: Path) -> bool:
     return False
 
 
-def _has_most(stores: Stores, source: IndexSource, content: StoredContent, before: str) -> bool:
+def _has_most(stores: Stores, content: SourceContent, held: StoredContent, before: str) -> bool:
     """Return whether most videos of the source `before` are in a collection, with the same features.
 
     Two collections may share a few clips, such as the same opening.
     """
-    videos = [video for video, stored in content.videos.items() if stored.source == before]
+    source = content.source
+    if source is None:  # there are no features yet
+        return False
+    videos = [video for video, stored in held.videos.items() if stored.source == before]
     same = [video for video in videos if video in source.videos]
-    features = {segment_id(v, 0): _digest(source.frames(source.videos[v], 0)) for v in same[:BATCH]}
+    features = {
+        segment_id(video, 0): _digest(source.frames(source.videos[video], 0)) for video in same[:BATCH]
+    }
     points = stores.segments.get(list(features))
     return len(same) * 2 > len(videos) and features == {
         point.id: point.payload.get("features") for point in points
     }
 
 
-def _require_same_source(folder: Path, source: IndexSource, content: StoredContent, key: str) -> None:
-    for video in source.videos:
-        if video in content.videos and content.videos[video].source != key:
+def _require_same_source(folder: Path, content: SourceContent, held: StoredContent, key: str) -> None:
+    for video in content.segments:
+        if video in held.videos and held.videos[video].source != key:
             raise InvalidValueError(
-                f"{folder}: video '{video}' is in this index already, from {content.videos[video].source}; "
-                f"index {source.collection.folder} into another folder (`to`)",
+                f"{folder}: video '{video}' is in this index already, from {held.videos[video].source}; "
+                f"index {content.folder} into another folder (`to`)",
                 parameter="to",
             )
 
@@ -335,11 +346,9 @@ def update_index(
         opened: The model.
         progress: Shows the progress and the skipped videos.
     """
-    remove_videos(writer, plan.stored, plan.removed)
+    remove_videos(writer, plan.stored, plan.all_removed)
     for before in plan.moved:
         _rename_source(writer.open_for_writing(), before, plan.source, source)
-    if plan.pruned:
-        remove_videos(writer, plan.stored, plan.left)
     skipped = _update_segments(writer, plan, source, opened, progress)
     skipped_captions = _update_captions(writer, plan, opened, skipped, progress)
     for fault in (skipped | skipped_captions).values():
@@ -347,7 +356,7 @@ def update_index(
     return Changes(
         added=sum(video not in skipped for video in plan.added),
         changed=sum(video not in skipped for video in plan.changed),
-        removed=len(plan.removed) + (len(plan.left) if plan.pruned else 0),
+        removed=len(plan.all_removed),
         unchanged=len(plan.unchanged),
         left=0 if plan.pruned else len(plan.left),
         skipped=skipped,
