@@ -1,23 +1,19 @@
-"""The server over a real index: what it answers, what it is sent, how its process starts and ends."""
+"""The server over a real index: what it answers, and what it is sent."""
 
 import io
-import os
 import random
 import resource
 import shutil
-import signal
 import socket
-import struct
 import threading
 import time
-import zlib
 from contextlib import contextmanager, suppress
-from fractions import Fraction
 from pathlib import Path
 
+import av
 import httpx
 import pytest
-import uvicorn
+from PIL import Image
 from starlette.testclient import TestClient
 
 import mlcmr
@@ -26,23 +22,12 @@ from mlcmr.extraction.encoders.histogram import HistogramEncoder
 from mlcmr.search import Searcher
 from mlcmr.search.filters import Filters
 from mlcmr.search.http.app import create_app
-from mlcmr.search.http.run import _listen, serve
 from mlcmr.search.http.service import ServerLimits
-from mlcmr.search.http.uploads import remove_leftovers
 from tests.helpers import processes
-from tests.helpers.tiny import write_index
+from tests.helpers.bombs import BOMBS, film, gif, png
+from tests.helpers.http_api import TOKEN, raw
 
-av = pytest.importorskip("av")
-Image = pytest.importorskip("PIL.Image")
-
-TOKEN = "correct-horse-battery"
 LANGUAGES = [("en", "A red circle moves left."), ("zh", "一个红色的圆形"), ("de", "Ein roter Kreis")]
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory):
-    """An index of twenty films; not changed by tests."""
-    return write_index(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +52,6 @@ def client(searcher):
 
 def post(client, content, name="a.png", **options):
     return client.post("/api/search", files={"file": (name, content)}, **options)
-
-
-def raw(client, address):
-    """An address that is sent as it is written."""
-    return type(client.base_url)("http://localhost", raw_path=address.encode())
 
 
 # ─── answers ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,20 +216,6 @@ class Slow:
         monkeypatch.setattr(HistogramEncoder, "prepare", slow)
 
 
-def film(frames, width=200, height=40, codec="mpeg4"):
-    """A film in memory, ten frames a second."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as container:
-        stream = container.add_stream(codec, rate=10)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number in range(frames):
-            frame = av.VideoFrame(width, height, "rgb24")
-            frame.pts = number
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return file.getvalue()
-
-
 def test_a_slow_upload_holds_up_no_other_and_ends_with_its_time(searcher, monkeypatch):
     slow = Slow(monkeypatch)
     with served(searcher, seconds=1.0, uploads=4) as client:  # of four places, one client has three
@@ -310,70 +276,6 @@ def test_an_upload_that_the_disk_has_no_room_for_is_503(client, tmp_path, monkey
     assert answer.json() == {"error": "the server has no room for the file; try again later"}
     assert list(tmp_path.iterdir()) == []
     assert post(client, content).status_code == 415  # it is no picture
-
-
-def chunk(kind, content):
-    checked = kind + content
-    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-
-def png(size):
-    """A grey picture of many pixels in few bytes."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0))
-    pixels = zlib.compressobj()
-    data = b"".join(pixels.compress(bytes(size + 1)) for _ in range(size)) + pixels.flush()
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
-def gif(size, *, screen=None, frames=1):
-    file = io.BytesIO()
-    Image.new("P", (size, size)).save(file, "GIF")
-    whole = file.getvalue()
-    start, end = whole.index(b"\x2c"), whole.rindex(b"\x3b")
-    head = whole[:6] + struct.pack("<HH", *[screen or size] * 2) + whole[10:start]
-    return head + (b"\x21\xf9\x04\x00\x0a\x00\x00\x00" + whole[start:end]) * frames + b"\x3b"
-
-
-def webp(kind):
-    def riff(*parts):
-        body = b"WEBP" + b"".join(name + struct.pack("<I", len(one)) + one for name, one in parts)
-        return b"RIFF" + struct.pack("<I", len(body)) + body
-
-    most = 16_383
-    if kind == "picture":
-        return riff((b"VP8L", b"\x2f" + struct.pack("<I", most | most << 14) + bytes(201)))
-    file = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(file, "WEBP", lossless=True)
-    side = struct.pack("<I", most)[:3]
-    small = struct.pack("<I", 15)[:3]
-    frame = bytes(6) + 2 * small + struct.pack("<I", 100)[:3] + b"\0" + file.getvalue()[12:]
-    return riff((b"VP8X", b"\2\0\0\0" + 2 * side), (b"ANIM", bytes(6)), (b"ANMF", frame))
-
-
-def growing():
-    """A film whose frames are larger than it says, by and by."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="mov") as container:
-        stream = container.add_stream("png", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "gray"
-        for number, data in enumerate([png(64)] * 40 + [png(12_000)] * 3):
-            packet = av.Packet(data)
-            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 5)
-            container.mux(packet)
-    return file.getvalue()
-
-
-BOMBS = {
-    "picture.png": lambda: png(16_000),
-    "picture.mp4": lambda: png(16_000),
-    "screen.gif": lambda: gif(16, screen=65_535),
-    "frames.gif": lambda: gif(16, frames=200_000),
-    "frames.mkv": lambda: film(40_000, 16, 16, codec="rawvideo"),
-    "picture.webp": lambda: webp("picture"),
-    "canvas.webp": lambda: webp("canvas"),
-    "canvas.mov": lambda: webp("canvas"),
-    "growing.mov": growing,
-}
 
 
 def peak_mb():
@@ -672,156 +574,3 @@ def test_random_bytes_instead_of_a_request(index, tmp_path):
                 assert b"Traceback" not in answer
         assert httpx.get(f"{url}/api/search?q=a").status_code == 200
         assert "Traceback" not in command.output
-
-
-# ─── the process ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def ended(command, number):
-    start = time.monotonic()
-    os.kill(command.process.pid, number)
-    status = command.wait()
-    assert time.monotonic() - start < 15
-    return status
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_signal_ends_it_cleanly(index, tmp_path, number, status):
-    with processes.serving(index, tmp_path / "log") as (command, url):
-        answer = httpx.get(f"{url}/api/search", params={"q": "一个红色的圆形"})
-        assert len(answer.json()["hits"]) == 10
-        assert ended(command, number) == status
-        assert "Traceback" not in command.output
-        assert command.output.endswith("stop: Ctrl+C\n")
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(url)
-
-
-def begin_upload(url, content):
-    """A connection on which an upload has been begun."""
-    host, port = url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)), 10)
-    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mkv"\r\n\r\n'
-    connection.sendall(
-        b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-        b"Content-Length: %d\r\n\r\n" % (len(head) + len(content) + 9) + head + content
-    )
-    return connection
-
-
-@pytest.mark.parametrize(("number", "stage"), [(signal.SIGINT, "received"), (signal.SIGTERM, "read")])
-def test_a_signal_during_an_upload(index, tmp_path, number, stage):
-    temporary = tmp_path / "tmp"
-    with processes.serving(index, tmp_path / "log") as (command, url):
-        with begin_upload(url, gif(3000, frames=1500)) as connection:
-            if stage == "read":
-                connection.sendall(b"\r\n--b--\r\n")
-                assert command.wait_until(lambda: list(temporary.glob("mlcmr-upload-*")))
-            else:
-                time.sleep(0.5)
-            ended(command, number)
-            assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
-        assert "Traceback" not in command.output
-        assert list(temporary.iterdir()) == []
-
-
-def test_no_part_of_an_answer_waits_for_a_receipt():
-    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
-        connection, _ = listener.accept()
-        with connection:
-            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
-def test_every_address_is_of_both_kinds():
-    with _listen("::", 0) as listener:
-        for host in ("127.0.0.1", "::1"):
-            socket.create_connection((host, listener.getsockname()[1]), 10).close()
-
-
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_web_server_on_this_machine_tells_clients_apart(index, monkeypatch, host):
-    statuses = []
-
-    def run(server, sockets):
-        (listener,) = sockets
-        thread = threading.Thread(target=run_it, args=(server, sockets))
-        thread.start()
-        address = (
-            f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/api/openapi.json"
-        )
-        for client in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
-            headers = {"X-Forwarded-For": client, "Authorization": f"Bearer {TOKEN}"}
-            statuses.append(httpx.get(address, headers=headers).status_code)
-        server.should_exit = True
-        thread.join(10)
-
-    run_it = uvicorn.Server.run
-    monkeypatch.setattr("uvicorn.Server.run", run)
-    serve(index, host="::", port=0, token=TOKEN, device="cpu", limits=ServerLimits(rate=0.001))
-    assert statuses == [200, 429, 200]
-
-
-def test_a_browser_in_the_terminal_does_not_keep_the_server_waiting(index, monkeypatch):
-    runs, opened = threading.Event(), []
-    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: runs.set())
-    monkeypatch.setattr("webbrowser.open", lambda address: opened.append((address, runs.wait(10))))
-    serve(index, port=0, device="cpu", browse=True)
-    end = time.monotonic() + 10
-    while not opened and time.monotonic() < end:
-        time.sleep(0.01)
-    ((address, was_served),) = opened
-    assert address.startswith("http://127.0.0.1:")
-    assert was_served
-
-
-def test_its_lines_are_not_broken(index, monkeypatch, capfd):
-    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
-    monkeypatch.setenv("COLUMNS", "40")
-    serve(index, port=0, device="cpu")
-    lines = capfd.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[1].startswith("page: ")
-    assert lines[1].endswith("stop: Ctrl+C")
-
-
-def test_a_port_in_use_is_one_line(index, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        command = processes.run(["serve", index, "--port", str(port)], tmp_path / "log")
-    assert command.process.exitcode == 2
-    assert len(command.lines) == 1
-    assert f"127.0.0.1:{port}: cannot listen there" in command.output
-
-
-def test_what_a_killed_server_left_goes_at_the_next_start(index, tmp_path, monkeypatch):
-    temporary = tmp_path / "tmp"
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-
-    def there():
-        return [path for path in temporary.glob("mlcmr-upload-*") if path.stat().st_size]
-
-    with (
-        processes.serving(index, tmp_path / "log") as (command, url),
-        begin_upload(url, gif(3000, frames=1500)) as connection,
-    ):
-        connection.sendall(b"\r\n--b--\r\n")
-        assert command.wait_until(there)
-        remove_leftovers()  # as another server does that starts meanwhile
-        assert there()
-        command.kill()
-    assert there()
-    (temporary / "mlcmr-upload-link").symlink_to(tmp_path / "log")
-    with processes.serving(index, tmp_path / "second") as (_, url):
-        assert [path.name for path in there()] == ["mlcmr-upload-link"]
-        assert (tmp_path / "log").exists()
-
-
-def test_an_upload_that_was_just_made_is_not_taken_for_one_left_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    (tmp_path / "mlcmr-upload-new").touch()
-    (tmp_path / "mlcmr-upload-old").write_bytes(b"half a film")
-    (tmp_path / "of another program").write_bytes(b"x")
-    remove_leftovers()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlcmr-upload-new", "of another program"]
