@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer
 
 import mlcmr
-from mlcmr.data.config import DataConfig
+from mlcmr.data import DataConfig
 
 
 class MeanOfFrames:

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mlcmr
-from mlcmr.data.captions import write_captions
-from mlcmr.data.features.frame_features import write_features
+from mlcmr.data import write_captions, write_features
 
 CAPTIONS = {  # two languages, in the same order: equal numbers mean a translation
     f"clip{number:02d}": {"en": [f"Clip {number} is shown."], "zh": [f"这是第{number}段视频。"]}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import mlcmr
-from mlcmr.model.outputs import ViewEmbeddings
+from mlcmr.model import ViewEmbeddings
 from mlcmr.testing import check_loss
 
 

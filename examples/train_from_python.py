@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 import mlcmr
-from mlcmr.data.features.frame_features import open_features
-from mlcmr.model.config import ModelConfig, NewEncoder, TextConfig
+from mlcmr.data import open_features
+from mlcmr.model import ModelConfig, NewEncoder, TextConfig
 
 # A small text encoder from scratch. By default, mBERT is trained, which wants a GPU.
 TEXT = TextConfig(new=NewEncoder(layers=2, hidden_size=96, heads=4), trained_layers="all")

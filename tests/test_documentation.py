@@ -3,6 +3,8 @@
 `.ci/documented.py` runs its commands.
 """
 
+import ast
+import importlib
 import re
 import shutil
 import sys
@@ -85,6 +87,23 @@ def page_name(page: Path) -> str:
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=page_name)
 def test_the_python_of_a_page_runs(page, here):
     run_blocks(python_blocks(page))
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", [*WITH_PYTHON, *EXAMPLES], ids=page_name)
+def test_only_public_names_are_imported(file):
+    """What a reader copies is exported by a package."""
+    sources = python_blocks(file) if file.suffix == ".md" else [file.read_text(encoding="utf-8")]
+    for node in ast.walk(ast.parse("\n".join(sources))):
+        if isinstance(node, ast.Import):
+            private = [alias.name for alias in node.names if alias.name.startswith("mlcmr.")]
+            assert not private, f"import {private} from mlcmr"
+        elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "mlcmr":
+            home = importlib.import_module(node.module)
+            assert hasattr(home, "__path__") or node.module == "mlcmr.metrics", f"{node.module} is private"
+            assert {alias.name for alias in node.names} <= {*home.__all__}, node.module
 
 
 def test_no_page_shows_python_in_another_form():

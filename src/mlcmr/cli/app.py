@@ -171,7 +171,7 @@ def parsers(words: Sequence[str] | None = None) -> tuple[CompletedParser, dict[s
         add_print_completion_argument=True,
         # No value may name code to import; jsonargparse itself imports the optional dataclasses by name.
         import_path_denylist=["*"],
-        import_path_allowlist=["mlcmr.model.config"],
+        import_path_allowlist=["mlcmr.model.NewEncoder", "mlcmr.model.config.NewEncoder"],
         instantiate_subclass_spec_in_any=False,
     )
     parser = CompletedParser(

@@ -6,6 +6,10 @@ from mlcmr.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mlcmr.model.config import ModelConfig as ModelConfig
+    from mlcmr.model.config import NewEncoder as NewEncoder
+    from mlcmr.model.config import TextConfig as TextConfig
+    from mlcmr.model.config import VideoConfig as VideoConfig
+    from mlcmr.model.encoders.pooling import Pooling as Pooling
     from mlcmr.model.legacy_checkpoint import read_legacy_checkpoint as read_legacy_checkpoint
     from mlcmr.model.mlcmr import MLCMR as MLCMR
     from mlcmr.model.outputs import ViewEmbeddings as ViewEmbeddings
@@ -16,9 +20,13 @@ if TYPE_CHECKING:
 __all__ = [
     "MLCMR",
     "ModelConfig",
+    "NewEncoder",
+    "Pooling",
     "Provenance",
+    "TextConfig",
     "TextVideoModel",
     "TwoTower",
+    "VideoConfig",
     "ViewEmbeddings",
     "read_legacy_checkpoint",
 ]
@@ -28,9 +36,13 @@ __getattr__, __dir__ = lazy_names(
     {
         "MLCMR": "mlcmr",
         "ModelConfig": "config",
+        "NewEncoder": "config",
+        "Pooling": "encoders.pooling",
         "Provenance": "provenance",
+        "TextConfig": "config",
         "TextVideoModel": "protocol",
         "TwoTower": "two_tower",
+        "VideoConfig": "config",
         "ViewEmbeddings": "outputs",
         "read_legacy_checkpoint": "legacy_checkpoint",
     },
