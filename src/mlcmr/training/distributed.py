@@ -107,9 +107,14 @@ def failing_together(fabric: Fabric) -> Iterator[None]:
     """End all processes if one fails; they would wait for it forever, or fail as its connection is lost.
 
     All raise the error of the process that failed first. `is_reported` is true for the errors of the others.
+    If none fails, the processes leave their group together.
     """
+    made_by_caller = _in_group()
     try:
         yield
+        if _in_group() and not made_by_caller:
+            fabric.barrier()
+            dist.destroy_process_group()  # its threads abort a process that ends before them
     except BaseException as error:
         earlier = _earlier_failure(error)
         _end_processes(fabric, time.monotonic() + (_REPORT_SECONDS if earlier else 0))
@@ -119,6 +124,11 @@ def failing_together(fabric: Fabric) -> Iterator[None]:
         if earlier is error:
             raise
         raise earlier from error
+
+
+def _in_group() -> bool:
+    """Return whether this process is connected with others."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def _end_processes(fabric: Fabric, end: float) -> None:
@@ -139,7 +149,7 @@ def is_reported(error: BaseException) -> bool:
 
 def _earlier_failure(error: BaseException) -> BaseException | None:
     """Return the error to raise if another process has failed before; else record `error` for the others."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not _in_group():
         return None
     store = dist.distributed_c10d._get_default_store()
     try:

@@ -21,7 +21,7 @@ def test_queries_that_arrive_together_are_encoded_together(searcher):
     searcher.seconds = 0.3
     with running(searcher) as url:
         assert [status for status, _ in together(url, 24)] == [200] * 24
-        assert "mlcmr_batch_size_count" in httpx.get(f"{url}/metrics").text
+        assert "mlcmr_batch_size_count" in httpx.get(f"{url}/metrics", timeout=60).text
     assert sum(searcher.batches) == 24
     assert len(searcher.batches) <= 6
 
@@ -40,7 +40,7 @@ def test_more_than_can_wait_is_refused_while_the_others_wait(searcher):
         waiting = [one for one in asked if not one.done()]
         assert {answer.status_code for answer in refused} == {503}
         assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
-        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/health", timeout=60).status_code == 200
         searcher.gate.set()
         assert [one.result().status_code for one in waiting] == [200] * 5  # the one that is answered, and 4
         assert client.get(f"{url}/api/search?q=a").status_code == 200
@@ -86,7 +86,7 @@ def test_a_slow_upload_is_ended(searcher):
 def test_an_upload_that_ends_too_late_leaves_nothing_in_the_log(searcher, caplog):
     searcher.seconds, searcher.error = 0.5, TimeoutError()
     with running(searcher, seconds=0.1) as url:
-        assert httpx.post(url + "/api/search", files={"file": ("a.png", PNG)}).status_code == 422
+        assert httpx.post(url + "/api/search", files={"file": ("a.png", PNG)}, timeout=60).status_code == 422
         time.sleep(0.6)
         gc.collect()
     gc.collect()
@@ -108,7 +108,7 @@ def test_look_ups_that_hang_leave_the_page_and_files_alone(searcher, monkeypatch
             gate.set()
         assert {answer.status_code for answer in refused} == {503}
         assert [one.result().status_code for one in asked].count(200) == 48
-        assert httpx.get(f"{url}/api/similar/cat").status_code == 200
+        assert httpx.get(f"{url}/api/similar/cat", timeout=60).status_code == 200
 
 
 def test_a_look_up_that_takes_too_long_is_given_up(searcher, monkeypatch):

@@ -29,7 +29,7 @@ def ended(command, number):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_signal_ends_it_cleanly(index, tmp_path, number, status):
     with processes.serving(index, tmp_path / "log") as (command, url):
-        answer = httpx.get(f"{url}/api/search", params={"q": "一个红色的圆形"})
+        answer = httpx.get(f"{url}/api/search", params={"q": "一个红色的圆形"}, timeout=60)
         assert len(answer.json()["hits"]) == 10
         assert ended(command, number) == status
         assert "Traceback" not in command.output
@@ -94,7 +94,7 @@ def test_a_web_server_on_this_machine_tells_clients_apart(index, monkeypatch, ho
         )
         for client in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
             headers = {"X-Forwarded-For": client, "Authorization": f"Bearer {TOKEN}"}
-            statuses.append(httpx.get(address, headers=headers).status_code)
+            statuses.append(httpx.get(address, headers=headers, timeout=60).status_code)
         server.should_exit = True
         thread.join(10)
 

@@ -438,19 +438,19 @@ def test_serving_goes_on_when_the_server_is_back(place, trained, qdrant, tmp_pat
         "/thumbnails/dog_runs-1/0",
     ]  # fmt: skip
     with processes.serving(place / "index", tmp_path / "log") as (command, url):
-        before = [httpx.get(url + address) for address in addresses]
+        before = [httpx.get(url + address, timeout=60) for address in addresses]
         assert [one.status_code for one in before] == [200, 200, 200, 404]
         assert before[0].json()["hits"][0]["video"] == "dog_runs-1"
         qdrant.stop()
         for address in addresses:
-            answer = httpx.get(url + address)
+            answer = httpx.get(url + address, timeout=60)
             assert answer.status_code == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert "127.0.0.1" not in answer.text
         assert f"cannot answer: Qdrant server {qdrant.url}, collection 'films-segments'" in command.output
-        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/health", timeout=60).status_code == 200
         qdrant.start()
-        after = [httpx.get(url + address) for address in addresses]
+        after = [httpx.get(url + address, timeout=60) for address in addresses]
         assert [one.status_code for one in after] == [200, 200, 200, 404]
         assert after[0].json()["hits"] == before[0].json()["hits"]
         assert "Traceback" not in command.output
