@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, MlcmrError
 from mlcmr.reading import (
     Count,
     Many,
@@ -52,7 +52,7 @@ VALUE = Outer("clip", "a", 3, (Inner(0.5, (0, 2)),))
 
 
 def refusal(content: bytes, kind: type = Outer) -> str:
-    with pytest.raises(MlcmrError) as refused:
+    with pytest.raises(CorruptFileError) as refused:
         parse_json(content, kind, "some/file.json", "remove it")
     line = str(refused.value)
     assert line.startswith("some/file.json: ")
@@ -158,10 +158,10 @@ def test_many_faults_take_no_more_memory_than_one():
 def test_lines_are_counted(tmp_path):
     path = tmp_path / "file.jsonl"
     path.write_text(f"{json.dumps(GOOD)}\n" * 2 + "{}\n")
-    with pytest.raises(MlcmrError, match=r"file.jsonl:3: name is missing; remove it"):
+    with pytest.raises(CorruptFileError, match=r"file.jsonl:3: name is missing; remove it"):
         list(read_json_lines(path, Outer, "remove it"))
     path.write_text(json.dumps(GOOD) + " " * 1000)
-    with pytest.raises(MlcmrError, match=r"file.jsonl:1: longer than 999 bytes"):
+    with pytest.raises(CorruptFileError, match=r"file.jsonl:1: longer than 999 bytes"):
         list(read_json_lines(path, Outer, "", most=999))
 
 
@@ -260,7 +260,7 @@ def test_what_is_no_settings_is_one_line(text, tmp_path):
     path = tmp_path / "file.yaml"
     path.write_text(text)
     start = time.monotonic()
-    with pytest.raises(MlcmrError) as refused:
+    with pytest.raises(CorruptFileError) as refused:
         read_yaml(path, dict[str, Any], "mend it")
     assert time.monotonic() - start < 5
     line = str(refused.value)
@@ -275,17 +275,17 @@ def test_values_that_json_has_not_are_refused(value, tmp_path):
     path = tmp_path / "file.yaml"
     tag = {"2026-11-29": "!!timestamp", "YQ==": "!!binary", "1": "!!set {a, b} #"}[value]
     path.write_text(f"a: {tag} {value}")
-    with pytest.raises(MlcmrError, match="not settings"):
+    with pytest.raises(CorruptFileError, match="not settings"):
         read_yaml(path, dict[str, Any], "")
 
 
 def test_a_fault_in_yaml_has_its_line(tmp_path):
     path = tmp_path / "file.yaml"
     path.write_text("a: 1\nb: 2\na: 3\n")
-    with pytest.raises(MlcmrError, match=r"file.yaml:3: not YAML: 'a' is there twice; mend it"):
+    with pytest.raises(CorruptFileError, match=r"file.yaml:3: not YAML: 'a' is there twice; mend it"):
         read_yaml(path, dict[str, Any], "mend it")
     path.write_bytes(b"a: 1\nb: \xff\n")
-    with pytest.raises(MlcmrError, match=r"file.yaml:2: not UTF-8: byte 0xff; mend it"):
+    with pytest.raises(CorruptFileError, match=r"file.yaml:2: not UTF-8: byte 0xff; mend it"):
         read_yaml(path, dict[str, Any], "mend it")
 
 

@@ -15,7 +15,7 @@ import yaml
 import mlcmr
 from mlcmr.cli import main
 from mlcmr.cli.app import COMMANDS, parsers
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.reading import parse_yaml
 from mlcmr.settings import from_dict
 from mlcmr.training.config import TrainConfig
@@ -239,7 +239,7 @@ def test_a_recipe_is_refused_in_the_same_words(content, said, capsys, tmp_path):
 
 
 def test_settings_are_refused_in_the_same_words():
-    with pytest.raises(MlcmrError, match=r"^epochs is many, but must be a whole number$"):
+    with pytest.raises(InvalidValueError, match=r"^epochs is many, but must be a whole number$"):
         from_dict(TrainConfig, {"epochs": "many"})
 
 

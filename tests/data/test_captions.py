@@ -15,7 +15,7 @@ from mlcmr.data.captions import (
     write_captions,
 )
 from mlcmr.data.languages import clean_english, language_of_tag
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
 
 
 @pytest.fixture
@@ -103,38 +103,44 @@ BAD_IDS = {
 @pytest.mark.parametrize(("caption_id", "message"), BAD_IDS.items())
 def test_a_malformed_id_is_named_with_file_and_line(caption_id, message, file):
     file.write_text(f"v#enc#0 fine\n{caption_id} a dog\nv#enc#1 fine\n")
-    with pytest.raises(MlcmrError, match=message) as caught:
+    with pytest.raises(CorruptFileError, match=message) as caught:
         read_captions(file)
+    assert (caught.value.path, caught.value.line) == (str(file), 2)
     assert str(caught.value).startswith(f"{file}:2: caption id '{caption_id}'")
-    with pytest.raises(MlcmrError, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         parse_caption_id(caption_id)
-    with pytest.raises(MlcmrError, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         write_captions(file, [(caption_id, "a dog")])
 
 
 def test_a_tab_in_place_of_the_space_is_noticed(file):
     file.write_text("v#enc#0 fine\nv#enc#1\ta dog runs\n")
-    with pytest.raises(MlcmrError, match=r"txt:2: caption id 'v#enc#1\\ta' has white space in it"):
+    with pytest.raises(CorruptFileError, match=r"txt:2: caption id 'v#enc#1\\ta' has white space in it"):
         read_captions(file)
 
 
 def test_a_line_without_an_id(file):
     file.write_text("v#enc#0 fine\n\nv#enc#1 fine\n")
-    with pytest.raises(MlcmrError, match=r"txt:2: no caption id, expected '<video>#<tag>#<number> <text>'"):
+    with pytest.raises(
+        CorruptFileError, match=r"txt:2: no caption id, expected '<video>#<tag>#<number> <text>'"
+    ):
         read_captions(file)
 
 
 def test_a_repeated_id_is_named_with_both_lines(file):
     file.write_text("v#enc#0 a\nv#enc#1 b\nv#enc#0 c\n")
-    with pytest.raises(MlcmrError, match=r"txt:3: caption id 'v#enc#0' stands in line 1 already"):
+    with pytest.raises(
+        CorruptFileError, match=r"txt:3: caption id 'v#enc#0' stands in line 1 already"
+    ) as caught:
         read_captions(file)
+    assert (caught.value.path, caught.value.line) == (str(file), 3)
 
 
 # Files
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(MlcmrError, match=r"absent\.txt: no such file"):
+    with pytest.raises(NotFoundError, match=r"absent\.txt: no such file"):
         read_captions(tmp_path / "absent.txt")
     with pytest.raises(MlcmrError, match="cannot be read"):
         read_captions(tmp_path)
@@ -162,7 +168,7 @@ def test_line_ends_and_byte_order_marks_do_not_matter(content, file):
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_bad_utf8_is_named_with_its_line_and_byte(mark, file):
     file.write_bytes(mark.encode() + b"v#enc#0 a\nv#enc#1 \xe4\xb8\nv#enc#2 b\xff\n")
-    with pytest.raises(MlcmrError, match=r"txt:2: not UTF-8: byte 0xe4"):
+    with pytest.raises(CorruptFileError, match=r"txt:2: not UTF-8: byte 0xe4"):
         read_captions(file)
 
 
@@ -188,7 +194,7 @@ def test_scanning_reads_the_good_lines_and_reports_the_others(file):
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "\r"])
 def test_a_text_with_a_line_end_is_not_written(text, file):
-    with pytest.raises(MlcmrError, match="line end"):
+    with pytest.raises(InvalidValueError, match="line end"):
         write_captions(file, [("v#enc#0", text)])
     assert not file.exists()
 
@@ -199,7 +205,7 @@ def test_what_cannot_be_read_is_not_written(file):
         ([("v w#enc#0", "a")], "white space"),
         ([("v#enc#0", "\ud800")], "surrogates not allowed"),
     ]:
-        with pytest.raises(MlcmrError, match=message):
+        with pytest.raises(InvalidValueError, match=message):
             write_captions(file, captions)
     assert list(file.parent.iterdir()) == []
 

@@ -17,7 +17,7 @@ from mlcmr.data.languages import (
     sorted_languages,
     three_letter_code,
 )
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 
 # The codes that collections of earlier versions have.
 CODES = (
@@ -105,7 +105,7 @@ def test_a_language_by_the_other_words_for_it(code):
     ],
 )
 def test_codes_of_countries_are_no_languages(word, message):
-    with pytest.raises(MlcmrError, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         language_code(word)
 
 

@@ -19,7 +19,7 @@ from mlcmr.data.scenarios import (
     read_validation,
     training_files,
 )
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
 
 PARALLEL = Scenario(ScenarioKind.PARALLEL)
 TO_ZH = Scenario(ScenarioKind.PSEUDO_PARALLEL, target="zh")
@@ -148,7 +148,7 @@ def test_endings_of_video_names_do_not_count(collection):
 def test_missing_counterpart(collection):
     write(collection, "train", "", lines("enc"))
     path = write(collection, "train", "_zh", lines("zh", KEYS[1:]))
-    with pytest.raises(MlcmrError) as caught:
+    with pytest.raises(CorruptFileError) as caught:
         read_training_pairs(collection, PARALLEL)
     assert str(caught.value) == (
         f"{path}: no caption for 'v1#0' of toytrain.caption.txt, and 1 of 3 examples are incomplete; "
@@ -171,24 +171,26 @@ def test_missing_counterparts_in_several_languages(collection):
     pairs = read_training_pairs(collection, scenario, "skip")
     assert pairs.skipped == 2
     assert pairs.captions["de"].texts == texts("de", KEYS[1:2])
-    with pytest.raises(MlcmrError, match=r"_zh\.caption\.txt: no caption for 'v-2_x#0'.* 2 of 3 examples"):
+    with pytest.raises(
+        CorruptFileError, match=r"_zh\.caption\.txt: no caption for 'v-2_x#0'.* 2 of 3 examples"
+    ):
         read_training_pairs(collection, scenario)
 
 
 def test_nothing_left_is_an_error_in_any_case(collection):
     write(collection, "train", "", lines("enc"))
     write(collection, "train", "_zh", lines("zh", [("other", "0")]))
-    with pytest.raises(MlcmrError, match="none of its captions has a counterpart in zh"):
+    with pytest.raises(CorruptFileError, match="none of its captions has a counterpart in zh"):
         read_training_pairs(collection, PARALLEL, "skip")
 
 
 def test_empty_file(collection):
     for suffix in ("", "_zh"):
         write(collection, "train", suffix, [])
-    with pytest.raises(MlcmrError, match=r"toytrain\.caption\.txt: no captions"):
+    with pytest.raises(CorruptFileError, match=r"toytrain\.caption\.txt: no captions"):
         read_training_pairs(collection, PARALLEL)
     write(collection, "val", "", [])
-    with pytest.raises(MlcmrError, match=r"toyval\.caption\.txt: no captions"):
+    with pytest.raises(CorruptFileError, match=r"toyval\.caption\.txt: no captions"):
         read_validation(collection, PARALLEL, "val")
 
 
@@ -203,7 +205,7 @@ def test_empty_file(collection):
 )
 def test_missing_file(collection, scenario, missing):
     write(collection, "train", "", lines("enc"))
-    with pytest.raises(MlcmrError) as caught:
+    with pytest.raises(NotFoundError) as caught:
         read_training_pairs(collection, scenario)
     assert str(caught.value) == (
         f"{collection.folder / 'TextData' / missing}.caption.txt: no such file; the {scenario.kind} scenario "
@@ -212,14 +214,17 @@ def test_missing_file(collection, scenario, missing):
 
 
 def test_missing_folder(collection):
-    with pytest.raises(MlcmrError, match="there is no caption file"):
+    with pytest.raises(NotFoundError, match="there is no caption file"):
         read_training_pairs(collection, PARALLEL)
 
 
 def test_malformed_line(collection):
     write(collection, "train", "", [*lines("enc"), "v3#enc a dog"])
-    with pytest.raises(MlcmrError, match=r"toytrain\.caption\.txt:4: caption id 'v3#enc' has 2 parts"):
+    with pytest.raises(
+        CorruptFileError, match=r"toytrain\.caption\.txt:4: caption id 'v3#enc' has 2 parts"
+    ) as caught:
         read_training_pairs(collection, PARALLEL)
+    assert caught.value.line == 4
 
 
 def test_a_caption_in_another_language_than_its_file(collection):
@@ -228,13 +233,13 @@ def test_a_caption_in_another_language_than_its_file(collection):
         write(collection, split, "", lines("enc"))
         write(collection, split, "_zh", [*lines("zh", KEYS[:1]), *lines("enc", KEYS[1:])])
     said = r"_zh\.caption\.txt:2: caption 'v1#enc#1' is in 'en', the file's name says 'zh'$"
-    with pytest.raises(MlcmrError, match=f"toytrain{said}"):
+    with pytest.raises(CorruptFileError, match=f"toytrain{said}"):
         read_training_pairs(collection, PARALLEL)
-    with pytest.raises(MlcmrError, match=f"toyval{said}"):
+    with pytest.raises(CorruptFileError, match=f"toyval{said}"):
         read_validation(collection, PARALLEL, "val")
     write(collection, "test", "_zh", lines("zh"))
     write(collection, "test", "_google_zhc2en", lines("enc2zh"))
-    with pytest.raises(MlcmrError, match=r"_zhc2en\.caption\.txt:1: caption 'v1#enc2zh#0' is in 'zh'"):
+    with pytest.raises(CorruptFileError, match=r"_zhc2en\.caption\.txt:1: caption 'v1#enc2zh#0' is in 'zh'"):
         read_queries(collection, PARALLEL, "test", "zh")
 
 
@@ -251,7 +256,7 @@ def test_a_caption_in_another_language_than_its_file(collection):
     ],
 )
 def test_impossible_scenarios(kind, languages, target, message):
-    with pytest.raises(MlcmrError, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         Scenario(kind, languages, target)
 
 
@@ -299,14 +304,14 @@ def test_query_without_its_translation(collection):
     write(collection, "test", "_zh", lines("zh"))
     write(collection, "test", "_google_zhc2en", lines("zhc2en", KEYS[:2]))
     with pytest.raises(
-        MlcmrError, match=r"_google_zhc2en.caption.txt: no translation of 'v-2_x#0' of toytest_zh"
+        CorruptFileError, match=r"_google_zhc2en.caption.txt: no translation of 'v-2_x#0' of toytest_zh"
     ):
         read_queries(collection, PARALLEL, "test", "zh")
 
 
 def test_queries_in_a_language_that_is_not_there(collection):
     write(collection, "test", "", lines("enc"))
-    with pytest.raises(MlcmrError, match=r"toytest_fr\.caption\.txt: no such file"):
+    with pytest.raises(NotFoundError, match=r"toytest_fr\.caption\.txt: no such file"):
         read_queries(collection, PARALLEL, "test", "fr")
 
 
@@ -362,25 +367,26 @@ def test_other_collections_have_one_name(tmp_path):
     (tmp_path / "Mine/TextData").mkdir(parents=True)
     (tmp_path / "not_one").mkdir()
     assert open_collection(tmp_path, "Mine") == Collection(tmp_path / "Mine", "Mine")
-    with pytest.raises(MlcmrError, match=r"mine: no such collection; there is Mine in .*"):
+    with pytest.raises(NotFoundError, match=r"mine: no such collection; there is Mine in .*"):
         open_collection(tmp_path, "mine")
-    with pytest.raises(MlcmrError, match="there is none in"):
+    with pytest.raises(NotFoundError, match="there is none in"):
         open_collection(tmp_path / "nowhere", "mine")
     assert not same_collection("vatex", "msrvtt")
 
 
 def test_missing_feature_names_those_there_are(tmp_path):
     collection = Collection(tmp_path, "toy")
-    with pytest.raises(MlcmrError, match=r"i3d: no such feature; there is none$"):
+    with pytest.raises(NotFoundError, match=r"i3d: no such feature; there is none$") as caught:
         collection.open_features("i3d")
+    assert (caught.value.path, caught.value.parameter) == (str(tmp_path / "FeatureData/i3d"), "feature")
     for name in ("clip", "resnet", ".hidden"):
         (tmp_path / "FeatureData" / name).mkdir(parents=True)
-    with pytest.raises(MlcmrError, match=r"i3d: no such feature; there is clip, resnet$"):
+    with pytest.raises(NotFoundError, match=r"i3d: no such feature; there is clip, resnet$"):
         collection.open_features("i3d")
 
 
 def test_settings_make_the_scenario():
     config = DataConfig(scenario="pseudo-parallel", target="en", languages=["en", "fr"], engine="deepl")
     assert config.as_scenario() == Scenario(ScenarioKind.PSEUDO_PARALLEL, ("en", "fr"), "en", "deepl")
-    with pytest.raises(MlcmrError, match="needs a target"):
+    with pytest.raises(InvalidValueError, match="needs a target"):
         DataConfig(scenario="pseudo-parallel").as_scenario()

@@ -18,7 +18,12 @@ from mlcmr.data.config import DataConfig
 from mlcmr.data.features.frame_features import write_features
 from mlcmr.data.run_settings import data_of_run
 from mlcmr.data.scenarios import ScenarioKind, read_validation
-from mlcmr.errors import InvalidValueError, MissingDependencyError, MlcmrError
+from mlcmr.errors import (
+    CorruptFileError,
+    InvalidValueError,
+    MissingDependencyError,
+    NotFoundError,
+)
 from mlcmr.evaluation import evaluate
 from mlcmr.evaluation.report.table import summary
 from mlcmr.evaluation.validate import select_score, validation_scores
@@ -211,14 +216,14 @@ def test_a_video_without_features(trained, tmp_path):
         translation.unlink()
     file = tmp_path / "tiny" / "TextData" / "tinytest.caption.txt"
     file.write_text(file.read_text() + "nowhere#enc#0 A dog.\n")
-    with pytest.raises(MlcmrError, match="the first is 'nowhere'"):
+    with pytest.raises(NotFoundError, match="the first is 'nowhere'"):
         evaluate(trained, rootpath=str(tmp_path), targets=["en"], device="cpu")
 
 
 def test_an_unfinished_run(trained, tmp_path):
     settings = yaml.safe_load((trained / "config.yaml").read_text())
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-    with pytest.raises(MlcmrError, match="no model yet"):
+    with pytest.raises(NotFoundError, match="no model yet"):
         evaluate(tmp_path)
 
 
@@ -233,8 +238,11 @@ def test_another_split(trained):
 
 
 def test_no_run(tmp_path):
-    with pytest.raises(MlcmrError, match=r"config\.yaml: no such file; name the folder of a run"):
+    with pytest.raises(
+        NotFoundError, match=r"config\.yaml: no such file; name the folder of a run"
+    ) as caught:
         evaluate(tmp_path / "none")
+    assert caught.value.path == str(tmp_path / "none/config.yaml")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +267,7 @@ def test_no_run(tmp_path):
 def test_damaged_settings(trained, tmp_path, content):
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     (run / "config.yaml").write_bytes(content)
-    with pytest.raises(MlcmrError) as caught:
+    with pytest.raises(CorruptFileError) as caught:
         evaluate(run, device="cpu")
     assert str(caught.value).startswith(f"{run / 'config.yaml'}:")
     assert "\n" not in str(caught.value)
@@ -269,22 +277,23 @@ def test_a_model_without_weights(trained, tmp_path):
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     (run / "model/model.safetensors").unlink()
     with pytest.raises(
-        MlcmrError, match=r"model\.safetensors: no such file; this is not a complete model folder"
+        NotFoundError, match=r"model\.safetensors: no such file; this is not a complete model folder"
     ):
         evaluate(run, device="cpu")
 
 
 @pytest.mark.parametrize("device", ["abacus", *([] if torch.cuda.is_available() else ["cuda"])])
 def test_a_device_that_is_not_there(trained, device):
-    with pytest.raises(MlcmrError, match=f"^`device` {device}: not on this machine"):
+    with pytest.raises(InvalidValueError, match=f"^`device` {device}: not on this machine") as caught:
         evaluate(trained, device=device)
+    assert caught.value.parameter == "device"
 
 
 def test_another_feature_size(trained, tmp_path):
     folder = write_collection(tmp_path)
     ids = (folder / f"FeatureData/{FEATURE}/id.txt").read_text().split()
     write_features(folder / "FeatureData/narrow", [(ids, np.ones((len(ids), 5), np.float32))])
-    with pytest.raises(MlcmrError, match=r"shape \(\d+, 5\), expected \(frames, 12\)"):
+    with pytest.raises(InvalidValueError, match=r"shape \(\d+, 5\), expected \(frames, 12\)"):
         evaluate(trained, rootpath=str(tmp_path), feature="narrow", device="cpu")
 
 
@@ -301,7 +310,7 @@ def test_a_target_by_name_and_by_code_is_one(trained):
 
 
 def test_a_target_that_is_no_language(trained):
-    with pytest.raises(MlcmrError, match=r"^'chinse' is no language"):
+    with pytest.raises(InvalidValueError, match=r"^'chinse' is no language"):
         evaluate(trained, targets=["chinse"], device="cpu")
 
 

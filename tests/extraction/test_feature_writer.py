@@ -12,7 +12,7 @@ import pytest
 
 from mlcmr.cli import main
 from mlcmr.data.features.frame_features import open_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction import feature_writer
 from mlcmr.extraction.records import read_videos
 from mlcmr.files import locked
@@ -47,7 +47,7 @@ def test_another_encoder_is_another_feature_and_other_sampling_is_refused(videos
         {"segment": "shots"},
         {"encoder": tiny_clip, "feature": "hues228"},
     ):
-        with pytest.raises(MlcmrError, match=r"other settings.*`feature`"):
+        with pytest.raises(InvalidValueError, match=r"other settings.*`feature`"):
             run(videos, tmp_path / "mine", **other)
     assert contents(tmp_path / "mine") == after
     run(videos, tmp_path / "mine", rate=3.0, feature="sparse")
@@ -56,15 +56,17 @@ def test_another_encoder_is_another_feature_and_other_sampling_is_refused(videos
 
 @pytest.mark.parametrize("name", ["x/y", "../x", ".", "..", ".parts", "a b", "a\n"])
 def test_a_feature_is_named_as_a_folder_can_be(videos, tmp_path, name):
-    with pytest.raises(MlcmrError, match="`feature`"):
+    with pytest.raises(InvalidValueError, match="`feature`") as caught:
         run(videos, tmp_path / "mine", feature=name)
+    assert caught.value.parameter == "feature"
     assert not (tmp_path / "mine").exists()
 
 
 def test_a_feature_that_was_not_extracted_is_left_alone(sample, tmp_path):
     shutil.copytree(sample, tmp_path / "sample")
-    with pytest.raises(MlcmrError, match=r"encoder\.json.*`feature`"):
+    with pytest.raises(NotFoundError, match=r"encoder\.json.*`feature`") as caught:
         run(sample / "VideoData", tmp_path / "sample")
+    assert caught.value.path == str(tmp_path / "sample/FeatureData/hues228/encoder.json")
 
 
 def test_a_full_disk_ends_the_job(videos, tmp_path, monkeypatch):

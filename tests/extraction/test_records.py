@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, NotFoundError
 from mlcmr.extraction.discovery import assign_ids
 from mlcmr.extraction.records import VideoRecord, read_videos, write_videos
 from mlcmr.reading import parse_json
@@ -55,9 +55,9 @@ def test_records_survive_a_round_trip(videos, tmp_path):
     path = tmp_path / "other/videos.jsonl"
     for damaged in ("[]", "{}", "no json", path.read_text().splitlines()[0][:-9]):
         path.write_text(f"{damaged}\n")
-        with pytest.raises(MlcmrError, match=r"videos\.jsonl:1"):
+        with pytest.raises(CorruptFileError, match=r"videos\.jsonl:1"):
             read_videos(tmp_path / "other")
-    with pytest.raises(MlcmrError, match="mlcmr extract"):
+    with pytest.raises(NotFoundError, match="mlcmr extract"):
         read_videos(tmp_path / "absent")
 
 
@@ -101,7 +101,7 @@ def assert_refused(folder: Path, wrong: dict, what: str = "") -> None:
     path.write_text(json.dumps(RECORD) + "\n")
     assert len(read_videos(folder)) == 1
     path.write_text(f"{json.dumps(RECORD)}\n{json.dumps(RECORD | {'video': 'b'} | wrong)}\n")
-    with pytest.raises(MlcmrError, match=r"videos\.jsonl:2: ") as caught:
+    with pytest.raises(CorruptFileError, match=r"videos\.jsonl:2: ") as caught:
         read_videos(folder)
     assert "\n" not in str(caught.value)
     assert (what or next(iter(wrong))) in str(caught.value) or "not JSON" in str(caught.value)
@@ -109,5 +109,5 @@ def assert_refused(folder: Path, wrong: dict, what: str = "") -> None:
 
 def test_records_of_one_video_are_refused(tmp_path):
     (tmp_path / "videos.jsonl").write_text(f"{json.dumps(RECORD)}\n" * 2)
-    with pytest.raises(MlcmrError, match="video 'a' occurs 2 times"):
+    with pytest.raises(CorruptFileError, match="video 'a' occurs 2 times"):
         read_videos(tmp_path)

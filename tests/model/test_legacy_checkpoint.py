@@ -15,7 +15,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from mlcmr.cli import main
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.model.legacy_checkpoint import SUBMODELS, import_checkpoint, read_legacy_checkpoint
 from mlcmr.model.mlcmr import MLCMR
 from tests.helpers.golden_model import golden, golden_batch, tiny_tokenizer
@@ -114,7 +114,9 @@ def test_another_model_stays(encoder, tmp_path):
     checkpoint = write(tmp_path / "model_best.pth.tar", published())
     import_checkpoint(checkpoint, tmp_path / "model", encoder)
     before = {path: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()}
-    with pytest.raises(MlcmrError, match=f"{tmp_path / 'model'}: exists already; remove it or name another"):
+    with pytest.raises(
+        InvalidValueError, match=f"{tmp_path / 'model'}: exists already; remove it or name another"
+    ):
         import_checkpoint(checkpoint, tmp_path / "model", encoder)
     assert {path: path.read_bytes() for path in before} == before
 
@@ -182,12 +184,14 @@ def test_a_small_file_does_not_become_large(tmp_path):
     """Its members are compressed, or a tensor repeats one number."""
     checkpoint = write(tmp_path / "checkpoint", published())
     compress(checkpoint)
-    with pytest.raises(MlcmrError, match=r"checkpoint: not a checkpoint: its members are compressed"):
+    with pytest.raises(CorruptFileError, match=r"checkpoint: not a checkpoint: its members are compressed"):
         read_legacy_checkpoint(checkpoint)
     content = published()
     for tensor in (torch.zeros(1).expand(10**6, 10**6), torch.zeros(9, 9).to_sparse()):
         content["model"][2]["mapping.fc1.weight"] = tensor
-        with pytest.raises(MlcmrError, match=r"checkpoint: 'mapping\.fc1\.weight' has not the numbers of"):
+        with pytest.raises(
+            CorruptFileError, match=r"checkpoint: 'mapping\.fc1\.weight' has not the numbers of"
+        ):
             read_legacy_checkpoint(write(tmp_path / "checkpoint", content))
 
 
@@ -204,7 +208,7 @@ def test_bare_pickles(tmp_path, protocol):
     marker = tmp_path / "executed"
     for content in (Calls(os.system, f"touch {marker}"), {"model": 1}, published()):
         (tmp_path / "checkpoint").write_bytes(pickle.dumps(content, protocol))
-        with pytest.raises(MlcmrError):
+        with pytest.raises(CorruptFileError):
             read_legacy_checkpoint(tmp_path / "checkpoint")
     assert not marker.exists()
 
@@ -241,16 +245,16 @@ def test_another_encoder(encoder, tmp_path):
     config = BertConfig(**json.loads(str(ARRAYS["meta/bert_config"])) | {"num_hidden_layers": 6})
     BertModel(config).save_pretrained(tmp_path / "encoder")
     tiny_tokenizer().save_pretrained(tmp_path / "encoder")
-    with pytest.raises(MlcmrError, match="has 6 layers, but the weights have 8"):
+    with pytest.raises(InvalidValueError, match="has 6 layers, but the weights have 8"):
         read_legacy_checkpoint(checkpoint, str(tmp_path / "encoder"))
-    with pytest.raises(MlcmrError, match="not a Hugging Face encoder"):
+    with pytest.raises(CorruptFileError, match="not a Hugging Face encoder"):
         read_legacy_checkpoint(checkpoint, str(tmp_path))
 
 
 def test_no_checkpoint_at_all(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# A model\n", encoding="utf-8")
-    with pytest.raises(MlcmrError) as caught:
+    with pytest.raises(CorruptFileError) as caught:
         read_legacy_checkpoint(readme)
     assert str(caught.value) == f"{readme}: not a checkpoint; name the published model_best.pth.tar"
 
@@ -264,11 +268,11 @@ def test_damaged_files(tmp_path):
     damaged += [content[: len(content) * part // 4] for content in (whole, old) for part in (1, 2, 3)]
     for content in damaged:
         (tmp_path / "checkpoint").write_bytes(content)
-        with pytest.raises(MlcmrError, match=r"checkpoint: (not a checkpoint|refused)"):
+        with pytest.raises(CorruptFileError, match=r"checkpoint: (not a checkpoint|refused)"):
             read_legacy_checkpoint(tmp_path / "checkpoint")
-    with pytest.raises(MlcmrError, match=r"none: no such file"):
+    with pytest.raises(NotFoundError, match=r"none: no such file"):
         read_legacy_checkpoint(tmp_path / "none")
-    with pytest.raises(MlcmrError, match="not a checkpoint"):
+    with pytest.raises(CorruptFileError, match="not a checkpoint"):
         read_legacy_checkpoint(tmp_path)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from mlcmr.data import language_detection
 from mlcmr.data.batches import VideoBatch
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.losses.config import LossConfig
 from mlcmr.losses.mlcmr import MLCMRLoss
 from mlcmr.model import embedding
@@ -185,13 +185,14 @@ def test_a_very_long_text_is_cut(model):
 )
 def test_wrong_features(model, shape):
     wrong = np.ones(shape, np.float32)
-    with pytest.raises(MlcmrError, match=r"expected \(frames, 12\)"):
+    with pytest.raises(InvalidValueError, match=r"expected \(frames, 12\)") as caught:
         model.encode_videos([np.ones((2, SIZE), np.float32), wrong])
+    assert caught.value.parameter == "videos"
 
 
 def test_wrong_features_in_training(model):
     batch = VideoBatch.of(np.ones((4, 5), np.float32), np.array([1, 3]))
-    with pytest.raises(MlcmrError, match=r"5 numbers, the model takes 12: use the feature"):
+    with pytest.raises(InvalidValueError, match=r"5 numbers, the model takes 12: use the feature"):
         model.video_encoder(batch)
 
 
@@ -301,5 +302,5 @@ def test_what_a_model_reads(text, language, read, model):
 
 
 def test_one_text_is_not_many(model):
-    with pytest.raises(MlcmrError, match="list of texts"):
+    with pytest.raises(InvalidValueError, match="list of texts"):
         model.encode_texts("a dog runs", "en")

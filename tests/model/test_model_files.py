@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, MlcmrError
 from mlcmr.extraction.encoders.registry import load_encoder
 from mlcmr.model.config import TextConfig
 from mlcmr.model.encoders.text import TextEncoder, pretrained_encoder
@@ -374,7 +374,9 @@ def test_a_tokenizer_of_a_larger_model(good, tmp_path, kind):
     content = json.loads(tokenizer_of(kind, folder).read_text())
     content["model"]["vocab"] |= {"dogs": 10**6}
     tokenizer_of(kind, folder).write_text(json.dumps(content))
-    with pytest.raises(MlcmrError, match=r"makes token 1,000,000, but the model has embeddings of \d+;"):
+    with pytest.raises(
+        CorruptFileError, match=r"makes token 1,000,000, but the model has embeddings of \d+;"
+    ):
         MLCMR.from_pretrained(folder) if kind == "mlcmr" else open_whole(kind, folder)
 
 
@@ -393,7 +395,7 @@ def test_a_pattern_that_takes_too_long_is_one_line(good, tmp_path, kind):
         else:
             opened.encode_texts([text], "zh")
 
-    with pytest.raises(MlcmrError, match=r"its tokenizer cannot read a text: .*retry-limit"):
+    with pytest.raises(CorruptFileError, match=r"its tokenizer cannot read a text: .*retry-limit"):
         read()
 
 

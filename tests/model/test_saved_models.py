@@ -9,7 +9,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, MlcmrError, NotFoundError
 from mlcmr.model import checkpoint, hub
 from mlcmr.model.config import NewEncoder, TextConfig
 from mlcmr.model.encoders.scratch import new_encoder
@@ -70,7 +70,7 @@ def test_weights_do_not_outlive_what_they_fit(model, tmp_path, monkeypatch):
     transformer, tokenizer = new_encoder(model.config.text.new, ["other words than before"], lowercase=True)
     with pytest.raises(KeyboardInterrupt):
         MLCMR(model.config, SIZE, transformer, tokenizer).save_pretrained(tmp_path)
-    with pytest.raises(MlcmrError, match="not a complete model folder"):
+    with pytest.raises(NotFoundError, match="not a complete model folder"):
         MLCMR.from_pretrained(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_half_of_the_weights(saved, tmp_path):
     folder = Path(shutil.copytree(saved, tmp_path / "model"))
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(MlcmrError, match=r"model\.safetensors: damaged"):
+    with pytest.raises(CorruptFileError, match=r"model\.safetensors: damaged"):
         MLCMR.from_pretrained(folder)
 
 
@@ -119,7 +119,7 @@ def test_foreign_configuration(saved, tmp_path, name, value):
     content = json.loads((folder / "config.json").read_text())
     content["model"][name] = value
     (folder / "config.json").write_text(json.dumps(content))
-    with pytest.raises(MlcmrError, match=str(folder)):
+    with pytest.raises(CorruptFileError, match=str(folder)):
         MLCMR.from_pretrained(folder)
 
 
@@ -130,9 +130,11 @@ def test_no_such_model(tmp_path):
         ("my model", "model 'my model': no such folder, and no such model on the hub; name another$"),
         ("nobody/nothing", "cannot be downloaded: no connection to the hub; name a folder that holds it$"),
     ):
-        with pytest.raises(MlcmrError, match=message):
+        with pytest.raises(NotFoundError, match=message):
             MLCMR.from_pretrained(name)
-    with pytest.raises(MlcmrError, match=r"config\.json: no such file; this is not a complete model folder"):
+    with pytest.raises(
+        NotFoundError, match=r"config\.json: no such file; this is not a complete model folder"
+    ):
         MLCMR.from_pretrained(tmp_path)
 
 
@@ -202,7 +204,7 @@ def test_the_provenance_is_kept(tmp_path):
     assert MLCMR.from_pretrained(tmp_path).provenance == Provenance()
     for damaged in ("x", {"languages": "de"}, {"fps": -1}, {"encoder": ""}):
         (tmp_path / "config.json").write_text(json.dumps(content | {"provenance": damaged}))
-        with pytest.raises(MlcmrError, match=r"config\.json: .*provenance"):
+        with pytest.raises(CorruptFileError, match=r"config\.json: .*provenance"):
             MLCMR.from_pretrained(tmp_path)
 
 
@@ -227,7 +229,7 @@ def test_a_download_that_fails_is_one_line(monkeypatch):
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: "/cache/config.json")
     monkeypatch.setattr(hub, "snapshot_download", download)
     with pytest.raises(
-        MlcmrError, match=r"^model 'people/model': cannot be downloaded: no room on the disk$"
+        CorruptFileError, match=r"^model 'people/model': cannot be downloaded: no room on the disk$"
     ):
         MLCMR.from_pretrained("people/model")
 
@@ -269,7 +271,7 @@ def test_sizes_that_no_model_has_are_refused_at_once(saved, tmp_path, name):
         if name in part:
             part[name] = [10**12] if name == "windows" else 10**12
     (folder / "config.json").write_text(json.dumps(content))
-    with pytest.raises(MlcmrError, match=r"config\.json") as refused:
+    with pytest.raises(CorruptFileError, match=r"config\.json") as refused:
         MLCMR.from_pretrained(folder)
     assert "\n" not in str(refused.value)
 
@@ -279,6 +281,6 @@ def test_a_tokenizer_without_room_for_a_token_is_refused(saved, tmp_path, value,
     folder = Path(shutil.copytree(saved, tmp_path / "model"))
     path = folder / "text_encoder/tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": value}))
-    with pytest.raises(MlcmrError, match=r"model_max_length|not a Hugging Face encoder"):
+    with pytest.raises(CorruptFileError, match=r"model_max_length|not a Hugging Face encoder"):
         MLCMR.from_pretrained(folder)
     assert capfd.readouterr().err == ""

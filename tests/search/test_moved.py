@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import mlcmr
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import NotFoundError
 from mlcmr.extraction.discovery import block_digest, is_unchanged
 from mlcmr.extraction.extract_collection import ExtractionSummary, extract
 from mlcmr.extraction.records import VideoRecord, read_videos, write_videos
@@ -229,9 +229,9 @@ def test_a_clip_that_was_copied_from_a_disk_takes_nothing_else_of_it_along(tmp_p
 
 def test_a_mistyped_folder_prunes_nothing(tmp_path):
     run(draw(tmp_path / "films", "a.bmp"), tmp_path / "mine")
-    with pytest.raises(MlcmrError, match="no such folder or file"):
+    with pytest.raises(NotFoundError, match="no such folder or file"):
         run(tmp_path / "fims", tmp_path / "mine", prune=True)
-    with pytest.raises(MlcmrError, match="no such folder or file"):
+    with pytest.raises(NotFoundError, match="no such folder or file"):
         run(tmp_path / "fims", tmp_path / "new", prune=True)
     assert not (tmp_path / "new").exists()
 
@@ -252,7 +252,7 @@ def test_an_index_counts_what_is_gone_and_prunes_it(drawn, films, tmp_path):
     summary = mlcmr.index(films, tmp_path / "index", prune=True, device="cpu")
     assert (summary.removed, summary.segments) == (6, 1)
     shutil.rmtree(more)
-    with pytest.raises(MlcmrError, match="remove the index"):
+    with pytest.raises(NotFoundError, match="remove the index"):
         mlcmr.index(more, tmp_path / "index", prune=True, device="cpu")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.losses import LossConfig
 from tests.helpers.small_models import make_model
 
@@ -159,7 +159,7 @@ for content in json.loads(sys.argv[1]):
 def test_options_of_a_loss_are_plain_data():
     options = {"a": 1, "b": 0.5, "c": "x", "d": None, "e": True, "f": [1, {"g": []}]}
     assert LossConfig(options=options).options == options
-    with pytest.raises(MlcmrError, match=r"loss\.options\.h is .*, but must be plain data"):
+    with pytest.raises(InvalidValueError, match=r"loss\.options\.h is .*, but must be plain data"):
         LossConfig(options={"h": object()})
 
 

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 import mlcmr
 from mlcmr.cli import main
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import MlcmrError, NotFoundError
 from mlcmr.extraction.extract_collection import extract
 from mlcmr.extraction.media import decode
 from mlcmr.extraction.records import read_videos, videos_file, write_videos
@@ -377,9 +377,9 @@ def test_a_model_of_the_hub_is_not_fetched_because_an_index_says_so(downloaded, 
 
 def test_an_encoder_of_the_hub_is_not_fetched_because_an_index_says_so(downloaded, films, no_hub):
     write_info(downloaded, replace(read_info(downloaded), encoder="some/encoder"))
-    with pytest.raises(MlcmrError, match="name it yourself: `models` some/encoder"):
+    with pytest.raises(NotFoundError, match="name it yourself: `models` some/encoder"):
         Searcher(downloaded, device="cpu").search_file(films / "0.mp4")
-    with pytest.raises(MlcmrError, match="name it yourself: `encoder` some/encoder"):
+    with pytest.raises(NotFoundError, match="name it yourself: `encoder` some/encoder"):
         mlcmr.index(films, downloaded, device="cpu")
     assert no_hub == []
 
@@ -392,7 +392,7 @@ def test_an_encoder_of_the_hub_is_not_fetched_because_a_run_says_so(drawn, films
     (other / "FeatureData" / "hues228" / "encoder.json").write_text(
         json.dumps({"encoder": "some/encoder", "rate": 2.0})
     )
-    with pytest.raises(MlcmrError, match="name it yourself: `encoder` some/encoder"):
+    with pytest.raises(NotFoundError, match="name it yourself: `encoder` some/encoder"):
         mlcmr.index(films, tmp_path / "index", run=run, device="cpu")
     assert no_hub == []
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BartF
 from mlcmr.cli import main
 from mlcmr.data.captions import read_captions, write_captions
 from mlcmr.data.check import check
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InUseError, InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation import evaluate
 from mlcmr.training import train
 from mlcmr.translation import Translator, translate
@@ -108,7 +108,7 @@ def test_a_code_goes_before_the_one_that_is_found(kind, code, german, model):
     ],
 )
 def test_languages_that_a_model_does_not_have(kind, source, target, codes, message, model):
-    with pytest.raises(MlcmrError, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         Translator(model(kind), source, target, **codes)
 
 
@@ -123,7 +123,7 @@ def test_codes_of_nllb(language, code, model):
 
 def test_models_that_do_not_translate(tmp_path, model):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MlcmrError, match=r"empty': no Hugging Face translation model"):
+    with pytest.raises(CorruptFileError, match=r"empty': no Hugging Face translation model"):
         Translator(str(tmp_path / "empty"), "en", "zh")
     small = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 50}
     small |= dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2)
@@ -131,12 +131,12 @@ def test_models_that_do_not_translate(tmp_path, model):
     folder = make("t5", tmp_path / "bart")
     bart.save_pretrained(folder)
     with pytest.raises(
-        MlcmrError, match="is of type 'bart', expected Marian, M2M100 or NLLB, NLLB-MoE, mBART"
+        InvalidValueError, match="is of type 'bart', expected Marian, M2M100 or NLLB, NLLB-MoE, mBART"
     ):
         Translator(str(folder), "en", "zh")
-    with pytest.raises(MlcmrError, match=r"device.* nonsense: not on this machine"):
+    with pytest.raises(InvalidValueError, match=r"device.* nonsense: not on this machine"):
         Translator(model("t5"), "en", "zh", device="nonsense")
-    with pytest.raises(MlcmrError, match="expected 1 or more"):
+    with pytest.raises(InvalidValueError, match="expected 1 or more"):
         Translator(model("t5"), "en", "zh", beams=0)
 
 
@@ -155,7 +155,7 @@ def test_a_model_of_the_hub_without_a_connection(collection, monkeypatch, capsys
     )
     assert message + "name a folder that holds it with --model\n" in capsys.readouterr().err
     assert asked == ["nobody/no-such-model"]
-    with pytest.raises(MlcmrError, match=r"model '\./none': no such folder; name another with `model`"):
+    with pytest.raises(NotFoundError, match=r"model '\./none': no such folder; name another with `model`"):
         Translator("./none", "en", "zh")
 
 
@@ -233,7 +233,9 @@ def test_what_is_there_is_left_alone(collection, model):
     assert [file.is_new for file in files] == [True, False, True]
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == before
     write_captions(path, [("other#zhc2en#0", "x")])
-    with pytest.raises(MlcmrError, match=r"has translations of other captions than tinyval_zh.caption.txt"):
+    with pytest.raises(
+        CorruptFileError, match=r"has translations of other captions than tinyval_zh.caption.txt"
+    ):
         translate(collection, **options)
 
 
@@ -241,16 +243,18 @@ def test_bad_requests(collection, model):
     def attempt(**changes):
         translate(collection, **{"from_": "en", "to": "zh", "model": model("t5"), **changes})
 
-    with pytest.raises(MlcmrError, match="`from_` en, `to` en: nothing to translate"):
+    with pytest.raises(InvalidValueError, match="`from_` en, `to` en: nothing to translate"):
         attempt(to="English")
-    with pytest.raises(MlcmrError, match=r"no captions in 'fr'"):
+    with pytest.raises(NotFoundError, match=r"no captions in 'fr'"):
         attempt(from_="fr")
-    with pytest.raises(MlcmrError, match=r"tinydev.caption.txt: no such file"):
+    with pytest.raises(NotFoundError, match=r"tinydev.caption.txt: no such file"):
         attempt(split=["dev"])
-    with pytest.raises(MlcmrError, match="`engine` 'a/b'"):
+    with pytest.raises(InvalidValueError, match="`engine` 'a/b'") as caught:
         attempt(engine="a/b")
-    with pytest.raises(MlcmrError, match="`batch_size` 0"):
+    assert caught.value.parameter == "engine"
+    with pytest.raises(InvalidValueError, match="`batch_size` 0") as caught:
         attempt(batch_size=0)
+    assert caught.value.parameter == "batch_size"
     assert not list((collection / "TextData").glob(".*"))
 
 
@@ -260,7 +264,7 @@ def test_captions_are_found_by_a_code_that_is_a_country_s_too(collection, model)
             collection, from_="br", to="en", model=model("m2m100"), source_code="de", split=["val"]
         ).files
 
-    with pytest.raises(MlcmrError, match="'br' is the code of Breton and of Brazil"):
+    with pytest.raises(InvalidValueError, match="'br' is the code of Breton and of Brazil"):
         attempt()
     chinese = collection / "TextData" / "tinyval_zh.caption.txt"
     breton = chinese.with_name("tinyval_br.caption.txt")
@@ -274,7 +278,7 @@ def test_captions_are_found_by_a_code_that_is_a_country_s_too(collection, model)
 def test_other_captions_than_those_of_a_language_are_no_language(collection, model, suffix):
     text = collection / "TextData" / "tinytrain.caption.txt"
     text.with_name(f"tinytrain_{suffix}.caption.txt").write_text(text.read_text())
-    with pytest.raises(MlcmrError, match=f"'{suffix}' is no language"):
+    with pytest.raises(InvalidValueError, match=f"'{suffix}' is no language"):
         translate(collection, from_=suffix, to="zh", model=model("marian"), split=["train"])
 
 
@@ -361,12 +365,12 @@ def test_a_journal_of_other_settings_or_in_use_or_damaged(collection, model, mon
         with pytest.raises(KeyboardInterrupt):
             translate(collection, **options)
     (journal,) = (collection / "TextData").glob(".*.journal")
-    with pytest.raises(MlcmrError, match=r"was started with other settings \(beams: 4, now 2\)"):
+    with pytest.raises(InvalidValueError, match=r"was started with other settings \(beams: 4, now 2\)"):
         translate(collection, **options, beams=2)
     text = collection / "TextData" / "tinyval.caption.txt"
     captions_before = text.read_bytes()
     text.write_bytes(captions_before.replace(b"A ", b"One ", 1))
-    with pytest.raises(MlcmrError, match=r"was started with other settings \(captions: "):
+    with pytest.raises(InvalidValueError, match=r"was started with other settings \(captions: "):
         translate(collection, **options)
     text.write_bytes(captions_before)
     hold = f"""
@@ -380,14 +384,14 @@ input()
     holder = subprocess.Popen([sys.executable, "-c", hold], **pipes)
     try:
         holder.stdout.readline()
-        with pytest.raises(MlcmrError, match="another process translates this"):
+        with pytest.raises(InUseError, match="another process translates this"):
             translate(collection, **options)
     finally:
         holder.communicate(b"\n")
     whole = journal.read_bytes()
     for damaged in (b"nonsense\n", b"[]\n", whole + b"{}\n", whole + b'["a"]\n' * 999, whole + b"[5]\n"):
         journal.write_bytes(damaged)
-        with pytest.raises(MlcmrError, match=r"\.journal:.*; remove it to start again$"):
+        with pytest.raises(CorruptFileError, match=r"\.journal:.*; remove it to start again$"):
             translate(collection, **options)
     journal.unlink()
     assert translate(collection, **options).files[0].is_new
@@ -521,7 +525,7 @@ def test_a_model_trained_for_one_direction_refuses_others(
     monkeypatch.setattr(AutoModelForSeq2SeqLM, "from_pretrained", None)
     for direction in refused:
         source, target = direction.split()
-        with pytest.raises(MlcmrError) as caught:
+        with pytest.raises(InvalidValueError) as caught:
             Translator(model, source, target)
         assert f"model '{model}' translates " in str(caught.value)
         assert " only, not " in str(caught.value)

@@ -17,7 +17,7 @@ from mlcmr.data.captions import write_captions
 from mlcmr.data.check import CheckReport, check
 from mlcmr.data.features import arrays, open_features, write_features
 from mlcmr.data.features.row_cache import CACHE_NAME
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import MlcmrError, NotFoundError
 from tests.helpers.progress import RecordedProgress
 
 SPLITS = {"train": range(6), "val": range(6, 8), "test": range(8, 10)}
@@ -470,7 +470,7 @@ def test_a_folder_with_the_files_of_another_collection(tmp_path):
 
 
 def test_no_such_folder(tmp_path):
-    with pytest.raises(MlcmrError, match="no such folder"):
+    with pytest.raises(NotFoundError, match="no such folder"):
         check(tmp_path / "absent")
 
 

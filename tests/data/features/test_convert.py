@@ -26,7 +26,7 @@ from mlcmr.data.features.convert import (
 )
 from mlcmr.data.features.feature_files import read_frame_ids
 from mlcmr.data.ids import video_id
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
 from tests.helpers.progress import RecordedProgress
 
 Videos = dict[str, np.ndarray]
@@ -178,7 +178,7 @@ def test_malformed_lines_are_named(content, message, tmp_path):
 
 
 def test_an_absent_text_is_named(tmp_path):
-    with pytest.raises(MlcmrError, match=r"absent\.txt: no such file$"):
+    with pytest.raises(NotFoundError, match=r"absent\.txt: no such file$"):
         text_to_features(tmp_path / "absent.txt", tmp_path / "toy")
 
 
@@ -214,7 +214,7 @@ def test_rows_are_frames_or_videos_as_one_says(tmp_path):
     assert_equal(
         read(tmp_path / "videos"), {"a_0": rows(4)[[0, 3]], "a_1": rows(4)[[1]], "b_7": rows(4)[[2]]}
     )
-    with pytest.raises(MlcmrError, match="'a_0' is listed twice"):
+    with pytest.raises(CorruptFileError, match="'a_0' is listed twice"):
         arrays_to_features(tmp_path / "x.npy", tmp_path / "frames")
     np.savez(tmp_path / "x.npz", features=rows(3), ids=np.array(ids[:3]))
     arrays_to_features(tmp_path / "x.npz", tmp_path / "frames")
@@ -249,7 +249,7 @@ def test_nothing_pickled_is_loaded(tmp_path):
     np.savez(tmp_path / "features.npz", features=evil, ids=np.array(["a_0"]))
     np.savez(tmp_path / "ids.npz", features=rows(1), ids=evil)
     for name in ("folder", "x.npy", "videos.npz", "features.npz", "ids.npz"):
-        with pytest.raises(MlcmrError, match=name):
+        with pytest.raises(CorruptFileError, match=name):
             arrays_to_features(tmp_path / name, tmp_path / "toy")
     assert not trace.exists()
     assert not (tmp_path / "toy").exists()
@@ -286,7 +286,7 @@ def test_arrays_that_are_none_are_named(tmp_path):
             arrays_to_features(tmp_path / name, tmp_path / "toy")
         assert not (tmp_path / "toy").exists()
     (tmp_path / "ids.txt").write_text("a_0 a_1")
-    with pytest.raises(MlcmrError, match=r"has an ids\.txt"):
+    with pytest.raises(InvalidValueError, match=r"has an ids\.txt"):
         arrays_to_features(tmp_path, tmp_path / "toy")
 
 
@@ -378,7 +378,7 @@ def test_two_files_that_would_be_one_video_are_named(tmp_path):
             np.save(source / f"{name}.npy", rows(1))
         first, second = sorted(names)
         with pytest.raises(
-            MlcmrError, match=f"'{first}' and '{second}' both get the video id '.*': rename one"
+            InvalidValueError, match=f"'{first}' and '{second}' both get the video id '.*': rename one"
         ):
             arrays_to_features(source, tmp_path / "toy")
         assert not (tmp_path / "toy").exists()
@@ -416,12 +416,12 @@ def test_numbers_that_are_not_finite_are_said_by_file_and_row(value, words, tmp_
         "v.npz": "v.npz: video 'v', row 7",
         "cube.npz": "cube.npz, row 7",
     }.items():
-        with pytest.raises(MlcmrError, match=f"{where}: {words}"):
+        with pytest.raises(CorruptFileError, match=f"{where}: {words}"):
             arrays_to_features(tmp_path / name, tmp_path / "toy")
         assert not (tmp_path / "toy").exists()
     lines = "".join(f"v_{i} {' '.join(map(str, row))}\n" for i, row in enumerate(wrong.tolist()))
     (tmp_path / "t.txt").write_text(lines)
-    with pytest.raises(MlcmrError, match=f"t.txt:8: {words}"):
+    with pytest.raises(CorruptFileError, match=f"t.txt:8: {words}"):
         text_to_features(tmp_path / "t.txt", tmp_path / "toy")
     if not np.isfinite(np.float32(min(value, 1e38))):  # a feature folder cannot hold a larger number
         write(tmp_path / "toy", {"v": wrong.astype(np.float32)})
@@ -429,7 +429,7 @@ def test_numbers_that_are_not_finite_are_said_by_file_and_row(value, words, tmp_
             lambda: join_features([tmp_path / "toy", tmp_path / "toy"], tmp_path / "no"),
             lambda: select_videos(tmp_path / "toy", ["v"], tmp_path / "no"),
         ):
-            with pytest.raises(MlcmrError, match=r"feature\.bin, row 7: holds"):
+            with pytest.raises(CorruptFileError, match=r"feature\.bin, row 7: holds"):
                 convert()
 
 
@@ -442,7 +442,7 @@ def test_video2frames_of_ids_that_name_videos(tmp_path):
 
     one = bare("one", ["video_1.jpg", "video_2.jpg"])
     with pytest.raises(
-        MlcmrError, match=r"id.txt: frame id 'video_1.jpg' is not .*; if .* set `rows` to videos"
+        InvalidValueError, match=r"id.txt: frame id 'video_1.jpg' is not .*; if .* set `rows` to videos"
     ):
         write_video2frames(one)
     assert main(["features", "video2frames", str(one), "--rows", "videos"]) == 0
@@ -466,7 +466,7 @@ def test_numpy_reads_what_is_written(toy, tmp_path):
 
 def test_a_video_that_cannot_name_a_file(tmp_path):
     write(tmp_path / "toy", {"a/../../b": rows(1)})
-    with pytest.raises(MlcmrError, match="cannot name a file"):
+    with pytest.raises(InvalidValueError, match="cannot name a file"):
         features_to_arrays(tmp_path / "toy", tmp_path / "out" / "many")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -482,7 +482,7 @@ def test_nothing_is_overwritten(toy, tmp_path):
         lambda: join_features([toy, toy], tmp_path / "mine"),
         lambda: write_video2frames(toy),
     ):
-        with pytest.raises(MlcmrError, match="exists already"):
+        with pytest.raises(InvalidValueError, match="exists already"):
             convert()
     assert (tmp_path / "x.npz").read_text() == "mine"
     (toy / "video2frames.txt").write_text("damaged")
@@ -496,17 +496,17 @@ def test_a_frame_that_one_lacks_is_named(tmp_path):
     whole = write(tmp_path / "whole", {"a": rows(2), "b": rows(1)})
     part = write(tmp_path / "part", {"a": rows(2)})
     for parts in ([whole, part], [part, whole]):
-        with pytest.raises(MlcmrError) as caught:
+        with pytest.raises(InvalidValueError) as caught:
             join_features(parts, tmp_path / "joined")
         assert str(caught.value) == f"{part / 'id.txt'}: no frame 'b_0', which {whole} has"
-    with pytest.raises(MlcmrError, match="two or more"):
+    with pytest.raises(InvalidValueError, match="two or more"):
         join_features([whole], tmp_path / "joined")
 
 
 def test_a_video_that_is_not_there_is_named(toy, tmp_path):
-    with pytest.raises(MlcmrError, match="no video 'x', nor 1 others of the 3 wanted"):
+    with pytest.raises(NotFoundError, match="no video 'x', nor 1 others of the 3 wanted"):
         select_videos(toy, ["a", "x", "y"], tmp_path / "some")
-    with pytest.raises(MlcmrError, match="no frames to write"):
+    with pytest.raises(InvalidValueError, match="no frames to write"):
         select_videos(toy, [], tmp_path / "some")
 
 
@@ -514,7 +514,7 @@ def test_frame_ids_of_another_form_are_named(tmp_path):
     folder = tmp_path / "toy"
     write_features(folder, [(["first", "second"], rows(2))], {"a": ["first", "second"]})
     (folder / "video2frames.txt").unlink()
-    with pytest.raises(MlcmrError, match=r"id\.txt: frame id 'first' is not <video>_<number>"):
+    with pytest.raises(InvalidValueError, match=r"id\.txt: frame id 'first' is not <video>_<number>"):
         write_video2frames(folder)
     assert not (folder / "video2frames.txt").exists()
 

@@ -19,7 +19,7 @@ from mlcmr.data.check import check
 from mlcmr.data.features import open_features, row_cache, write_features
 from mlcmr.data.features.row_cache import CACHE_NAME, cache_fault
 from mlcmr.data.features.video2frames import videos_of_frames
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.files import new_folder
 
 
@@ -149,7 +149,7 @@ def test_videos_of_frames_sorts_by_number_not_by_letter():
     assert videos_of_frames(["b_10", "a_b_2", "b_9", "a_b_1", "a-1_000003"]) == {
         "b": ["b_9", "b_10"], "a_b": ["a_b_1", "a_b_2"], "a-1": ["a-1_000003"]
     }  # fmt: skip
-    with pytest.raises(MlcmrError, match=r"'frame' is not <video>_<number>"):
+    with pytest.raises(InvalidValueError, match=r"'frame' is not <video>_<number>"):
         videos_of_frames(["a_0", "frame"])
 
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_read_is_not_written(blocks, video2frames, message, tmp_p
 
 def test_an_existing_folder_is_not_touched(folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(MlcmrError, match="exists already"):
+    with pytest.raises(InvalidValueError, match="exists already"):
         write_features(folder, [(["a_0"], numbers(1))])
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
@@ -326,7 +326,7 @@ def test_repeated_frames_are_named(folder):
 
 
 def test_an_unknown_video_is_named(folder):
-    with pytest.raises(MlcmrError, match="no video 'zebra'"):
+    with pytest.raises(NotFoundError, match="no video 'zebra'"):
         open_features(folder)["zebra"]
 
 

@@ -17,19 +17,21 @@ from mlcmr.data.check import check
 from mlcmr.data.collection import open_collection
 from mlcmr.data.prepare import prepare
 from mlcmr.data.scenarios import Scenario, ScenarioKind, read_training_pairs
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InUseError, InvalidValueError, OutOfResourcesError
 from mlcmr.files import locked
 from tests.helpers.annotations import by_split, contents, in_language, problems, write
 
 
 def test_captions_that_are_all_left_out_are_not_called_missing(tmp_path):
     chinese = in_language(tmp_path / "zh.csv", "zh", [1])
-    with pytest.raises(MlcmrError, match=r"zh\.csv: no captions of the videos in `split_lists`$"):
+    with pytest.raises(CorruptFileError, match=r"zh\.csv: no captions of the videos in `split_lists`$"):
         prepare([chinese], tmp_path / "a", split_lists={"test": write(tmp_path / "test.txt", "v2")})
     text = tmp_path / "b" / "TextData"
     text.mkdir(parents=True)
     write(text / "btrain.caption.txt", "v1#enc#first a dog\n")
-    with pytest.raises(MlcmrError, match=r"zh\.csv: no captions with a counterpart in another language$"):
+    with pytest.raises(
+        CorruptFileError, match=r"zh\.csv: no captions with a counterpart in another language$"
+    ):
         prepare([chinese], tmp_path / "b", pair=True)
 
 
@@ -66,7 +68,7 @@ def test_a_second_language_is_added_later(tmp_path):
     assert set(halves.videos) == splits["train"]
     assert set(halves.languages) == {"en", "zh"}
     assert not [one for one in problems(tmp_path / "c") if "caption" in one and "no zh" not in one]
-    with pytest.raises(MlcmrError, match=r"ctrain_zh.caption.txt: there are captions already"):
+    with pytest.raises(InvalidValueError, match=r"ctrain_zh.caption.txt: there are captions already"):
         prepare([tmp_path / "zh.csv"], tmp_path / "c")
     assert contents(tmp_path / "c") == after
 
@@ -124,7 +126,7 @@ def test_two_commands_do_not_add_captions_at_once(tmp_path):
     chinese = in_language(tmp_path / "zh.csv", "zh", range(10))
     with (
         locked(tmp_path / "c" / ".prepare.lock", ""),
-        pytest.raises(MlcmrError, match="another process prepares captions there"),
+        pytest.raises(InUseError, match="another process prepares captions there"),
     ):
         prepare([chinese], tmp_path / "c")
     assert contents(tmp_path / "c") == before
@@ -144,7 +146,9 @@ def test_a_disk_that_is_full_while_a_language_is_added_leaves_what_was_there(fai
         return copy(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", copyfile)
-    with pytest.raises(MlcmrError, match=r"TextData/c.*: cannot be written: No space left on device"):
+    with pytest.raises(
+        OutOfResourcesError, match=r"TextData/c.*: cannot be written: No space left on device"
+    ):
         prepare([in_language(tmp_path / "zh.csv", "zh", range(10))], tmp_path / "c")
     assert contents(tmp_path / "c") == before
     assert {path.name for path in (tmp_path / "c").iterdir()} == {"TextData", ".prepare.lock"}
@@ -184,7 +188,7 @@ def test_a_language_that_makes_no_pairs_is_not_added_twice(tmp_path):
     prepare([in_language(tmp_path / "en.csv", "en", range(3), captions=3)], tmp_path / "c", split=["train"])
     for expected in (
         nullcontext(),
-        pytest.raises(MlcmrError, match=r"ctrain_zh.*: there are captions already"),
+        pytest.raises(InvalidValueError, match=r"ctrain_zh.*: there are captions already"),
     ):
         with expected:
             prepare([in_language(tmp_path / "zh.csv", "zh", range(3))], tmp_path / "c")
@@ -200,11 +204,11 @@ def test_a_split_is_added_later(tmp_path):
     summary = prepare([other], tmp_path / "c")
     assert summary.unplaced == 1
     assert any("videos that the collection has no captions of" in note for note in summary.lines())
-    with pytest.raises(MlcmrError, match="video 'v1' is in test there, but in train in the new files"):
+    with pytest.raises(InvalidValueError, match="video 'v1' is in test there, but in train in the new files"):
         prepare([in_language(tmp_path / "it.csv", "it", [1])], tmp_path / "c", split=["train"])
-    with pytest.raises(MlcmrError, match="has captions of other videos; say with `split`"):
+    with pytest.raises(InvalidValueError, match="has captions of other videos; say with `split`"):
         prepare([in_language(tmp_path / "fr.csv", "fr", [7])], tmp_path / "c")
-    with pytest.raises(MlcmrError, match="has splits already"):
+    with pytest.raises(InvalidValueError, match="has splits already"):
         prepare([other], tmp_path / "c", shares=[1, 0, 0])
 
 

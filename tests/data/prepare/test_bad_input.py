@@ -7,7 +7,13 @@ import pytest
 from mlcmr.cli import main
 from mlcmr.data.prepare import prepare
 from mlcmr.data.prepare.video_lists import parse_split_lists
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import (
+    CorruptFileError,
+    InvalidValueError,
+    MissingDependencyError,
+    MlcmrError,
+    NotFoundError,
+)
 from tests.helpers.annotations import write
 
 GOOD = "video,text,lang,split\n"
@@ -122,18 +128,18 @@ def test_bad_input_is_one_line_that_says_where(case, tmp_path, capsys):
 
 
 def test_a_missing_file_and_a_missing_column(tmp_path):
-    with pytest.raises(MlcmrError, match=r"none.csv: no such file"):
+    with pytest.raises(NotFoundError, match=r"none.csv: no such file"):
         prepare([tmp_path / "none.csv"], tmp_path / "mine")
-    with pytest.raises(MlcmrError, match=r"none.parquet: no such file$"):
+    with pytest.raises(NotFoundError, match=r"none.parquet: no such file$"):
         prepare([tmp_path / "none.parquet"], tmp_path / "mine")
     table = write(tmp_path / "t.csv", "video,text\na,b\n")
-    with pytest.raises(MlcmrError, match=r"t.csv: no column 'wo'; there is 'video', 'text'"):
+    with pytest.raises(InvalidValueError, match=r"t.csv: no column 'wo'; there is 'video', 'text'"):
         prepare([table], tmp_path / "mine", video_column="wo", language=["en"])
 
 
 def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MlcmrError, match=r"pip install 'mlcmr\[tables\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'mlcmr\[tables\]'"):
         prepare([write(tmp_path / "t.parquet", "PAR1")], tmp_path / "mine")
 
 
@@ -150,7 +156,7 @@ def test_one_column_twice_in_parquet(tmp_path):
     columns = [pyarrow.array([word]) for word in ("v", "a", "b")]
     table = pyarrow.Table.from_arrays(columns, names=["video", "text", "text"])
     parquet.write_table(table, tmp_path / "t.parquet")
-    with pytest.raises(MlcmrError, match=r"t.parquet: column 'text' twice; rename one"):
+    with pytest.raises(CorruptFileError, match=r"t.parquet: column 'text' twice; rename one"):
         prepare([tmp_path / "t.parquet"], tmp_path / "mine", language=["en"])
 
 
@@ -158,9 +164,9 @@ def test_captions_are_never_overwritten(tmp_path):
     table = write(tmp_path / "t.csv", "video,text\na,b\n")
     (tmp_path / "mine" / "TextData").mkdir(parents=True)
     prepare([table], tmp_path / "mine", language=["en"], split=["train"])
-    with pytest.raises(MlcmrError, match="there are captions already"):
+    with pytest.raises(InvalidValueError, match="there are captions already"):
         prepare([table], tmp_path / "mine", language=["en"], split=["train"])
-    with pytest.raises(MlcmrError, match="give one of them"):
+    with pytest.raises(InvalidValueError, match="give one of them"):
         prepare([table], tmp_path / "more", language=["en"], split=["train"], shares=[1, 1, 1])
-    with pytest.raises(MlcmrError, match=r"expected train=FILE"):
+    with pytest.raises(InvalidValueError, match=r"expected train=FILE"):
         parse_split_lists(["train"])

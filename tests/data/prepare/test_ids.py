@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mlcmr.data.captions import parse_caption_id
 from mlcmr.data.ids import split_ending, video_id
 from mlcmr.data.prepare import prepare
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.extraction.discovery import assign_ids
 from tests.helpers.annotations import by_split, contents, problems, write, write_table
 
@@ -38,7 +38,7 @@ def test_ids_are_those_of_extraction(tmp_path):
 @pytest.mark.parametrize(("one", "other"), [("a b", "a_b"), ("v.mp4", "v.avi"), ("x/y", "x#y.mp4")])
 def test_two_videos_do_not_share_an_id(one, other, tmp_path):
     table = write(tmp_path / "t.csv", f"video,text\n{one},first\n{other},second\n")
-    with pytest.raises(MlcmrError, match=r"t.csv:3: '.*' and '.*' both get the video id") as error:
+    with pytest.raises(InvalidValueError, match=r"t.csv:3: '.*' and '.*' both get the video id") as error:
         prepare([table], tmp_path / "mine", language=["en"])
     assert one in str(error.value)
     assert not (tmp_path / "mine").exists()

@@ -4,7 +4,7 @@ import pytest
 
 from mlcmr.cli import main
 from mlcmr.data.prepare import prepare
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from tests.helpers.annotations import contents, msrvtt, problems, write, write_table
 
 
@@ -31,7 +31,7 @@ def test_the_protocol_of_msrvtt_1ka(tmp_path, capsys):
     }
     assert problems(tmp_path / "1kA") == []
     with pytest.raises(
-        MlcmrError, match="`list_captions`: no file of `split_lists` has a column with captions"
+        InvalidValueError, match="`list_captions`: no file of `split_lists` has a column with captions"
     ):
         prepare([json_file], tmp_path / "no", split_lists={"train": train}, list_captions=True)
 

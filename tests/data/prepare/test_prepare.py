@@ -12,7 +12,7 @@ from mlcmr.data.languages import language_code
 from mlcmr.data.prepare import prepare
 from mlcmr.data.prepare.video_lists import parse_split_lists
 from mlcmr.data.scenarios import Scenario, ScenarioKind, read_training_pairs
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError
 from tests.helpers.annotations import (
     ROWS,
     by_split,
@@ -87,7 +87,7 @@ def test_vatex_without_captions(tmp_path):
         tmp_path / "vatex_public_test_without_annotations.json", [{"videoID": "x"}, {"videoID": "y"}]
     )
     train = write(tmp_path / "vatex_training.json", vatex(["a"]))
-    with pytest.raises(MlcmrError, match=r"without_annotations.json: no captions in it"):
+    with pytest.raises(CorruptFileError, match=r"without_annotations.json: no captions in it"):
         prepare([bare], tmp_path / "vatex")
     assert prepare([train, bare], tmp_path / "vatex").without_captions == 2
     assert by_split(tmp_path / "vatex") == {"train": {"a"}}
@@ -98,7 +98,7 @@ def test_a_vatex_caption_that_two_files_give_differently(tmp_path):
     other = write(tmp_path / "other.json", [{"videoID": "v", "enCap": ["a cat"]}])
     assert prepare([one, one], tmp_path / "same", split=["train"]).duplicates == 1
     with pytest.raises(
-        MlcmrError, match=r"other.json, item 1: caption 0 of video 'v' in 'en' was another before"
+        CorruptFileError, match=r"other.json, item 1: caption 0 of video 'v' in 'en' was another before"
     ):
         prepare([one, other], tmp_path / "vatex", split=["train"])
 
@@ -130,7 +130,7 @@ def test_other_splits_of_msrvtt_by_lists(tmp_path):
     summary = prepare([data], tmp_path / "m", split_lists=lists)
     assert by_split(tmp_path / "m") == {"train": {"video0", "video8"}, "test": {"video1"}, "val": {"video2"}}
     assert summary.unlisted == 5
-    with pytest.raises(MlcmrError, match=r"1kA.csv:2: video 'video1' is in the list of train too"):
+    with pytest.raises(CorruptFileError, match=r"1kA.csv:2: video 'video1' is in the list of train too"):
         prepare(
             [data], tmp_path / "n", split_lists={"train": write(tmp_path / "t.txt", "video1"), "test": test}
         )
@@ -209,8 +209,11 @@ def test_a_language_and_a_split_for_each_file(tmp_path):
     files = [write(tmp_path / f"{i}.csv", f"video,text\nv{i},text {i}\n") for i in range(2)]
     prepare(files, tmp_path / "mine", language=["English", "zh"], split=["train", "test"])
     assert list(contents(tmp_path / "mine")) == ["minetest_zh.caption.txt", "minetrain.caption.txt"]
-    with pytest.raises(MlcmrError, match="`language`: give one for all, or one for each of the 2 files"):
+    with pytest.raises(
+        InvalidValueError, match="`language`: give one for all, or one for each of the 2 files"
+    ) as caught:
         prepare(files, tmp_path / "other", language=["en", "zh", "de"])
+    assert caught.value.parameter == "language"
 
 
 def test_what_is_left_out_is_counted(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from mlcmr.data.prepare import prepare
 from mlcmr.data.prepare.annotations import split_by_name
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError
 from tests.helpers.annotations import by_split, problems, write, write_table
 
 
@@ -51,12 +51,14 @@ def test_shares(shares, sizes, tmp_path):
 )
 def test_shares_that_are_none(shares, tmp_path):
     table = write(tmp_path / "t.csv", "video,text\na,b\n")
-    with pytest.raises(MlcmrError, match="expected three shares"):
+    with pytest.raises(InvalidValueError, match="expected three shares"):
         prepare([table], tmp_path / "mine", language=["en"], shares=shares)
 
 
 def test_too_few_videos(tmp_path):
-    with pytest.raises(MlcmrError, match="2 videos with captions: too few for 3 splits; `shares` 1 0 0"):
+    with pytest.raises(
+        InvalidValueError, match="2 videos with captions: too few for 3 splits; `shares` 1 0 0"
+    ):
         prepare([write(tmp_path / "t.csv", "video,text\na,b\nc,d\n")], tmp_path / "mine", language=["en"])
 
 
@@ -74,12 +76,12 @@ def test_splits_by_file_names(name, split):
 def test_a_video_in_two_splits(tmp_path):
     table = write(tmp_path / "t.csv", "video,text,split\nv,a,train\nw,b,val\nv.mp4,c,test\n")
     with pytest.raises(
-        MlcmrError, match=r"t.csv:4: video 'v' is in split test, but in split train at .*t.csv:2"
+        CorruptFileError, match=r"t.csv:4: video 'v' is in split test, but in split train at .*t.csv:2"
     ):
         prepare([table], tmp_path / "mine", language=["en"])
 
 
 def test_some_videos_without_a_split(tmp_path):
     files = [write(tmp_path / name, f"video,text\n{name},b\n") for name in ("train.csv", "more.csv")]
-    with pytest.raises(MlcmrError, match=r"more.csv:2: no split for video"):
+    with pytest.raises(CorruptFileError, match=r"more.csv:2: no split for video"):
         prepare(files, tmp_path / "mine", language=["en"])

@@ -15,7 +15,7 @@ from mlcmr.data.captions import read_captions
 from mlcmr.data.prepare import prepare
 from mlcmr.data.prepare.cells import clean_text, read_spans, read_texts
 from mlcmr.data.prepare.summary import PrepareSummary
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, OutOfResourcesError
 
 VISIBLE = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=8)
 
@@ -145,14 +145,14 @@ def test_each_caption_of_a_list_has_its_own_stretch(tmp_path):
     }
     assert english(write(tmp_path / "t.json", [row])) == ["v_0_5#enc#0 a dog", "v_5_9.5#enc#0 a cat"]
     row["caption"] = "['a', 'b', 'c']"
-    with pytest.raises(MlcmrError, match=r"t.json, item 1: 3 captions for 2 spans of the video"):
+    with pytest.raises(CorruptFileError, match=r"t.json, item 1: 3 captions for 2 spans of the video"):
         prepare([write(tmp_path / "t.json", [row])], tmp_path / "c", language=["en"])
 
 
 def test_clips_that_cannot_be_told_apart_are_refused(tmp_path):
     file = write(tmp_path / "t.csv", "video,start,end,caption\nv,1,2,a\nv,soon,3,b\n")
     with pytest.raises(
-        MlcmrError, match=r"t.csv:3: column 'start': 'soon' is no time; expected seconds, mm:ss"
+        CorruptFileError, match=r"t.csv:3: column 'start': 'soon' is no time; expected seconds, mm:ss"
     ):
         prepare([file], tmp_path / "c", language=["en"])
 
@@ -169,7 +169,7 @@ def test_a_clip_that_ends_before_it_begins_is_refused(end, tmp_path, capsys):
         tmp_path / "t.json", [{"videoID": "v", "timestamps": [[0, 5], [5, 5]], "caption": ["a", "b"]}]
     )
     with pytest.raises(
-        MlcmrError, match=r"t.json, item 1: column 'timestamps': the end, 5, is not after the"
+        CorruptFileError, match=r"t.json, item 1: column 'timestamps': the end, 5, is not after the"
     ):
         prepare([pairs], tmp_path / "c", language=["en"], start_column="timestamps")
 
@@ -222,7 +222,7 @@ def test_a_language_that_is_none_loses_its_own_rows(tmp_path):
     assert lines == ["v#enc#0 a dog"]
     assert "left out: captions in unknown languages: 'Elvish' 2, '' 1" in summary.lines()
     with pytest.raises(
-        MlcmrError, match=r"t.csv:2: column 'language': 'kr' is the code of Kanuri and of South Korea"
+        InvalidValueError, match=r"t.csv:2: column 'language': 'kr' is the code of Kanuri and of South Korea"
     ):
         prepare([write(file, "video,language,caption\nv,kr,x\n")], tmp_path / "c")
 
@@ -303,7 +303,7 @@ def test_lists_that_cannot_be_read_are_refused(text):
     message = (
         r"t.csv:2: column 'caption': a list of texts that cannot be read at .*; write a list as \['a dog'"
     )
-    with pytest.raises(MlcmrError, match=message):
+    with pytest.raises(CorruptFileError, match=message):
         read_texts("t.csv:2", "caption", text)
 
 
@@ -352,7 +352,7 @@ def test_a_lone_mark_in_a_csv_swallows_no_rows(close, tmp_path):
     file = write(
         tmp_path / "t.csv", f'video,caption\nv0,"a dog, a cat"\nv1,"A man sings\nv2,a dog\n{close}\nv4,end\n'
     )
-    with pytest.raises(MlcmrError, match=r"t.csv:3: quotation marks do not match"):
+    with pytest.raises(CorruptFileError, match=r"t.csv:3: quotation marks do not match"):
         prepare([file], tmp_path / "c", language=["en"])
 
 
@@ -446,7 +446,7 @@ def test_line_ends_of_old_macs(cases, tmp_path):
 def test_the_line_by_which_excel_says_the_separator(first, tmp_path):
     file = write(tmp_path / "t.csv", f"{first}\nvideo,name;caption\nv;a dog, a cat\n")
     assert english(file, video_column="video,name") == ["v#enc#0 a dog, a cat"]
-    with pytest.raises(MlcmrError, match=r"t.csv:3: 3 columns, the first line has 2"):
+    with pytest.raises(CorruptFileError, match=r"t.csv:3: 3 columns, the first line has 2"):
         prepare([write(file, f"{first}\nvideo;caption\nv;a;b\n")], tmp_path / "c", language=["en"])
 
 
@@ -469,7 +469,7 @@ def test_forms_of_unicode(encoding, ends, tmp_path):
 def test_other_encodings_are_refused_by_name(encoding, text, said, tmp_path):
     file = write(tmp_path / "t.csv", f"video,caption\nv,a dog\nw,{text}\n".encode(encoding))
     with pytest.raises(
-        MlcmrError, match=rf"t.csv:3: not UTF-8: byte 0x.. \(perhaps .*{said}.*\); save it as UTF-8"
+        CorruptFileError, match=rf"t.csv:3: not UTF-8: byte 0x.. \(perhaps .*{said}.*\); save it as UTF-8"
     ):
         prepare([file], tmp_path / "c", language=["en"])
 
@@ -519,7 +519,7 @@ def test_parquet_that_would_fill_the_memory(tmp_path):
     parquet.write_table(many, tmp_path / "rows.parquet")
     for name in ("words", "rows"):
         assert (tmp_path / f"{name}.parquet").stat().st_size < 1 << 20
-        with pytest.raises(MlcmrError, match=rf"{name}.parquet: .* bytes would become more than"):
+        with pytest.raises(OutOfResourcesError, match=rf"{name}.parquet: .* bytes would become more than"):
             prepare([tmp_path / f"{name}.parquet"], tmp_path / "c", language=["en"])
 
 
@@ -533,7 +533,7 @@ def test_parquet_with_odd_columns(tmp_path):
         "deep": {"a": [{"b": 1}]},
     }
     assert english(write_parquet(tmp_path / "t.parquet", [row])) == ["v#enc#0 a dog"]
-    with pytest.raises(MlcmrError, match="column 'deep' is neither a text nor a list of texts"):
+    with pytest.raises(CorruptFileError, match="column 'deep' is neither a text nor a list of texts"):
         prepare([tmp_path / "t.parquet"], tmp_path / "c", language=["en"], text_column="deep")
     named = write_parquet(tmp_path / "n.parquet", [{"v.i.d": "v", "v": "x", "a caption": "a dog"}])
     assert english(named, video_column="v.i.d", text_column="a caption") == ["v#enc#0 a dog"]
@@ -583,5 +583,7 @@ def test_a_parquet_file_that_ends_the_process_of_pyarrow_is_one_line(tmp_path):
     """Its footer has a histogram of another size than its schema, at which pyarrow calls `abort`."""
     content = (Path(__file__).parents[2] / "fuzz/corpus/parquet/ab5b444197cd").read_bytes()
     (tmp_path / "in.parquet").write_bytes(content)
-    with pytest.raises(MlcmrError, match=r"in\.parquet, row 1: cannot be read: .*histogram size mismatch"):
+    with pytest.raises(
+        CorruptFileError, match=r"in\.parquet, row 1: cannot be read: .*histogram size mismatch"
+    ):
         prepare([tmp_path / "in.parquet"], tmp_path / "out")

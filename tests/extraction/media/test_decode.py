@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mlcmr.data.ids import VIDEO_ENDINGS
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.extraction.media import video
 from mlcmr.extraction.media.decode import open_media
 from mlcmr.extraction.media.images import UnreadableFileError
@@ -190,7 +190,7 @@ def test_seeking_decodes_less(tmp_path):
 
 def test_sampling_is_one_of_two():
     for wrong in ({}, {"fps": 1.0, "num_frames": 1}, {"fps": 0.0}, {"fps": float("nan")}, {"num_frames": 0}):
-        with pytest.raises(MlcmrError, match=r"`fps`|`num_frames`"):
+        with pytest.raises(InvalidValueError, match=r"`fps`|`num_frames`"):
             Sampling(**wrong)
 
 
@@ -206,6 +206,7 @@ def test_odd_sizes(tmp_path):
 def reason(path: Path) -> str:
     with pytest.raises(UnreadableFileError) as caught, open_media(path) as media:
         list(media.sample(Sampling(fps=2)))
+    assert caught.value.path == str(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message

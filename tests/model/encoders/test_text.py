@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from mlcmr.data.batches import TokenBatch
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.losses.mlcmr import MLCMRLoss
 from mlcmr.model import hub
 from mlcmr.model.config import NewEncoder, TextConfig
@@ -110,7 +110,7 @@ def test_encoders_are_opened_in_single_precision(tmp_path):
 def test_too_many_trained_layers(tmp_path):
     folder = write_encoder(tmp_path, ENCODERS["bert"])
     with pytest.raises(
-        MlcmrError, match=r"has 3 layers, but trained_layers is 6: .*trained_layers` to 3 or less"
+        InvalidValueError, match=r"has 3 layers, but trained_layers is 6: .*trained_layers` to 3 or less"
     ):
         encoder_model(folder, trained_layers=6)
     encoder_model(folder, trained_layers=3)
@@ -118,7 +118,9 @@ def test_too_many_trained_layers(tmp_path):
 
 def test_encoder_without_masked_words(tmp_path):
     folder = write_encoder(tmp_path, ENCODERS["bert"], mask=False)
-    with pytest.raises(MlcmrError, match=r"has no mask token, which masked views need: choose an encoder"):
+    with pytest.raises(
+        InvalidValueError, match=r"has no mask token, which masked views need: choose an encoder"
+    ):
         encoder_model(folder)
 
 
@@ -155,7 +157,7 @@ def test_an_encoder_that_the_hub_has(monkeypatch):
 
     monkeypatch.setattr(hub.HfApi, "model_info", model_info)
     assert hub.find_model("some/encoder", "encoder") == "some/encoder"
-    with pytest.raises(MlcmrError, match="no such model on the hub; name another with `encoder`"):
+    with pytest.raises(NotFoundError, match="no such model on the hub; name another with `encoder`"):
         hub.find_model("some/encoder", "encoder")
     assert hub.find_model("some/encoder", "encoder") == "some/encoder"  # the download will say what is wrong
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: "/cache/config.json")
@@ -186,7 +188,7 @@ def test_damaged_encoder(tmp_path, name, content):
         encoder_model(folder)  # does without
         return
     with pytest.raises(
-        MlcmrError, match=r"not a Hugging Face encoder|has no mask token|config\.json: "
+        CorruptFileError, match=r"not a Hugging Face encoder|has no mask token|config\.json: "
     ) as caught:
         encoder_model(folder)
     assert "\n" not in str(caught.value)

@@ -50,7 +50,7 @@ def test_an_index_that_is_not_all_there_says_so(indexed, tmp_path):
 def test_a_damaged_index(indexed, tmp_path, damage):
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "index.json").write_bytes(damage)
-    with pytest.raises(MlcmrError, match=r"index\.json: .*; index into another folder \(`to`\)$"):
+    with pytest.raises(CorruptFileError, match=r"index\.json: .*; index into another folder \(`to`\)$"):
         Searcher(tmp_path / "index")
 
 
@@ -78,13 +78,15 @@ def test_a_damaged_index(indexed, tmp_path, damage):
 def test_an_index_of_wrong_types_or_sizes(indexed, tmp_path, change, says):
     content = json.loads((indexed / "index.json").read_text())
     (tmp_path / "index.json").write_text(json.dumps(content | change))
-    with pytest.raises(MlcmrError, match=rf"index\.json: {says}.*; index into another folder") as refused:
+    with pytest.raises(
+        CorruptFileError, match=rf"index\.json: {says}.*; index into another folder"
+    ) as refused:
         read_info(tmp_path)
     assert len(str(refused.value)) < 500
     for name, value in (("kind", "other"), ("name", 5), ("embedding_size", 0), ("feature_size", 10**30)):
         wrong = content | {"model": content["model"] | {name: value}}
         (tmp_path / "index.json").write_text(json.dumps(wrong))
-        with pytest.raises(MlcmrError, match=rf"index\.json: model\.{name} is "):
+        with pytest.raises(CorruptFileError, match=rf"index\.json: model\.{name} is "):
             read_info(tmp_path)
 
 
@@ -102,11 +104,11 @@ def test_damaged_vectors(indexed, tmp_path):
     (segments,) = path.glob("vectors-*/segments/segments")
     for file in segments.rglob("segment.json"):
         file.write_text("{")
-    with pytest.raises(MlcmrError, match=r"segment\.json: is damaged"):
+    with pytest.raises(CorruptFileError, match=r"segment\.json: is damaged"):
         Searcher(path)
     (sums,) = path.glob("vectors-*/checksums.json")
     sums.unlink()  # an older version has none
-    with pytest.raises(MlcmrError, match="cannot be opened"):
+    with pytest.raises(CorruptFileError, match="cannot be opened"):
         Searcher(path)
 
 
@@ -158,7 +160,7 @@ def test_one_writes_at_a_time(place, trained):
     mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     with (
         IndexWriter(place / "index"),
-        pytest.raises(MlcmrError, match="another process writes this index; wait"),
+        pytest.raises(InUseError, match="another process writes this index; wait"),
     ):
         mlcmr.index(place / "tiny", place / "index", device="cpu")
 

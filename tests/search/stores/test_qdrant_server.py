@@ -15,7 +15,7 @@ import pytest
 import mlcmr
 from mlcmr.cli import main
 from mlcmr.data.captions import write_captions
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction.records import Segment, VideoRecord, write_videos
 from mlcmr.search import Filters, Searcher
 from mlcmr.search.indexing.payload import CAPTION_FIELDS, FILTER_FIELDS, segment_id
@@ -208,10 +208,11 @@ def test_two_indexes_do_not_share_what_is_on_a_server(place, trained, qdrant):
     before = content(place / "first")
     keep_features(place, SCENES[:3])
     with pytest.raises(
-        MlcmrError,
+        InvalidValueError,
         match=rf"^Qdrant server {qdrant.url}: .*'films-segments' belongs to another index; .*`name`$",
-    ):
+    ) as caught:
         index_on(qdrant, place, "second", run=trained, prune=True)
+    assert caught.value.parameter == "name"
     assert not (place / "second" / "index.json").exists()
     assert content(place / "first") == before
     assert index_on(qdrant, place, "second", run=trained, name="more").segments == 3
@@ -219,7 +220,7 @@ def test_two_indexes_do_not_share_what_is_on_a_server(place, trained, qdrant):
     for name in COLLECTIONS:
         qdrant.engine.delete_collection(name)
     with pytest.raises(
-        MlcmrError,
+        NotFoundError,
         match=rf"^Qdrant server {qdrant.url}: has no collection 'films-segments'; run `mlcmr index`",
     ):
         Searcher(place / "first", device="cpu")
@@ -523,15 +524,18 @@ def test_whoever_has_mistyped_an_address_says_it_anew(place, trained, qdrant):
     assert index_on(qdrant, place, run=trained).segments == 36
     assert index_on(qdrant, place, url=f"{qdrant.url}/").unchanged == 36  # however it is written
     with pytest.raises(
-        MlcmrError, match=f"are on the server {qdrant.url}, with `name` films, .*; index into another folder"
+        InvalidValueError,
+        match=f"are on the server {qdrant.url}, with `name` films, .*; index into another folder",
     ):
         index_on(qdrant, place, url="http://127.0.0.1:1")
 
 
 def test_a_name_that_no_collection_can_have(place, trained, qdrant):
-    with pytest.raises(MlcmrError, match=r"a collection cannot contain '/': 'a/b-segments'; choose another"):
+    with pytest.raises(
+        InvalidValueError, match=r"a collection cannot contain '/': 'a/b-segments'; choose another"
+    ):
         index_on(qdrant, place, run=trained, name="a/b")
-    with pytest.raises(MlcmrError, match=r"cannot contain ':'.*; choose another `name`"):
+    with pytest.raises(InvalidValueError, match=r"cannot contain ':'.*; choose another `name`"):
         index_on(qdrant, place, "films: new", run=trained, name=None)
     assert qdrant.asked == []
 
