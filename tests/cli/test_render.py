@@ -9,7 +9,7 @@ import pytest
 from mlcmr.cli import main
 from mlcmr.cli.render import print_captions, print_hits, time_range
 from mlcmr.data.captions import write_captions
-from mlcmr.search.searcher import CaptionHit, Hit
+from mlcmr.search.hits import CaptionHit, Hit
 
 
 def test_markup_in_captions_is_shown_as_it_is(place, trained, capsys, monkeypatch):

@@ -13,7 +13,10 @@ from mlcmr.data.language_detection import guess_language
 from mlcmr.extraction.media.images import UnreadableFileError
 from mlcmr.search.file_access import MediaFile, open_below, open_media_file
 from mlcmr.search.filters import Filters
-from mlcmr.search.searcher import CaptionHit, Hit, Searcher, UnknownVideo, UnreadableQuery
+from mlcmr.search.hits import CaptionHit, Hit
+from mlcmr.search.opened_index import UnknownVideo
+from mlcmr.search.query_encoder import UnreadableQuery
+from mlcmr.search.searcher import Searcher
 
 _PREFIX = {"en": "enc", "zh": "zh"}
 
@@ -31,7 +34,7 @@ class FakeSearcher(Searcher):
 
     model_name = "fake"
     languages = known_languages = ("en", "zh")
-    _trained: tuple[str, ...] = ()
+    trained_languages: tuple[str, ...] = ()
     exact = True
     version = 1
     format: str | None = None  # of files that are none; else their own

@@ -12,7 +12,7 @@ from mlcmr import MLCMR
 from mlcmr.cli import main
 from mlcmr.errors import MlcmrError
 from mlcmr.search import Filters, Searcher
-from mlcmr.search.searcher import UnknownVideo
+from mlcmr.search.opened_index import UnknownVideo
 from tests.helpers.tiny import SCENES, frames, video_name
 
 

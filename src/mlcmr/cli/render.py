@@ -11,7 +11,8 @@ from rich.text import Text
 
 from mlcmr.cli.display import WIDE, output
 from mlcmr.data.language_detection import UNKNOWN
-from mlcmr.search.searcher import CaptionHit, Hit, Searcher
+from mlcmr.search.hits import CaptionHit, Hit
+from mlcmr.search.searcher import Searcher
 from mlcmr.text import printable
 
 

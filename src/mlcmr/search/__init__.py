@@ -11,13 +11,13 @@ from mlcmr.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mlcmr.search.filters import Filters as Filters
+    from mlcmr.search.hits import CaptionHit as CaptionHit
+    from mlcmr.search.hits import Hit as Hit
     from mlcmr.search.indexing.index import index as index
     from mlcmr.search.indexing.plan import IndexPlan as IndexPlan
     from mlcmr.search.indexing.plan import plan_index as plan_index
     from mlcmr.search.indexing.request import IndexRequest as IndexRequest
     from mlcmr.search.indexing.summary import IndexSummary as IndexSummary
-    from mlcmr.search.searcher import CaptionHit as CaptionHit
-    from mlcmr.search.searcher import Hit as Hit
     from mlcmr.search.searcher import Searcher as Searcher
 
 __all__ = [
@@ -35,9 +35,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "CaptionHit": "searcher",
+        "CaptionHit": "hits",
         "Filters": "filters",
-        "Hit": "searcher",
+        "Hit": "hits",
         "IndexPlan": "indexing.plan",
         "IndexRequest": "indexing.request",
         "IndexSummary": "indexing.summary",

@@ -155,11 +155,11 @@ def require_recorded_model(info: ModelInfo) -> None:
         )
 
 
-def same_encoder(one: str, other: str) -> bool:
+def same_encoder(name: str, other: str) -> bool:
     """Return whether two names are equal, or name two folders with the same weights."""
-    if one == other:
+    if name == other:
         return True
-    folders = Path(one), Path(other)
+    folders = Path(name), Path(other)
     try:
         return all(folder.is_dir() for folder in folders) and len(set(map(hash_weights, folders))) == 1
     except (MlcmrError, OSError):

@@ -104,7 +104,7 @@ def test_a_language_that_the_model_was_trained_in_is_taken_by_its_code(client, s
     refused = client.get("/api/search?q=ki&language=br")
     assert refused.status_code == 422
     assert "'br' is the code of Breton and of Brazil" in refused.json()["error"]
-    searcher._trained = ("en", "br")
+    searcher.trained_languages = ("en", "br")
     assert client.get("/api/search?q=ki&language=br").status_code == 200
 
 

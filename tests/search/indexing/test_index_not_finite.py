@@ -88,17 +88,20 @@ def test_an_embedding_that_has_no_direction_is_not_indexed(number, place, traine
 
 def test_a_query_that_has_no_direction_is_refused(place, drawn, films, trained, indexed, monkeypatch):
     searcher = Searcher(indexed, device="cpu")
-    nothing = torch.full((1, searcher._opened.info.model.embedding_size), torch.nan)
-    monkeypatch.setattr(searcher._model, "encode_texts", lambda *_, **__: nothing)
+    size = searcher._index.last_state.info.model.embedding_size
+    nothing = torch.full((1, size), torch.nan)
+    monkeypatch.setattr(searcher._queries.model, "encode_texts", lambda *_, **__: nothing)
     with pytest.raises(MlcmrError, match="its embedding: holds NaN"):
         searcher.search("A dog runs.")
     mlcmr.index(films, place / "index", run=drawn / "run", device="cpu")
     searcher = Searcher(place / "index", device="cpu")
     for number in (torch.nan, 0.0):
         monkeypatch.setattr(
-            searcher._model,
+            searcher._queries.model,
             "encode_videos",
-            lambda *_, number=number: torch.full((1, searcher._opened.info.model.embedding_size), number),
+            lambda *_, number=number: torch.full(
+                (1, searcher._index.last_state.info.model.embedding_size), number
+            ),
         )
         for search in (searcher.search_file, searcher.captions_of_file):
             with pytest.raises(UnreadableFileError, match=r"1\.mp4: its embedding: "):

@@ -1,9 +1,11 @@
 """Plans: what would change in an index, without a model and without a change."""
 
+import inspect
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,15 @@ def test_parameters_that_contradict_each_other(tmp_path, parameter, options):
     with pytest.raises(InvalidValueError) as caught:
         IndexRequest(**{"source": tmp_path, "to": tmp_path / "index", **options})
     assert caught.value.parameter == parameter
+
+
+def test_a_request_has_the_parameters_and_defaults_of_the_function():
+    parameters = inspect.signature(mlcmr.index).parameters
+    defaults = {field.name: field.default for field in fields(IndexRequest)}
+    assert defaults.keys() == parameters.keys() - {"dry_run", "progress"}
+    assert {name: parameters[name].default for name in defaults if name != "source"} == {
+        name: default for name, default in defaults.items() if name != "source"
+    }
 
 
 def test_no_index_and_no_model(tmp_path):

@@ -31,7 +31,9 @@ try:
     from mlcmr.search.http.schemas import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer
     from mlcmr.search.http.service import ACCEPTED, ServerLimits, Service
     from mlcmr.search.indexing.checksums import DamagedIndex
-    from mlcmr.search.searcher import Searcher, UnknownVideo, UnreadableQuery
+    from mlcmr.search.opened_index import UnknownVideo
+    from mlcmr.search.query_encoder import UnreadableQuery
+    from mlcmr.search.searcher import Searcher
 except ImportError as error:
     raise MissingDependencyError(f"the server needs {error.name}: pip install 'mlcmr[search]'") from error
 
@@ -118,7 +120,9 @@ async def _filters(
 
 def _sentence(text: str) -> str:
     """Return a text without control characters."""
-    printable = "".join(" " if unicodedata.category(one) == "Cc" else one for one in text).strip()
+    printable = "".join(
+        " " if unicodedata.category(character) == "Cc" else character for character in text
+    ).strip()
     if not printable:
         raise PydanticCustomError("blank", "blank; say what to look for")
     return printable
@@ -331,7 +335,7 @@ async def page(request: Request) -> Response:
     shown = request.query_params.get("token")
     if shown is None:
         return await _page.get_response("index.html", request.scope)
-    rest = [one for one in request.query_params.multi_items() if one[0] != "token"]
+    rest = [(name, value) for name, value in request.query_params.multi_items() if name != "token"]
     response = RedirectResponse(f"./?{urlencode(rest)}" if rest else "./", status_code=303)
     if request.app.state.token and equals_secret(shown, request.app.state.token):
         _set_cookie(request, response)

@@ -9,8 +9,10 @@ from queue import Empty, Full, Queue
 
 from mlcmr.errors import MlcmrError
 from mlcmr.search.filters import Filters
+from mlcmr.search.hits import Hit
 from mlcmr.search.http.middleware import Overloaded
-from mlcmr.search.searcher import Hit, Searcher, UnreadableQuery
+from mlcmr.search.query_encoder import UnreadableQuery
+from mlcmr.search.searcher import Searcher
 
 _CLOSE_SECONDS = 5.0
 
@@ -96,7 +98,7 @@ class Batcher:
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         """Answer queries. A query that fails does not fail others, unless the index itself fails."""
-        batch = [one for one in batch if self._is_readable(*one)]
+        batch = [waiting for waiting in batch if self._is_readable(*waiting)]
         if not batch:
             return
         queries = [query for query, _ in batch]
@@ -115,8 +117,8 @@ class Batcher:
                 for _, answer in batch:
                     answer.set_exception(failure)
                 return
-            for one in batch:
-                self._answer([one])
+            for waiting in batch:
+                self._answer([waiting])
             return
         self._on_batch(len(batch))
         for (_, answer), hits in zip(batch, found, strict=True):

@@ -171,5 +171,5 @@ def _satisfiable(wanted: str, size: int) -> str | None:
 
 def _keep_range(request: Request, wanted: str | None) -> None:
     """Replace the `Range` of a request; None removes it."""
-    others = [one for one in request.scope["headers"] if one[0] != b"range"]
+    others = [(name, value) for name, value in request.scope["headers"] if name != b"range"]
     request.scope["headers"] = others + ([(b"range", wanted.encode())] if wanted else [])

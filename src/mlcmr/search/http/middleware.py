@@ -161,7 +161,7 @@ class Gate:
             await send(message)
 
         if not scope["path"].startswith("/media/"):  # other files are small and sent as a whole
-            scope["headers"] = [one for one in scope["headers"] if one[0] != b"range"]
+            scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range"]
         refusal = self._refusal(scope)
         try:
             await (refusal or self._app)(scope, receive, send_with_headers)

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
+from mlcmr.search.hits import CaptionHit, Hit
 from mlcmr.search.http.media import media_type
-from mlcmr.search.searcher import CaptionHit, Hit
 
 
 class Error(BaseModel):
@@ -141,13 +141,13 @@ def video_answer(segments: Sequence[Hit], captions: Iterable[CaptionHit]) -> Vid
         segments=[_segment(hit) for hit in segments],
         captions=[
             CaptionAnswer(
-                video=one.video,
-                caption=one.caption_id,
-                language=one.language,
-                text=one.text,
-                score=one.score,
+                video=caption.video,
+                caption=caption.caption_id,
+                language=caption.language,
+                text=caption.text,
+                score=caption.score,
             )
-            for one in captions
+            for caption in captions
         ],
     )
 

@@ -17,6 +17,7 @@ from mlcmr.data.ids import IMAGE_ENDINGS, VIDEO_ENDINGS
 from mlcmr.extraction.media.images import UnknownFormatError, UnreadableFileError
 from mlcmr.search.file_access import MediaFile
 from mlcmr.search.filters import Filters
+from mlcmr.search.hits import Hit
 from mlcmr.search.http.batching import Batcher, TextQuery
 from mlcmr.search.http.middleware import Overloaded, Slots, client_of
 from mlcmr.search.http.prometheus import Metrics
@@ -29,13 +30,13 @@ from mlcmr.search.http.schemas import (
     video_answer,
 )
 from mlcmr.search.http.uploads import receive_upload, remove_leftovers
-from mlcmr.search.searcher import Hit, Searcher
+from mlcmr.search.searcher import Searcher
 from mlcmr.settings import require_within
 
 Result = TypeVar("Result")
 ACCEPTED = (
-    f"pictures: {', '.join(one[1:] for one in sorted(IMAGE_ENDINGS))}; "
-    f"videos and moving pictures: {', '.join(one[1:] for one in sorted(VIDEO_ENDINGS))}"
+    f"pictures: {', '.join(ending[1:] for ending in sorted(IMAGE_ENDINGS))}; "
+    f"videos and moving pictures: {', '.join(ending[1:] for ending in sorted(VIDEO_ENDINGS))}"
 )
 """The formats of uploads, by file extension; the content of a file decides."""
 _LOOKUPS = 8  # threads; a look-up takes milliseconds, or all of them hang

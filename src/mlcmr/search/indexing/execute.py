@@ -145,7 +145,7 @@ def _extract(plan: IndexPlan, opened: OpenModel, progress: Progress) -> tuple[In
     # The sampling of the features that exist; else that of the index, or of the training.
     done = encoding_of(Collection(collection, COLLECTION).feature_folder(encoder.feature))
     samplings = [(done.get("rate"), done.get("count"))]
-    samplings += [(one.rate, one.count) for one in (info, opened.description) if one is not None]
+    samplings += [(known.rate, known.count) for known in (info, opened.description) if known is not None]
     rate, count = next(filter(any, samplings), (None, None))
     summary = extract(
         request.place,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.model.protocol import SearchModel
@@ -67,23 +68,8 @@ def index(
         MlcmrError: If something is missing or damaged, features do not fit the model, the index was made with
             another model, or another process writes the index.
     """
-    request = IndexRequest(
-        source=source,
-        to=to,
-        run=run,
-        model=model,
-        encoder=encoder,
-        feature=feature,
-        url=url,
-        name=name,
-        store=store,
-        remove=remove,
-        prune=prune,
-        captions=captions,
-        device=device,
-        batch_size=batch_size,
-        media_roots=media_roots,
-    )
+    given = locals()
+    request = IndexRequest(**{field.name: given[field.name] for field in fields(IndexRequest)})
     if dry_run:
         return summarize(plan_index(request))
     from mlcmr.search.indexing.execute import execute  # noqa: PLC0415 – imports torch

@@ -96,8 +96,10 @@ class IndexSource:
         """Return the source without some videos and their captions."""
         return replace(
             self,
-            videos={video: one for video, one in self.videos.items() if video not in videos},
-            captions={one: each for one, each in self.captions.items() if each.video not in videos},
+            videos={video: record for video, record in self.videos.items() if video not in videos},
+            captions={
+                name: caption for name, caption in self.captions.items() if caption.video not in videos
+            },
         )
 
     def frames(self, record: VideoRecord, segment: int) -> Features:
@@ -183,7 +185,7 @@ def without_features(source: IndexSource, encoding: Mapping[str, Any]) -> str:
     folder = source.collection.folder
     recorded = [record for record in source.videos.values() if encoding and record.path]
     known = {record.path for record in recorded}
-    roots = {one for one in roots_of(recorded) or {folder / "VideoData"} if is_below(one, source.roots)}
+    roots = {root for root in roots_of(recorded) or {folder / "VideoData"} if is_below(root, source.roots)}
     new = {
         path: root
         for root in sorted(roots)  # a file in several folders is extracted from the innermost
@@ -288,7 +290,7 @@ def _require_as_recorded(features: FrameFeatures, records: Iterable[VideoRecord]
         where = f"{features.folder}: video '{record.video}'"
         if record.video not in features:
             raise CorruptFileError(f"{where}: has no features; extract the video again")
-        rows, last = len(features.rows(record.video)), max(one.frames[1] for one in record.segments)
+        rows, last = len(features.rows(record.video)), max(segment.frames[1] for segment in record.segments)
         if last > rows:
             raise CorruptFileError(
                 f"{where}: {plural(rows, 'row')}, but {VIDEOS} says {last:,}; extract the video again"
@@ -302,7 +304,7 @@ def _unrecorded(collection: Collection, features: FrameFeatures, video: str) -> 
     # An id in a stranger's collection may be a path to any file.
     below = not {"", ".", ".."}.intersection(video.split("/"))
     candidates = (collection.folder / "VideoData" / f"{video}{ending}" for ending in _ENDINGS if below)
-    path = next((one.absolute() for one in candidates if os.path.isfile(one)), None)
+    path = next((file.absolute() for file in candidates if os.path.isfile(file)), None)
     status = path.stat() if path else None
     return VideoRecord(
         video=video,

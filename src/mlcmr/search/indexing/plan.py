@@ -434,7 +434,7 @@ def _without_skipped(update: UpdatePlan, skipped: Mapping[str, str]) -> UpdatePl
         update,
         added=tuple(video for video in update.added if video not in skipped),
         changed=tuple(video for video in update.changed if video not in skipped),
-        new_captions=tuple(one for one in update.new_captions if one.video not in skipped),
+        new_captions=tuple(caption for caption in update.new_captions if caption.video not in skipped),
         skipped=skipped,
     )
 

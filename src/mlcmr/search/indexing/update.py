@@ -67,13 +67,15 @@ class StoredContent:
 
     def renamed(self, sources: Sequence[str], key: str) -> "StoredContent":
         """Return the content with some sources renamed to `key`."""
-        return StoredContent(
-            {v: one._replace(source=key) if one.source in sources else one for v, one in self.videos.items()},
-            {
-                c: one._replace(source=key) if one.source in sources else one
-                for c, one in self.captions.items()
-            },
-        )
+        videos = {
+            video: stored._replace(source=key) if stored.source in sources else stored
+            for video, stored in self.videos.items()
+        }
+        captions = {
+            name: stored._replace(source=key) if stored.source in sources else stored
+            for name, stored in self.captions.items()
+        }
+        return StoredContent(videos, captions)
 
 
 EMPTY = StoredContent({}, {})
@@ -322,7 +324,7 @@ def remove_videos(writer: IndexWriter, content: StoredContent, videos: Collectio
         return
     stores = writer.open_for_writing()
     gone = set(videos)
-    captions = [name for name, one in content.captions.items() if one.caption.video in gone]
+    captions = [name for name, stored in content.captions.items() if stored.caption.video in gone]
     stores.captions.delete(list(map(caption_point_id, captions)))
     stores.segments.delete(
         [segment_id(video, number) for video in videos for number in content.videos[video].stamps]
@@ -490,7 +492,7 @@ def _update_captions(
         with progress.task(f"captions ({language})", len(new)) as task:
             for start in range(0, len(new), BATCH):
                 batch = new[start : start + BATCH]
-                vectors = opened.model.encode_texts([one.text for one in batch], language).numpy()
+                vectors = opened.model.encode_texts([caption.text for caption in batch], language).numpy()
                 points = []
                 for caption, vector in zip(batch, vectors, strict=True):
                     with _noting(skipped, caption.caption_id):
@@ -499,8 +501,8 @@ def _update_captions(
                 writer.open_for_writing().captions.upsert(points)
                 task.advance(len(batch))
     info = read_info(writer.folder)
-    ordered = (one for one in dict.fromkeys([*info.languages, *plan.languages]) if one in plan.languages)
-    languages = tuple(ordered)
+    known = dict.fromkeys([*info.languages, *plan.languages])
+    languages = tuple(language for language in known if language in plan.languages)
     if languages != info.languages:
         write_info(writer.folder, replace(info, languages=languages))
     return skipped
