@@ -3,8 +3,9 @@
     documented.py WHEEL SCRATCH
 
 Every `$ mlcmr …` and `$ ./do_all.sh …` of README.md and docs/**/*.md runs, page by page, in order. Each
-environment holds the wheel and one extra. Trainings end after one epoch, except in the tutorial, which runs
-first: the other pages start from its sample, run and index, and from the collection that README.md makes.
+environment holds the wheel and one extra. Samples are small and trainings end after one epoch, except in the
+tutorial. It runs first, with its whole sample and two epochs: the other pages start from its sample, run and
+index, and from the collection that README.md makes. After them, `.ci/run` asks what its model has learnt.
 """
 
 import os
@@ -12,6 +13,7 @@ import re
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 from reader import (
@@ -30,6 +32,10 @@ PAGES = list(dict.fromkeys([TUTORIAL, README, *sorted((ROOT / "docs").rglob("[!_
 ELSEWHERE = re.compile(
     r" --ray | --url |import-checkpoint|runs/published"  # tests/test_cluster, test_server_store, test_import
 )
+
+# A few clips and one epoch are enough to see that a command works, and two epochs that a model learns.
+SHORTER = {"mlcmr sample": "--videos 40", "mlcmr train": "--epochs 1"}
+SHORTER_TUTORIAL = {"mlcmr train": "--epochs 2"}
 
 
 # ─── environments ────────────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +128,7 @@ def script(page: Path) -> str:
         if environment not in named:
             sys.exit(f"{page}: `{command}` needs the extra '{environment}', which the page does not name")
         lines += before(command) if word else []
-        chosen = command if page == TUTORIAL else shortened(command)
+        chosen = shortened(command, SHORTER_TUTORIAL if page == TUTORIAL else SHORTER)
         lines.append(chosen.replace("mlcmr ", f"mlcmr {environment} ", 1) if word else chosen)
     return "\n".join(lines)
 
@@ -152,10 +158,10 @@ def before(command: str) -> list[str]:
     return []
 
 
-def shortened(command: str) -> str:
-    """Return a command that ends soon: a few clips and one epoch are enough to see that it works."""
+def shortened(command: str, options: Mapping[str, str]) -> str:
+    """Return a command with the option that `options` has for it."""
     bare, _, comment = command.partition(" #")
-    for start, option in (("mlcmr sample", "--videos 40"), ("mlcmr train", "--epochs 1")):
+    for start, option in options.items():
         if start in command:
             return f"{bare} {option} #{comment}"
     return command
