@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcmr.errors import InUseError, MlcmrError, NotFoundError, OutOfResourcesError, reason
+from mlcmr.errors import InUseError, InvalidValueError, MlcmrError, NotFoundError, OutOfResourcesError, reason
 from mlcmr.files import locked, new_folder, remove_unfinished, replacing, writing
 
 
@@ -20,7 +20,7 @@ def test_what_is_locked_is_refused_until_it_is_left(tmp_path):
     path = tmp_path / "folder/lock"
     with locked(path, "mine"):
         for other in (path, os.path.relpath(path)):
-            with pytest.raises(MlcmrError, match=r"^mine$"), locked(other, "mine"):
+            with pytest.raises(InUseError, match=r"^mine$"), locked(other, "mine"):
                 pass
         # The refusal has not let go.
         assert locks_in_another_process(path) == "refused"
@@ -50,7 +50,7 @@ def test_a_lock_that_is_removed_before_it_is_held_is_refused(tmp_path, monkeypat
         original(file, how)
 
     monkeypatch.setattr("fcntl.lockf", late)
-    with pytest.raises(MlcmrError, match=r"^taken$"), locked(tmp_path / "lock", "taken"):
+    with pytest.raises(InUseError, match=r"^taken$"), locked(tmp_path / "lock", "taken"):
         pass
 
 
@@ -122,7 +122,7 @@ with locked({str(tmp_path / "lock")!r}, ""):
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         worker = int(process.stdout.readline())
         try:
-            with pytest.raises(MlcmrError, match=r"taken"), locked(tmp_path / "lock", "taken"):
+            with pytest.raises(InUseError, match=r"taken"), locked(tmp_path / "lock", "taken"):
                 pass
             process.kill()
             process.wait()
@@ -136,7 +136,7 @@ with locked({str(tmp_path / "lock")!r}, ""):
 def test_what_cannot_be_written_is_said_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(MlcmrError, match=r"file: a file, but must be a folder$"),
+        pytest.raises(InvalidValueError, match=r"file: a file, but must be a folder$"),
         locked(tmp_path / "file/lock", ""),
     ):
         pass

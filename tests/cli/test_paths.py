@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.paths import user_path
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -40,7 +40,7 @@ def test_dot_slash_keeps_a_file_called_as_the_home_folder(monkeypatch, tmp_path)
 def test_no_home_folder_is_one_line(monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError()))
-    with pytest.raises(MlcmrError, match="HOME is not set"):
+    with pytest.raises(InvalidValueError, match="HOME is not set"):
         user_path("~/videos")
 
 

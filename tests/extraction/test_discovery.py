@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlcmr.cli import main
 from mlcmr.data.features.frame_features import open_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, MlcmrError
 from mlcmr.extraction import plan
 from mlcmr.extraction.discovery import assign_ids, find_files, find_gone, find_moved
 from mlcmr.extraction.records import read_videos, write_videos
@@ -34,7 +34,9 @@ def test_gone_files_are_kept_until_pruned(videos, tmp_path):
     assert run(videos, tmp_path / "mine", prune=True).gone == []
     shutil.rmtree(videos)
     videos.mkdir()
-    with pytest.raises(MlcmrError, match=r"FeatureData/hues228: no video would be left; remove this folder"):
+    with pytest.raises(
+        InvalidValueError, match=r"FeatureData/hues228: no video would be left; remove this folder"
+    ):
         run(videos, tmp_path / "mine", prune=True)
     assert len(read_videos(tmp_path / "mine")) == 4
 
@@ -288,5 +290,5 @@ def test_files_are_found_in_order(videos):
     assert others == {".txt": 1, ".dng": 1, "": 1}
     assert [path.name for path in found] == ["a.mp4", "b.avi", "b.mkv", "狗.webm", "photo.jpg"]
     assert list(find_files(videos / "a.mp4", collection=videos)[0]) == [videos / "a.mp4"]
-    with pytest.raises(MlcmrError, match=r"notes\.txt: unsupported file extension; rename it"):
+    with pytest.raises(InvalidValueError, match=r"notes\.txt: unsupported file extension; rename it"):
         find_files(videos / "notes.txt", collection=videos)

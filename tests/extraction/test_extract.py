@@ -15,7 +15,7 @@ from mlcmr.cli import main
 from mlcmr.data.check import check
 from mlcmr.data.collection import Collection
 from mlcmr.data.features.frame_features import open_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError
 from mlcmr.extraction import sample_file
 from mlcmr.extraction.media.sampling import Sampling
 from mlcmr.extraction.records import read_videos
@@ -75,11 +75,11 @@ def test_one_file_alone_is_as_in_a_collection(videos, tmp_path):
         alone, rows = sample_file(record.path, LIGHT, Sampling(fps=LIGHT.fps))
         assert (alone.times, alone.duration, alone.kind) == (record.times, record.duration, record.kind)
         np.testing.assert_array_equal(rows, features[record.video])
-    with pytest.raises(MlcmrError, match=r"a\.mp4: longer than 10 "):
+    with pytest.raises(CorruptFileError, match=r"a\.mp4: longer than 10 "):
         sample_file(videos / "a.mp4", LIGHT, Sampling(fps=8), most_frames=10)
-    with pytest.raises(MlcmrError, match=r"absent\.mp4: no such file$"):
+    with pytest.raises(CorruptFileError, match=r"absent\.mp4: no such file$"):
         sample_file(tmp_path / "absent.mp4", LIGHT, Sampling(num_frames=1))
-    with pytest.raises(MlcmrError, match="File name too long"):
+    with pytest.raises(CorruptFileError, match="File name too long"):
         sample_file(tmp_path / f"{'n' * 300}.mp4", LIGHT, Sampling(num_frames=1))
 
 
@@ -218,13 +218,13 @@ def test_nothing_to_read_is_an_error(tmp_path, capfd):
     ],
 )
 def test_what_is_out_of_range_is_an_error(videos, tmp_path, option, wrong):
-    with pytest.raises(MlcmrError, match=f"`{option}` {wrong}: expected "):
+    with pytest.raises(InvalidValueError, match=f"`{option}` {wrong}: expected "):
         run(videos, tmp_path / "mine", **{option: wrong})
     assert not (tmp_path / "mine").exists()
 
 
 def test_a_device_that_is_not_there_is_an_error_for_every_encoder(videos, tmp_path):
-    with pytest.raises(MlcmrError, match=r"device.* nonsense: not on this machine"):
+    with pytest.raises(InvalidValueError, match=r"device.* nonsense: not on this machine"):
         run(videos, tmp_path / "mine", device="nonsense")
     assert not (tmp_path / "mine").exists()
 

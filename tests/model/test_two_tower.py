@@ -21,7 +21,7 @@ from transformers import (
 import mlcmr
 from mlcmr.cli import main
 from mlcmr.data.features.frame_features import write_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction.encoders.registry import load_encoder
 from mlcmr.extraction.extract_collection import extract
 from mlcmr.model.two_tower import TwoTower
@@ -152,7 +152,7 @@ def test_an_image_is_the_model_s_own_embedding(folder):
 
 @pytest.mark.parametrize("shape", [(0, 24), (3, 23), (24,), (1, 2, 24)])
 def test_features_of_something_else(folders, shape):
-    with pytest.raises(MlcmrError, match=r"expected \(frames, 24\)"):
+    with pytest.raises(InvalidValueError, match=r"expected \(frames, 24\)"):
         TwoTower.from_pretrained(folders["clip"]).encode_videos([np.ones(shape, np.float32)])
 
 
@@ -167,14 +167,14 @@ def test_a_model_with_a_vector_for_each_token(tmp_path):
     FlavaModel(config).save_pretrained(tmp_path / "flava")
     siglip_tokenizer().save_pretrained(tmp_path / "flava")
     with pytest.raises(
-        MlcmrError, match=r"flava': the text features of FlavaModel are not one vector per text"
+        InvalidValueError, match=r"flava': the text features of FlavaModel are not one vector per text"
     ):
         TwoTower.from_pretrained(tmp_path / "flava")
 
 
 def test_a_model_without_pictures(tmp_path):
     BertModel(BertConfig(vocab_size=50, **TEXT)).save_pretrained(tmp_path / "bert")
-    with pytest.raises(MlcmrError, match="BertModel does not have texts and pictures in one space"):
+    with pytest.raises(InvalidValueError, match="BertModel does not have texts and pictures in one space"):
         TwoTower.from_pretrained(tmp_path / "bert")
 
 
@@ -192,7 +192,7 @@ def test_a_file_is_missing(folders, tmp_path, lost):
 def test_a_damaged_configuration(folders, tmp_path, damage):
     copy = Path(shutil.copytree(folders["clip"], tmp_path / "copy"))
     (copy / "config.json").write_bytes(damage)
-    with pytest.raises(MlcmrError) as caught:
+    with pytest.raises(CorruptFileError) as caught:
         mlcmr.index(folders["clip"], tmp_path / "index", model=copy, device="cpu")
     assert "\n" not in str(caught.value)
 
@@ -244,7 +244,7 @@ def test_search_without_training(folder, pictures, tmp_path, capsys):
 
 def test_one_model_s_index_is_not_another_s(folders, pictures, tmp_path):
     mlcmr.index(pictures, tmp_path / "index", model=folders["clip"], device="cpu")
-    with pytest.raises(MlcmrError, match=r"another model|takes"):
+    with pytest.raises(InvalidValueError, match=r"another model|takes"):
         mlcmr.index(pictures, tmp_path / "index", model=folders["siglip"], device="cpu")
     info = json.loads((tmp_path / "index" / "index.json").read_text())
     assert info["model"]["name"] == str(folders["clip"])
@@ -261,7 +261,7 @@ def test_a_collection_with_captions(folders, tmp_path):
     )
     summary = mlcmr.index(tmp_path / "mine", tmp_path / "index", model=folders["clip"], device="cpu")
     assert (summary.added, summary.segments) == (len(SCENES), len(SCENES))
-    with pytest.raises(MlcmrError, match="no such feature; there is tiny-clip"):
+    with pytest.raises(NotFoundError, match="no such feature; there is tiny-clip"):
         mlcmr.index(tmp_path / "mine", tmp_path / "other", model=folders["siglip"], device="cpu")
 
 
@@ -271,7 +271,9 @@ def test_features_of_another_encoder_are_refused(pictures, tmp_path):
     model = write_clip(tmp_path / "a" / "clip")
     extract(pictures, mine, encoder=model, device="cpu")
     write_clip(other, seed=5)
-    with pytest.raises(MlcmrError, match=r"made by .*a/clip, but .*b/clip takes .*`encoder` .*b/clip$"):
+    with pytest.raises(
+        InvalidValueError, match=r"made by .*a/clip, but .*b/clip takes .*`encoder` .*b/clip$"
+    ):
         mlcmr.index(mine, index, model=other, device="cpu")
     assert not (index / "index.json").exists()
     # The same weights elsewhere are the same encoder,
@@ -279,7 +281,7 @@ def test_features_of_another_encoder_are_refused(pictures, tmp_path):
     assert mlcmr.index(mine, tmp_path / "copied", model=copy, device="cpu").added == 3
     # and where that cannot be seen any more, who says so is believed, once.
     shutil.rmtree(model)
-    with pytest.raises(MlcmrError, match=r"made by .*a/clip, but"):
+    with pytest.raises(InvalidValueError, match=r"made by .*a/clip, but"):
         mlcmr.index(mine, index, model=copy, device="cpu")
     assert mlcmr.index(mine, index, model=copy, encoder=copy, device="cpu").added == 3
     assert mlcmr.index(mine, index, device="cpu").unchanged == 3
@@ -299,5 +301,7 @@ def test_a_second_collection_s_features_are_of_the_same_encoder_as_the_first_s(p
     mlcmr.index(tmp_path / "mine", tmp_path / "index", run=run, device="cpu")
     (pictures / "one.png").rename(pictures / "four.png")
     extract(pictures, tmp_path / "more", encoder=second, device="cpu")
-    with pytest.raises(MlcmrError, match=r"made by .*b/clip, but .*run takes the features of .*a/clip"):
+    with pytest.raises(
+        InvalidValueError, match=r"made by .*b/clip, but .*run takes the features of .*a/clip"
+    ):
         mlcmr.index(tmp_path / "more", tmp_path / "index", device="cpu")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mlcmr.data.captions import read_captions
 from mlcmr.data.collection import Collection, open_collection
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, OutOfResourcesError
 from mlcmr.extraction.encoders.histogram import DIMENSION, compute_histograms
 from mlcmr.sample import (
     SampleSettings,
@@ -183,7 +183,7 @@ def test_a_finished_sample_is_left_alone(summary):
 
 def test_other_settings_are_refused(summary):
     with pytest.raises(
-        MlcmrError, match="made with other settings, videos 20, captions 5, seed 0; remove it"
+        InvalidValueError, match="made with other settings, videos 20, captions 5, seed 0; remove it"
     ):
         make_sample(summary.folder.parent, videos=VIDEOS, seed=1)
 
@@ -192,7 +192,7 @@ def test_a_damaged_sample_is_refused(tmp_path):
     folder = make_sample(tmp_path, videos=VIDEOS, captions=1).folder
     with (folder / "TextData" / "sampleval.caption.txt").open("a") as file:
         file.write("x")
-    with pytest.raises(MlcmrError, match=r"TextData/sampleval\.caption\.txt is missing or damaged"):
+    with pytest.raises(CorruptFileError, match=r"TextData/sampleval\.caption\.txt is missing or damaged"):
         make_sample(tmp_path, videos=VIDEOS, captions=1)
 
 
@@ -204,14 +204,14 @@ def test_a_folder_that_is_no_sample_is_refused_and_kept(tmp_path, manifest):
     (tmp_path / "sample" / "mine.txt").write_text("mine")
     if manifest is not None:
         (tmp_path / "sample" / "manifest.json").write_text(manifest)
-    with pytest.raises(MlcmrError, match="exists already and is not a sample; remove it"):
+    with pytest.raises(InvalidValueError, match="exists already and is not a sample; remove it"):
         make_sample(tmp_path, videos=VIDEOS)
     assert (tmp_path / "sample" / "mine.txt").read_text() == "mine"
 
 
 def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "sample").write_text("")
-    with pytest.raises(MlcmrError, match="exists already"):
+    with pytest.raises(InvalidValueError, match="exists already"):
         make_sample(tmp_path, videos=VIDEOS)
     with pytest.raises(MlcmrError, match="cannot be written"):
         make_sample(tmp_path / "sample" / "below", videos=VIDEOS)
@@ -232,7 +232,7 @@ def test_an_interrupted_sample_does_not_look_complete_and_can_be_made_again(tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr(making, "write_video", fails)
-        with pytest.raises(MlcmrError, match="No space left on device"):
+        with pytest.raises(OutOfResourcesError, match="No space left on device"):
             make_sample(tmp_path, videos=VIDEOS, captions=1)
     assert not list(tmp_path.iterdir())
     assert make_sample(tmp_path, videos=VIDEOS, captions=1).made
@@ -245,7 +245,7 @@ def test_two_at_a_time_leave_each_other_alone(tmp_path, monkeypatch):
 
     def meanwhile(path: Path, frames: np.ndarray) -> None:
         monkeypatch.setattr(making, "write_video", fails)
-        with pytest.raises(MlcmrError, match="No space left on device"):
+        with pytest.raises(OutOfResourcesError, match="No space left on device"):
             make_sample(tmp_path, videos=VIDEOS, captions=1)
         monkeypatch.setattr(making, "write_video", write_video)
         write_video(path, frames)
@@ -258,7 +258,7 @@ def test_two_at_a_time_leave_each_other_alone(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wrong", [{"videos": 21}, {"videos": 0}, {"videos": 10**6}, {"captions": 0}])
 def test_numbers_out_of_range_are_refused(tmp_path, wrong):
-    with pytest.raises(MlcmrError, match="expected"):
+    with pytest.raises(InvalidValueError, match="expected"):
         make_sample(tmp_path, **{"videos": VIDEOS, **wrong})
     assert not list(tmp_path.iterdir())
 

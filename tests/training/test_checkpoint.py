@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 import torch
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, MlcmrError
 from mlcmr.training import train
 from mlcmr.training.checkpoint import read_state
 from tests.helpers.runs import damaged
@@ -22,7 +22,7 @@ def test_damaged_state(root, first_half, tmp_path, content):
     state = run / "checkpoints/last.ckpt"
     whole = state.read_bytes()
     state.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
-    with pytest.raises(MlcmrError, match=r"last\.ckpt: damaged .*; remove it to begin the run again"):
+    with pytest.raises(CorruptFileError, match=r"last\.ckpt: damaged .*; remove it to begin the run again"):
         train(tiny_config(root, run, epochs=3))
 
 
@@ -30,7 +30,7 @@ def test_state_of_another_kind(root, first_half, tmp_path):
     run = damaged(first_half, tmp_path)
     for content in ({"weights": torch.zeros(2)}, torch.zeros(2), [1, 2], "text"):
         torch.save(content, run / "checkpoints/last.ckpt")
-        with pytest.raises(MlcmrError, match=r"last\.ckpt: damaged"):
+        with pytest.raises(CorruptFileError, match=r"last\.ckpt: damaged"):
             train(tiny_config(root, run, epochs=3))
 
 
@@ -55,14 +55,14 @@ def test_a_state_of_wrong_types(first_half, tmp_path, change):
     state = damaged(first_half, tmp_path) / "checkpoints/last.ckpt"
     content = torch.load(state, weights_only=True)
     torch.save(content | change, state)
-    with pytest.raises(MlcmrError, match=r"last\.ckpt: damaged .*; remove it to begin the run again"):
+    with pytest.raises(CorruptFileError, match=r"last\.ckpt: damaged .*; remove it to begin the run again"):
         read_state(state)
 
 
 def test_a_state_whose_members_would_grow(first_half, tmp_path):
     state = damaged(first_half, tmp_path) / "checkpoints/last.ckpt"
     compress(state)
-    with pytest.raises(MlcmrError, match=r"last\.ckpt: damaged \(its members are compressed"):
+    with pytest.raises(CorruptFileError, match=r"last\.ckpt: damaged \(its members are compressed"):
         read_state(state)
 
 
@@ -83,7 +83,7 @@ def test_a_state_whose_optimizer_does_not_fit(root, first_half, tmp_path, change
     content = torch.load(state, weights_only=True)
     change(content["optimizer"])
     torch.save(content, state)
-    with pytest.raises(MlcmrError, match="state of the optimizer does not fit"):
+    with pytest.raises(CorruptFileError, match="state of the optimizer does not fit"):
         train(tiny_config(root, run, epochs=3))
 
 

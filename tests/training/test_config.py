@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.losses.config import LossConfig
 from mlcmr.model.config import ModelConfig, NewEncoder, TextConfig, VideoConfig
 from mlcmr.training.config import OptimizerConfig, TrainConfig
@@ -14,7 +14,7 @@ from tests.helpers.tiny import (
 @pytest.mark.parametrize("workers", [-1, 257, 100_000])
 def test_more_workers_than_any_machine_bears_are_refused(root, tmp_path, workers):
     """Each is a process: a hundred thousand of them would fill the machine."""
-    with pytest.raises(MlcmrError, match=rf"workers is {workers}, but must be between 0 and 256"):
+    with pytest.raises(InvalidValueError, match=rf"workers is {workers}, but must be between 0 and 256"):
         tiny_config(root, tmp_path / "run", workers=workers)
 
 
@@ -46,5 +46,5 @@ def test_more_workers_than_any_machine_bears_are_refused(root, tmp_path, workers
     ],
 )
 def test_impossible_settings(settings, message):
-    with pytest.raises(MlcmrError, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         settings()

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel
 from mlcmr.cli import main
 from mlcmr.cli.display import Display
 from mlcmr.data.batches import PairDataset
-from mlcmr.errors import MlcmrError, NotFoundError
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError, OutOfResourcesError
 from mlcmr.model.config import TextConfig
 from mlcmr.model.outputs import ViewEmbeddings
 from mlcmr.training import train
@@ -67,14 +67,14 @@ def test_an_encoder_beside_a_new_one_is_not_silently_left_out(root, tmp_path, ca
 def test_out_of_memory(root, tmp_path, monkeypatch, fail):
     with monkeypatch.context() as patch:
         patch.setattr(TrainingStep, "forward", lambda *_: fail())
-        with pytest.raises(MlcmrError, match=r"^out of memory \(.+\): lower `batch_size` \(now 8\)"):
+        with pytest.raises(OutOfResourcesError, match=r"^out of memory \(.+\): lower `batch_size` \(now 8\)"):
             train(tiny_config(root, tmp_path / "run"))
     train(tiny_config(root, tmp_path / "run", batch_size=4, epochs=1))  # as one is told to
 
 
 def test_a_loading_process_that_dies(root, tmp_path, monkeypatch):
     monkeypatch.setattr(PairDataset, "__getitem__", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(MlcmrError, match=r"lower `workers` \(now 1\)"):
+    with pytest.raises(OutOfResourcesError, match=r"lower `workers` \(now 1\)"):
         train(tiny_config(root, tmp_path / "run", workers=1))
 
 
@@ -112,7 +112,7 @@ def test_other_errors_are_not_hidden(root, tmp_path, monkeypatch):
     ],
 )
 def test_settings_that_the_machine_cannot(root, tmp_path, changes):
-    with pytest.raises(MlcmrError, match="not on this machine"):
+    with pytest.raises(InvalidValueError, match="not on this machine"):
         train(tiny_config(root, tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
 
@@ -129,7 +129,9 @@ def test_no_such_precision(root, tmp_path, capsys, precision):
 
 def test_no_such_encoder_leaves_no_run(root, tmp_path):
     text = TextConfig(encoder=str(tmp_path / "encoder"))
-    with pytest.raises(MlcmrError, match=rf"'{tmp_path}/encoder': no such folder; .*`model\.text\.encoder`"):
+    with pytest.raises(
+        NotFoundError, match=rf"'{tmp_path}/encoder': no such folder; .*`model\.text\.encoder`"
+    ):
         train(tiny_config(root, tmp_path / "run", model=tiny_model(text=text)))
     assert not (tmp_path / "run").exists()
 
@@ -169,7 +171,7 @@ def test_a_loss_of_the_users_own(root, tmp_path):
     steps = [record for record in records(run.folder) if "loss" in record]
     assert all(record["distance"] == record["loss"] for record in steps)
     assert steps[-1]["loss"] < steps[0]["loss"]
-    with pytest.raises(MlcmrError, match="begun with other loss; choose another `run`"):
+    with pytest.raises(InvalidValueError, match="begun with other loss; choose another `run`"):
         train(tiny_config(root, run.folder))
     train(tiny_config(root, run.folder), loss=distance)
     assert records(run.folder)[-1]["epoch"] == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mlcmr.data.features.numpy_files import map_array, open_archive
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError
 
 
 def header(text: str, version: tuple[int, int] = (1, 0), length: int | None = None) -> bytes:
@@ -76,12 +76,14 @@ def test_a_header_is_checked_before_memory_is_taken(content, tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", content)
     with pytest.raises(
-        MlcmrError, match=r"^[^\n]*x\.npy: cannot be read as NumPy arrays: [^\n]*; save it"
+        CorruptFileError, match=r"^[^\n]*x\.npy: cannot be read as NumPy arrays: [^\n]*; save it"
     ) as refused:
         map_array(tmp_path / "x.npy", "save it again")
     assert len(str(refused.value)) < 500
     with (
-        pytest.raises(MlcmrError, match=r"^[^\n]*x\.npz: cannot be read as NumPy arrays: [^\n]*; save it"),
+        pytest.raises(
+            CorruptFileError, match=r"^[^\n]*x\.npz: cannot be read as NumPy arrays: [^\n]*; save it"
+        ),
         open_archive(tmp_path / "x.npz", "save it again") as opened,
     ):
         opened.read("x")
@@ -131,7 +133,7 @@ def test_an_archive_that_numpy_does_not_write_is_refused(tmp_path):
     for name, (content, says) in wrong.items():
         (tmp_path / f"{name}.npz").write_bytes(content)
         with (
-            pytest.raises(MlcmrError, match=rf"{name}\.npz: cannot be read as NumPy arrays: .*{says}"),
+            pytest.raises(CorruptFileError, match=rf"{name}\.npz: cannot be read as NumPy arrays: .*{says}"),
             open_archive(tmp_path / f"{name}.npz") as archive,
         ):
             archive.read("x")
@@ -143,7 +145,10 @@ def test_an_archive_that_grows_a_thousandfold_is_refused(tmp_path):
         for number in range(3):
             archive.writestr(f"{number}.npy", content)
     assert (tmp_path / "bomb.npz").stat().st_size < 1_000_000
-    with pytest.raises(MlcmrError, match="would become 314,572,800"), open_archive(tmp_path / "bomb.npz"):
+    with (
+        pytest.raises(CorruptFileError, match="would become 314,572,800"),
+        open_archive(tmp_path / "bomb.npz"),
+    ):
         pass
 
 
@@ -156,11 +161,17 @@ def test_members_that_share_their_bytes_are_refused(tmp_path):
     tail[8:12] = struct.pack("<HH", 20, 20)
     tail[12:16] = struct.pack("<I", len(many))
     (tmp_path / "x.npz").write_bytes(bytes(content[:start]) + many + bytes(tail))
-    with pytest.raises(MlcmrError, match=r"overlap|differ"), open_archive(tmp_path / "x.npz") as archive:
+    with (
+        pytest.raises(CorruptFileError, match=r"overlap|differ"),
+        open_archive(tmp_path / "x.npz") as archive,
+    ):
         archive.read("b")
 
 
 def test_a_name_that_is_not_there(tmp_path):
     (tmp_path / "x.npz").write_bytes(bytes(archived()))
-    with pytest.raises(MlcmrError, match=r"x\.npz: .*nothing"), open_archive(tmp_path / "x.npz") as archive:
+    with (
+        pytest.raises(CorruptFileError, match=r"x\.npz: .*nothing"),
+        open_archive(tmp_path / "x.npz") as archive,
+    ):
         archive.read("nothing")

@@ -45,7 +45,7 @@ from transformers import (
 from mlcmr.cli import main
 from mlcmr.data.batches import TokenBatch
 from mlcmr.data.features.frame_features import open_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
 from mlcmr.extraction import extract, sample_file
 from mlcmr.extraction.encoders.histogram import HistogramEncoder
 from mlcmr.extraction.encoders.registry import load_encoder
@@ -137,7 +137,7 @@ def test_an_encoder_that_drops_at_random_is_refused(tmp_path, monkeypatch):
     load_encoder(tmp_path / "vit", device="cpu")
     drop = torch.nn.functional.dropout
     monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: drop(x, self.p, training=True))
-    with pytest.raises(MlcmrError, match=r"vit': its output for the same input differs each time"):
+    with pytest.raises(InvalidValueError, match=r"vit': its output for the same input differs each time"):
         load_encoder(tmp_path / "vit", device="cpu")
 
 
@@ -145,7 +145,7 @@ def test_the_probe_leaves_the_random_numbers_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    with pytest.raises(MlcmrError, match=r"^it: its output"):
+    with pytest.raises(InvalidValueError, match=r"^it: its output"):
         require_repeatable(lambda: torch.rand(3), "it")
     assert torch.equal(torch.rand(3), expected)
     require_repeatable(lambda: torch.ones(3) + 1e-6 * torch.rand(3), "it")
@@ -237,7 +237,9 @@ def test_a_model_with_a_vector_for_each_patch_is_refused(tmp_path):
     FlavaModel(config).save_pretrained(tmp_path / "flava")
     FlavaImageProcessor(size=SQUARE, crop_size=SQUARE).save_pretrained(tmp_path / "flava")
     siglip_tokenizer().save_pretrained(tmp_path / "flava")
-    with pytest.raises(MlcmrError, match=r"flava': the picture features of FlavaModel are not one vector"):
+    with pytest.raises(
+        InvalidValueError, match=r"flava': the picture features of FlavaModel are not one vector"
+    ):
         load_encoder(tmp_path / "flava", device="cpu")
 
 
@@ -256,7 +258,9 @@ def test_a_text_encoder_that_is_random_is_refused(tmp_path):
     size = {"vocab_size": 300, "hidden_size": 32, "num_attention_heads": 2, "attention_head_size": 16}
     torch.manual_seed(0)
     model = ReformerModel(ReformerConfig(**size, **chunks, attn_layers=["lsh", "local"], num_buckets=4))
-    with pytest.raises(MlcmrError, match=r"reformer': its output for the same input differs each time"):
+    with pytest.raises(
+        InvalidValueError, match=r"reformer': its output for the same input differs each time"
+    ):
         open_text_encoder(model, tmp_path / "reformer")
 
 
@@ -278,7 +282,7 @@ def test_texts_alone_are_as_together_where_the_encoder_sees_padding(kind, config
 
 def test_a_model_that_takes_more_than_texts_is_one_line(tmp_path):
     model = T5Model(T5Config(vocab_size=300, d_model=32, d_kv=16, d_ff=37, num_layers=2, num_heads=2))
-    with pytest.raises(MlcmrError, match=r"t5': cannot encode texts by themselves: [^\n]+$"):
+    with pytest.raises(CorruptFileError, match=r"t5': cannot encode texts by themselves: [^\n]+$"):
         open_text_encoder(model, tmp_path / "t5")
 
 
@@ -290,7 +294,7 @@ def test_two_towers_that_see_padding_are_refused(tmp_path):
     model = Aimv2Model(Aimv2Config(text_config=text, vision_config=VISION, projection_dim=16))
     model.save_pretrained(tmp_path / "aim")
     tokenizer.save_pretrained(tmp_path / "aim")
-    with pytest.raises(MlcmrError, match=r"aim': the embedding of a text depends on the padding"):
+    with pytest.raises(InvalidValueError, match=r"aim': the embedding of a text depends on the padding"):
         TwoTower.from_pretrained(tmp_path / "aim")
 
 
@@ -342,7 +346,7 @@ def test_a_video_whose_features_are_not_finite_is_skipped_and_counted(
     assert (summary.extracted, [path.name for path, _ in summary.skipped]) == (4, ["dark.png"])
     assert f"dark.png: the encoder's feature holds {words}" in summary.skipped[0][1]
     assert "dark" not in open_features(tmp_path / "to" / "FeatureData" / encoder.feature)
-    with pytest.raises(MlcmrError, match=rf"dark\.png: the encoder's feature holds {words}"):
+    with pytest.raises(CorruptFileError, match=rf"dark\.png: the encoder's feature holds {words}"):
         sample_file(pictures / "dark.png", encoder, Sampling(fps=1))
 
 
@@ -352,7 +356,7 @@ def test_an_encoder_with_damaged_weights_is_refused(tmp_path):
     torch.nn.init.constant_(next(model.parameters()), torch.inf)
     model.save_pretrained(tmp_path / "vit")
     ViTImageProcessor(size=SQUARE).save_pretrained(tmp_path / "vit")
-    with pytest.raises(MlcmrError, match=r"vit'.*'embeddings\.cls_token' are not finite numbers"):
+    with pytest.raises(CorruptFileError, match=r"vit'.*'embeddings\.cls_token' are not finite numbers"):
         load_encoder(tmp_path / "vit", device="cpu")
 
 
@@ -373,7 +377,7 @@ def test_a_mistyped_name_is_one_line_with_what_may_be_meant(tmp_path, monkeypatc
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path / "cache"))
     error = RepositoryNotFoundError("404", response=Mock()) if connected else ConnectionError()
     monkeypatch.setattr(hub.HfApi, "model_info", Mock(side_effect=error))
-    with pytest.raises(MlcmrError, match="no such folder") as raised:
+    with pytest.raises(NotFoundError, match="no such folder") as raised:
         load_encoder(name)
     said = str(raised.value)
     assert "\n" not in said

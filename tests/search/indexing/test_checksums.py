@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 import mlcmr
 from mlcmr.cli import main
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, MlcmrError
 from mlcmr.search import Searcher
 from mlcmr.search.http.app import create_app
 from mlcmr.search.http.service import ServerLimits
@@ -271,7 +271,7 @@ def test_a_panic_of_the_engine_is_one_line(index, call, use):
     store = stores.segments
     shard = store._shard
     store._shard = type("Shard", (), {call: panic, "count": lambda *_: 3})()
-    with pytest.raises(MlcmrError, match=r"segments: cannot be (searched|read): index out of bounds"):
+    with pytest.raises(CorruptFileError, match=r"segments: cannot be (searched|read): index out of bounds"):
         use(store)
     store._shard = type("Shard", (), {call: lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt())})()
     with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ import mlcmr
 from mlcmr.cli import main
 from mlcmr.data.collection import Collection
 from mlcmr.data.features.frame_features import write_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.extraction import discovery as find
 from mlcmr.extraction.discovery import assign_ids, root_of
 from mlcmr.extraction.extract_collection import extract
@@ -130,7 +130,7 @@ def test_files_come_change_and_go(drawn, films, tmp_path):
     for path in films.rglob("*.*"):
         path.unlink()
     with pytest.raises(
-        MlcmrError, match=f"no videos or images there any more; remove the index {tmp_path}/index"
+        NotFoundError, match=f"no videos or images there any more; remove the index {tmp_path}/index"
     ):
         mlcmr.index(films, tmp_path / "index", prune=True, device="cpu")
     assert searcher.size == 7
@@ -285,7 +285,7 @@ def test_videos_of_a_collection_without_features(drawn, tmp_path):
     assert told.endswith(f"  missing:  1 file without features, as {mine / 'VideoData' / 'new.mp4'}")
     shutil.rmtree(mine / "FeatureData" / "hues228")
     with pytest.raises(
-        MlcmrError, match=r"no such feature; there is none; to make it: mlcmr extract"
+        NotFoundError, match=r"no such feature; there is none; to make it: mlcmr extract"
     ) as caught:
         mlcmr.index(mine, tmp_path / "other", run=drawn / "run", device="cpu")
     assert not (tmp_path / "other").exists()
@@ -316,8 +316,8 @@ def test_segments_of_a_long_video(drawn, films, tmp_path):
 
 def test_an_encoder_of_another_size(trained, drawn, films, tmp_path):
     with pytest.raises(
-        MlcmrError, match="takes the feature 'feat'; name the frame encoder that makes this feature"
+        InvalidValueError, match="takes the feature 'feat'; name the frame encoder that makes this feature"
     ):
         mlcmr.index(films, tmp_path / "index", run=trained, device="cpu")
-    with pytest.raises(MlcmrError, match="makes features of 228 numbers, but the model takes 12"):
+    with pytest.raises(InvalidValueError, match="makes features of 228 numbers, but the model takes 12"):
         mlcmr.index(films, tmp_path / "index", run=trained, encoder="hues228", device="cpu")

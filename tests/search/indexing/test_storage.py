@@ -281,7 +281,9 @@ def test_a_damaged_leftover_is_named_and_stays(place, trained):
     shutil.copytree(place / "index" / "vectors-1", left)
     for file in left.rglob("segment.json"):
         file.write_text("{")
-    with pytest.raises(MlcmrError, match=f"cannot be opened: .*; remove {left}, which an interrupted writer"):
+    with pytest.raises(
+        CorruptFileError, match=f"cannot be opened: .*; remove {left}, which an interrupted writer"
+    ):
         mlcmr.index(None, place / "index", remove=["dog_runs-1"])
     assert left.is_dir()
     assert Searcher(place / "index", device="cpu").size == 36
@@ -300,7 +302,7 @@ def test_a_disk_that_gets_full(place, trained, monkeypatch):
     monkeypatch.setattr(update, "BATCH", 10)
     monkeypatch.setattr(shutil, "disk_usage", usage)
     with pytest.raises(
-        MlcmrError, match=r"the disk is nearly full: 1 MB are free, .* needed; free some space"
+        OutOfResourcesError, match=r"the disk is nearly full: 1 MB are free, .* needed; free some space"
     ):
         mlcmr.index(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
     monkeypatch.undo()

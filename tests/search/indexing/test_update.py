@@ -9,7 +9,7 @@ import pytest
 import mlcmr
 from mlcmr import MLCMR
 from mlcmr.data.captions import write_captions
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.search import Searcher
 from mlcmr.search.indexing.payload import segment_id
 from mlcmr.search.indexing.storage import IndexWriter, open_published
@@ -111,7 +111,7 @@ def test_videos_are_taken_out(place, trained):
     assert (summary.removed, summary.unchanged, summary.segments, summary.captions) == (2, 34, 34, 136)
     searcher = Searcher(place / "index", device="cpu")
     assert not {"dog_runs-1", "cat_eats-1"} & {hit.video for hit in searcher.search("A dog runs.", k=50)}
-    with pytest.raises(MlcmrError, match="`remove` dog_runs-1: no such video"):
+    with pytest.raises(NotFoundError, match="`remove` dog_runs-1: no such video"):
         mlcmr.index(None, place / "index", remove=["dog_runs-1"])
     mlcmr.index(place / "tiny", place / "index", device="cpu")
     assert content(place / "index") == whole
@@ -161,7 +161,7 @@ def test_another_collection_does_not_take_the_place_of_one_that_is_away(place, t
     path = place / "tiny" / "FeatureData" / FEATURE / "feature.bin"
     (np.fromfile(path, "<f4") * -1).tofile(path)
     (place / "tiny").rename(place / "other")
-    with pytest.raises(MlcmrError, match="is in this index already"):
+    with pytest.raises(InvalidValueError, match="is in this index already"):
         mlcmr.index(place / "other", place / "index", device="cpu")
     assert content(place / "index") == whole
 
@@ -172,7 +172,7 @@ def test_another_collection_with_some_of_the_videos_does_not_either(place, train
     shutil.copytree(place / "tiny", place / "away")
     keep_features(place, SCENES[: len(SCENES) // 2])
     (place / "tiny").rename(place / "other")
-    with pytest.raises(MlcmrError, match="is in this index already"):
+    with pytest.raises(InvalidValueError, match="is in this index already"):
         mlcmr.index(place / "other", place / "index", prune=True, device="cpu")
     assert content(place / "index") == whole
     (place / "away").rename(place / "tiny")
@@ -186,7 +186,7 @@ def test_another_collection_with_one_changed_video_does_not_either(place, traine
     features[0] += 1
     features.tofile(path)
     (place / "tiny").rename(place / "other")
-    with pytest.raises(MlcmrError, match="is in this index already"):
+    with pytest.raises(InvalidValueError, match="is in this index already"):
         mlcmr.index(place / "other", place / "index", device="cpu")
 
 
@@ -201,7 +201,7 @@ def test_a_collection_that_cannot_be_looked_at_is_not_gone(place, trained, monke
         return stat(path, **options)
 
     monkeypatch.setattr(Path, "stat", refusing)
-    with pytest.raises(MlcmrError, match="is in this index already"):
+    with pytest.raises(InvalidValueError, match="is in this index already"):
         mlcmr.index(place / "other", place / "index", device="cpu")
 
 
