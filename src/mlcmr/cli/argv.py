@@ -65,6 +65,8 @@ def shown(text: str) -> str:
 def with_options(message: str, options: Mapping[str, str]) -> str:
     """Replace the parameters in a message by the options of a command: `` `batch_size` `` by `--batch-size`.
 
+    A parameter in parentheses belongs to an advice; without such an option, it is left out.
+
     Args:
         message: A message that names parameters in backticks, or a list of required ones.
         options: The options of the command that failed, by parameter.
@@ -72,4 +74,6 @@ def with_options(message: str, options: Mapping[str, str]) -> str:
     if message.startswith(_REQUIRED):
         missing = message.removeprefix(_REQUIRED).split(", ")
         return _REQUIRED + ", ".join(options.get(name.rpartition(".")[2], name) for name in missing)
-    return re.sub(r"`(\w[\w.]*)`", lambda name: options.get(name[1], name[0]), message)
+    typed = {name: option.replace("_", "-") for name, option in options.items()}
+    message = re.sub(r" \(`(\w[\w.]*)`\)", lambda name: name[0] if name[1] in typed else "", message)
+    return re.sub(r"`(\w[\w.]*)`", lambda name: typed.get(name[1], name[0]), message)

@@ -87,7 +87,7 @@ def require_finite_weights(model: torch.nn.Module, subject: str) -> None:
         if not torch.isfinite(weights.sum()) and not torch.isfinite(weights).all():
             raise ForeignModelError(
                 f"{subject}: the weights '{name}' are not finite numbers, as after a training that diverged; "
-                "train again with a lower `optimizer.learning_rate`, or take another copy"
+                "take another copy, or train again with a lower learning rate"
             )
 
 
