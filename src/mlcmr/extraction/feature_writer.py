@@ -146,6 +146,21 @@ class FeatureWriter:
         self._finish_merge(records)
         shutil.rmtree(self._parts, ignore_errors=True)
 
+    def remove(self, videos: Iterable[str]) -> None:
+        """Remove videos with their features and thumbnails; the feature itself if no video is left."""
+        removed = {record.video for record in self.records.values()}.intersection(videos)
+        if len(removed) < len(self.records):
+            if removed:
+                self.merge(without=removed)
+            return
+        self.records = {}
+        shutil.rmtree(self._parts, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(self._beside("new"))  # after a kill, the next process removes it
+        videos_file(self.collection).unlink(missing_ok=True)
+        self._remove_surplus_thumbnails(())
+        shutil.rmtree(self._beside("new"), ignore_errors=True)
+
     def _finish_merge(self, merged: Iterable[VideoRecord]) -> None:
         """Write what depends on the new feature folder; remove the old folder last."""
         write_videos(self.collection, merged)
@@ -238,6 +253,24 @@ def open_feature_writer(
     refusal = f"{collection}: another process extracts into it; wait until it is done"
     with locked(collection / ".extract.lock", refusal):
         yield FeatureWriter(collection, feature, settings)
+
+
+def remove_videos(collection: Path, feature: str, videos: Iterable[str]) -> None:
+    """Remove videos from a feature of a collection; nothing happens if there is no such feature or video.
+
+    Args:
+        collection: The collection's folder.
+        feature: The feature's name.
+        videos: Ids of videos.
+
+    Raises:
+        MlcmrError: If a file is damaged.
+        InUseError: If another process extracts into the collection.
+    """
+    folder = collection / "FeatureData" / feature
+    if os.path.isdir(folder):
+        with open_feature_writer(collection, feature, read_encoder_settings(folder)) as writer:
+            writer.remove(videos)
 
 
 def read_encoder_settings(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError
 from mlcmr.extraction.discovery import removed_files
+from mlcmr.extraction.feature_writer import remove_videos as remove_extracted
 from mlcmr.paths import folder_or_id
 from mlcmr.progress import SILENT, Progress
 from mlcmr.registry import is_code, is_importable
@@ -21,6 +22,7 @@ from mlcmr.search.indexing.plan import (
     encoding_of,
     open_index_source,
     plan_changes,
+    plan_removed,
     plan_settings,
     plan_videos,
     require_feature,
@@ -71,6 +73,7 @@ def execute(request: IndexRequest, *, progress: Progress = SILENT) -> IndexSumma
         plan = plan_settings(request)
         if request.place is None:
             update = plan_changes(request, writer.open_stores(), None)
+            _remove_features(plan, update.removed)
             remove_videos(writer, update.stored, update.removed)
             changes = Changes(removed=len(update.removed), unchanged=len(update.unchanged))
             plan, result = replace(plan, update=update), _Result(changes)
@@ -85,8 +88,11 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     opened = _open_model(plan, request)
     _require_same_model(plan, opened)
     require_free(plan)
+    removed = plan_removed(request, None if plan.info is None else writer.open_stores())
     if collection is None:
-        plan = replace(plan, extraction=plan_videos(request))
+        plan = replace(plan, extraction=plan_videos(request, removed))
+    _remove_features(plan, removed)
+    if collection is None:
         plan, extraction = _extract(plan, opened, progress)
         collection = Collection(request.folder / COLLECTION, COLLECTION)
     source = open_index_source(plan, collection)
@@ -159,6 +165,15 @@ def _extract(plan: IndexPlan, opened: OpenModel, progress: Progress) -> tuple[In
         progress=progress,
     )
     return replace(plan, encoder=encoder.name, feature=summary.feature), str(summary)
+
+
+def _remove_features(plan: IndexPlan, videos: Sequence[str]) -> None:
+    """Remove videos from the collection of the index, so that the next call does not add them again.
+
+    Their vectors are removed later: if a call is interrupted, the same call can be made again.
+    """
+    if plan.info is not None and videos:
+        remove_extracted(plan.request.folder / COLLECTION, plan.info.feature, videos)
 
 
 def _open_encoder(name: str, request: IndexRequest) -> "FrameEncoder":

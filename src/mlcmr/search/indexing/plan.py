@@ -6,7 +6,7 @@ later time.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,7 +172,7 @@ def plan_index(request: IndexRequest, *, check_features: bool = True) -> IndexPl
         if request.place is None:
             return replace(plan, update=plan_changes(request, stores, None))
         if request.collection is None:
-            extraction = plan_videos(request)
+            extraction = plan_videos(request, plan_removed(request, stores))
             own = Collection(request.folder / COLLECTION, COLLECTION)
             content = planned_content(own, extraction, captions=request.captions)
             return replace(plan, extraction=extraction, update=plan_changes(request, stores, content))
@@ -236,8 +236,12 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
     )
 
 
-def plan_videos(request: IndexRequest) -> ExtractionPlan:
+def plan_videos(request: IndexRequest, removed: Sequence[str]) -> ExtractionPlan:
     """Plan which files of a folder of videos are extracted into the collection of the index.
+
+    Args:
+        request: The parameters of `mlcmr.index`.
+        removed: Ids of videos that are removed first; those whose file is in the folder count as new.
 
     Raises:
         NotFoundError: If there is no such folder, or it was emptied and no video of the index would be left.
@@ -245,12 +249,22 @@ def plan_videos(request: IndexRequest) -> ExtractionPlan:
     assert request.place is not None
     collection = real_path(request.folder / COLLECTION)
     records = read_videos(collection) if os.path.isfile(videos_file(collection)) else []
+    records = [record for record in records if record.video not in removed]
     extraction = plan_extraction(real_path(request.place), collection, records, prune=request.prune)
     if extraction.removes_all and os.path.exists(request.folder / INFO):
         raise NotFoundError(
             f"{request.place}: no videos or images there any more; remove the index {request.folder} itself"
         )
     return extraction
+
+
+def plan_removed(request: IndexRequest, stores: Stores | None) -> tuple[str, ...]:
+    """Return the ids of the videos that the user has named for removal.
+
+    Raises:
+        NotFoundError: If one of the videos is not in the index.
+    """
+    return plan_changes(request, stores, None).removed if request.remove else ()
 
 
 def plan_changes(request: IndexRequest, stores: Stores | None, content: SourceContent | None) -> UpdatePlan:
