@@ -3,13 +3,14 @@
     documented.py WHEEL SCRATCH
 
 Every `$ mlcmr …` and `$ ./do_all.sh …` of README.md and docs/**/*.md runs, page by page, in order. Each
-environment holds the wheel and one extra. Samples are small and trainings end after one epoch, except in the
-tutorial. It runs first, with its whole sample and two epochs: the other pages start from its sample, run and
-index, and from the collection that README.md makes. After them, `.ci/run` asks what its model has learnt.
+environment holds the wheel and one extra. The tutorial runs first, with its whole sample and two epochs;
+`.ci/run` asks what its model has learnt. The other pages start from its run and index, from a small sample,
+and from the collection that README.md makes. Their trainings end after one epoch.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -188,7 +189,7 @@ def main(wheel: Path, scratch: Path) -> None:
         check=True,
         env=environ,
     )
-    (home / "drawn/sample/VideoData").rename(home / "Videos")
+    shutil.copytree(home / "drawn/sample/VideoData", home / "Videos")
     for page in PAGES:
         if not (program := script(page)):
             continue
@@ -199,6 +200,7 @@ def main(wheel: Path, scratch: Path) -> None:
             (folder / name).write_text(block, encoding="utf-8")
         if page != TUTORIAL:
             copy_tutorial(folder_of(TUTORIAL), folder)
+            (folder / "demo").symlink_to(home / "drawn")
         if page not in (TUTORIAL, README):
             copy_collections(folder_of(README), folder)
         done = subprocess.run(["bash", "-c", PRELUDE + program], cwd=folder, env=environ, check=False)

@@ -125,10 +125,9 @@ def write_page_folder(folder: Path, home: Path) -> None:
 
 
 def copy_tutorial(tutorial: Path, folder: Path) -> None:
-    """Copy the run, the sample and the index of the tutorial into the folder of another page."""
+    """Copy the run and the index of the tutorial into the folder of another page."""
     (folder / "runs").mkdir()
     shutil.copytree(tutorial / "runs/sample-parallel", folder / "runs/sample-parallel")
-    (folder / "demo").symlink_to(tutorial / "demo")
     shutil.copytree(tutorial / "index", folder / "films")
 
 
