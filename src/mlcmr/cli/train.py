@@ -1,8 +1,9 @@
 """`mlcmr train`."""
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from mlcmr.cli.command import add_config
+from mlcmr.cli.parser import SettingsParser, build
 from mlcmr.cli.signature import read_signature
 from mlcmr.errors import MlcmrError
 
@@ -20,17 +21,16 @@ class _Train:
     def purpose(self) -> str:
         return read_signature("mlcmr:train").summary
 
-    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:  # noqa: ARG002
+    def add_arguments(self, parser: SettingsParser, *, configured: bool = False) -> None:  # noqa: ARG002
         from mlcmr.training.config import TrainConfig
 
         add_config(parser, "The recipe; also given as the first word.")
-        parser.add_class_arguments(TrainConfig)
+        parser.add_settings(TrainConfig)
 
-    def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
-        from mlcmr.settings import from_parsed
+    def run(self, parser: SettingsParser, parsed: Namespace) -> int:
         from mlcmr.training.config import TrainConfig
 
-        config = from_parsed(TrainConfig, parser, parsed)
+        config = build(TrainConfig, parsed)
         config.require_names()
         from mlcmr.cli.completion import options_of
         from mlcmr.cli.display import Display

@@ -6,8 +6,10 @@ from typing import Literal
 from mlcmr.data.collection import Collection, open_collection
 from mlcmr.data.scenarios import Scenario, ScenarioKind
 from mlcmr.errors import NotFoundError
+from mlcmr.settings import Location, checked
 
 
+@checked
 @dataclass(kw_only=True)
 class DataConfig:
     """The data of a run.
@@ -27,7 +29,7 @@ class DataConfig:
             stop (`error`), or leave them out and say how many (`skip`).
     """
 
-    rootpath: str = "~/VisualSearch"
+    rootpath: Location = "~/VisualSearch"
     collection: str = "vatex"
     feature: str = "i3d_kinetics"
     scenario: Literal["parallel", "pseudo-parallel", "unparallel"] = "parallel"
