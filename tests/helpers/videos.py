@@ -54,12 +54,19 @@ def brightness(number: int) -> int:
 
 
 def assert_same_as_ffmpeg(
-    ffmpeg: str, path: Path, rate: float, *, longer: bool = False, looks: bool = True, sound: bool = False
+    ffmpeg: str,
+    path: Path,
+    rate: float,
+    *,
+    longer: bool = False,
+    looks: bool = True,
+    sound: bool = False,
+    demuxer: str | None = None,
 ) -> None:
     """Frames are told apart by their checksums before and after ffmpeg's filter.
 
     `longer`: we may show the last frame for longer. `looks`: the pictures are compared too.
-    `sound`: ffmpeg reads the sound as well, as it does by default.
+    `sound`: ffmpeg reads the sound as well, as it does by default. `demuxer`: of ffmpeg; without, it guesses.
     """
     output = ["-f", "rawvideo", "-pix_fmt", "rgb24"] if looks else ["-f", "null"]
     with open_media(path) as media:
@@ -72,6 +79,7 @@ def assert_same_as_ffmpeg(
         "-nostdin",
         "-threads",
         "1",
+        *(["-f", demuxer] if demuxer else []),
         "-i",
         str(path),
         *([] if sound else ["-an"]),

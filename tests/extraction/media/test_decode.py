@@ -65,19 +65,36 @@ def test_same_frames_as_ffmpeg_at_a_variable_rate(ffmpeg, tmp_path, rate):
     assert_same_as_ffmpeg(ffmpeg, make_video(tmp_path / "a.mp4", stamps=stamps), rate, longer=True)
 
 
-@pytest.mark.parametrize("ending", ["h264", "hevc", "m2v", "mjpeg", "mjpg"])
-def test_elementary_streams_are_videos(ffmpeg, tmp_path, ending):
+@pytest.mark.parametrize("size", ["64:48", "640:480"])
+@pytest.mark.parametrize(
+    "ending", ["h264", "hevc", "m2v", "m4v", "mjpeg", "mjpg", "ivf", "y4m", "mpg", "vob", "ts"]
+)
+def test_elementary_streams_are_videos(ffmpeg, tmp_path, ending, size):
     make_video(tmp_path / "a.mp4", rate=25)
-    codec = {"h264": "copy", "hevc": "libx265", "m2v": "mpeg2video"}.get(ending, "mjpeg")
-    command = [ffmpeg, "-v", "error", "-i", str(tmp_path / "a.mp4"), "-c:v", codec, "-q:v", "2"]
     path = tmp_path / f"a.{ending}"
-    subprocess.run([*command, *(["-f", "mjpeg"] if codec == "mjpeg" else []), str(path)], check=True)
+    codec = {"h264": "libx264", "hevc": "libx265", "m4v": "mpeg4", "mjpg": "mjpeg"}.get(ending)
+    raw = {"m4v": "m4v", "mjpeg": "mjpeg", "mjpg": "mjpeg"}.get(ending)
+    # Known square pixels give each JPEG picture a JFIF header, for which FFmpeg would choose `jpeg_pipe`.
+    command = [ffmpeg, "-v", "error", "-i", str(tmp_path / "a.mp4"), "-q:v", "2", "-b:v", "5M"]
+    command += ["-vf", f"scale={size},setsar=1,noise=c0_strength=5:c0_flags=t"]
+    command += [*(["-c:v", codec] if codec else []), *(["-f", raw] if raw else []), str(path)]
+    subprocess.run(command, check=True)
     assert numbers(path, Sampling(num_frames=3)) == [4, 14, 24]
-    assert_same_as_ffmpeg(ffmpeg, path, 7)
+    assert_same_as_ffmpeg(ffmpeg, path, 7, demuxer=raw)
     with open_media(path) as media:
         media.measure()
         assert (media.kind, media.duration) == ("video", pytest.approx(1.2, abs=0.05))
+        assert f"{media.width}:{media.height}" == size
     assert path.suffix in VIDEO_ENDINGS
+
+
+def test_a_name_of_motion_jpeg_does_not_decide_alone(tmp_path):
+    Image.effect_noise((640, 480), 90).save(tmp_path / "a.mjpeg", "JPEG")
+    make_video(tmp_path / "a.mp4").rename(tmp_path / "b.mjpg")
+    for name, kind, shape in ("a.mjpeg", "image", (480, 640)), ("b.mjpg", "video", SIZE[::-1]):
+        with open_media(tmp_path / name) as media:
+            assert media.kind == kind
+            assert next(media.sample(Sampling(fps=1))).picture.shape[:2] == shape
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])

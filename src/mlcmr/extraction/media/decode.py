@@ -1,13 +1,15 @@
 """Opening of videos, animations and images for sampling, by their content."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from mlcmr.errors import MissingDependencyError, reason, unreadable
 from mlcmr.extraction.media.animations import is_animation
+from mlcmr.extraction.media.ffmpeg import open_container
 from mlcmr.extraction.media.images import (
     Canvas,
     ImageFile,
@@ -28,7 +30,7 @@ except ImportError as error:
     raise MissingDependencyError("videos need PyAV: pip install 'mlcmr[video]'") from error
 
 _MOTION_JPEG_EXTENSIONS = (".mjpeg", ".mjpg")
-"""Such a video begins like a JPEG photograph, which may also be followed by a second picture, its preview."""
+"""The names of files of successive JPEG pictures. In a photograph, a second picture is its preview."""
 
 
 class OpenedMedia(Protocol):
@@ -95,7 +97,7 @@ def open_media(
             raise UnknownFormatError(f"{path}: empty", path=path)
     except OSError as error:
         raise UnreadableFileError(f"{path}: {unreadable(error)}", path=path) from error
-    if path.suffix.lower() not in _MOTION_JPEG_EXTENSIONS:
+    if not _is_motion_jpeg(path):
         with open_image(path, check_cancelled) as image:
             if image is not None:
                 yield _image_media(image, check_cancelled)
@@ -131,6 +133,16 @@ def _image_media(image: ImageFile, check_cancelled: Callable[[], object]) -> Ope
         if is_animation(image.image):
             return Animation(image, check_cancelled)
         return _Still(Canvas().draw(image.image), image.format)
+
+
+def _is_motion_jpeg(path: Path) -> bool:
+    """Return whether a file consists of several JPEG pictures, and is named as such a video."""
+    if path.suffix.lower() not in _MOTION_JPEG_EXTENSIONS:
+        return False
+    with suppress(av.FFmpegError, OSError), open_container(path) as container:
+        pictures = (packet for packet in container.demux() if packet.size)
+        return container.format.name == "mjpeg" and len(list(islice(pictures, 2))) > 1
+    return False
 
 
 @contextmanager

@@ -20,6 +20,9 @@ DEMUXERS = (
 )  # fmt: skip
 """FFmpeg's demuxers of single files; none of them opens other files, addresses or devices."""
 
+_JPEG = b"\xff\xd8\xff"
+"""The first bytes of a JPEG picture, with which no other format of `DEMUXERS` begins."""
+
 # Users get one line of ours for a damaged file; FFmpeg's own messages add nothing.
 av.logging.set_level(None)
 
@@ -29,10 +32,16 @@ def open_container(path: str | Path) -> Any:
 
     Raises:
         av.FFmpegError: If the file is in none of the formats `DEMUXERS`, or damaged.
+        OSError: If the file cannot be read.
     """
+    path = Path(path).absolute()  # FFmpeg may take a relative name for an address
+    with path.open("rb") as file:
+        is_jpeg = file.read(len(_JPEG)) == _JPEG
     safe = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file"}
     return av.open(
-        str(Path(path).absolute()),  # FFmpeg may take a relative name for an address
+        str(path),
+        # FFmpeg would choose `jpeg_pipe` for JFIF pictures, a demuxer that can read a sequence of files.
+        format="mjpeg" if is_jpeg else None,
         metadata_errors="replace",
         options=pixel_limit(),
         container_options={**safe, **pixel_limit()},
