@@ -23,7 +23,7 @@ from mlcmr.data.batches import (
 from mlcmr.data.collection import open_collection
 from mlcmr.data.features.frame_features import write_features
 from mlcmr.data.scenarios import ExampleCaptions, Scenario, ScenarioKind, TrainingPairs, read_training_pairs
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.model.encoders.text import CaptionTokenizer, open_tokenizer
 from tests.helpers.tiny import FEATURE, write_collection
 
@@ -216,7 +216,7 @@ def test_a_video_without_features(tmp_path):
     from mlcmr.data.features.frame_features import open_features
 
     pairs = TrainingPairs(["seen", "unseen"], {"en": ExampleCaptions(["a", "b"], ["en", "en"])})
-    with pytest.raises(MlcmrError, match="no video 'unseen'"):
+    with pytest.raises(NotFoundError, match="no video 'unseen'"):
         PairDataset(pairs, open_features(tmp_path / "feat"), tokenize, 3, seed=0)
 
 
@@ -256,7 +256,7 @@ def test_a_continued_epoch_goes_on_exactly(examples, batch_size, seed, data):
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 6))
 def test_together_they_see_each_example_once_an_epoch(examples, batch_size, count):
     if min(examples, batch_size) < count:
-        with pytest.raises(MlcmrError, match=f": {count} processes cannot share"):
+        with pytest.raises(InvalidValueError, match=f": {count} processes cannot share"):
             EpochSampler(examples, batch_size, 3, 0, count)
         return
     samplers = [EpochSampler(examples, batch_size, 3, process, count) for process in range(count)]

@@ -17,7 +17,7 @@ pytest.importorskip("ray")
 from ray.cluster_utils import Cluster
 
 from mlcmr.cli import main
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import NotFoundError
 from mlcmr.extraction import extract
 from mlcmr.extraction.encoders.registry import load_encoder
 from mlcmr.extraction.records import read_videos
@@ -106,5 +106,5 @@ def test_no_cluster_is_one_line(address, words, videos, tmp_path, capsys):
 def test_an_encoder_that_is_not_there_on_the_machines_is_one_line(cluster, videos, tmp_path, capsys):
     encoder = load_encoder(write_clip(tmp_path / "clip"))
     shutil.rmtree(tmp_path / "clip")
-    with pytest.raises(MlcmrError, match=r"^encoder '.*clip': "):
+    with pytest.raises(NotFoundError, match=r"^encoder '.*clip': "):
         extract(videos, tmp_path / "mine", encoder=encoder, ray=cluster)

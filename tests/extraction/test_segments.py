@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.extraction import sample_file
 from mlcmr.extraction.media.sampling import Sampling
 from mlcmr.extraction.segments import Segmenter, checked_rule
@@ -34,7 +34,7 @@ def test_segments_of_one_length():
 def test_a_length_may_be_whole():
     assert cuts(10, range(24), 24.0) == cuts(10.0, range(24), 24.0)
     assert cuts(10, range(14), 14.0) == [(0, 14, (0, 14))]
-    with pytest.raises(MlcmrError, match="`segment` 0: "):
+    with pytest.raises(InvalidValueError, match="`segment` 0: "):
         Segmenter(0)
 
 
@@ -113,5 +113,5 @@ def test_what_segment_takes():
     assert checked_rule("shots") == "shots"
     assert checked_rule("none") is None
     for wrong in ("", -1, 0, float("nan"), float("inf"), "ten"):
-        with pytest.raises(MlcmrError, match="`segment`"):
+        with pytest.raises(InvalidValueError, match="`segment`"):
             checked_rule(wrong)

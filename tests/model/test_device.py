@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, OutOfResourcesError
 from mlcmr.model.device import enough_memory, find_device, on_device
 
 
@@ -15,7 +15,7 @@ def test_a_device_by_name():
 
 @pytest.mark.parametrize("name", ["abacus", "cuda:99", "meta"])
 def test_a_device_that_is_not_there(name):
-    with pytest.raises(MlcmrError, match=f"^`device` {name}: not on this machine: [^\n]+$"):
+    with pytest.raises(InvalidValueError, match=f"^`device` {name}: not on this machine: [^\n]+$"):
         find_device(name)
 
 
@@ -31,7 +31,7 @@ def test_a_device_that_is_not_there(name):
 )
 def test_memory_that_ends(error):
     with (
-        pytest.raises(MlcmrError, match=r"^not enough memory on cpu: less$"),
+        pytest.raises(OutOfResourcesError, match=r"^not enough memory on cpu: less$"),
         enough_memory(torch.device("cpu"), "less"),
     ):
         raise error
@@ -39,7 +39,7 @@ def test_memory_that_ends(error):
 
 def test_memory_that_really_ends():
     with (
-        pytest.raises(MlcmrError, match=r"^not enough memory on cpu: less$"),
+        pytest.raises(OutOfResourcesError, match=r"^not enough memory on cpu: less$"),
         enough_memory(torch.device("cpu"), "less"),
     ):
         torch.empty(1 << 60)
@@ -53,5 +53,5 @@ def test_other_errors_are_not_taken_for_it():
         def to(self, device):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(MlcmrError, match=r"^not enough memory on cpu: choose another `device`"):
+    with pytest.raises(OutOfResourcesError, match=r"^not enough memory on cpu: choose another `device`"):
         on_device(TooLarge(1, 1), "cpu")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
 from mlcmr.extraction.encoders.histogram import HISTOGRAM, HistogramEncoder
 from mlcmr.extraction.extract_collection import sample_file
 from mlcmr.extraction.media.sampling import Sampling
@@ -83,5 +83,5 @@ def test_what_only_a_file_names_is_neither_downloaded_nor_imported(model, films,
 def test_paths_that_are_none(model, tmp_path):
     with pytest.raises(InvalidValueError, match="`paths` must be a list"):
         model.encode_files("clip.mp4")
-    with pytest.raises(MlcmrError, match=r"none\.mp4"):
+    with pytest.raises(CorruptFileError, match=r"none\.mp4"):
         model.encode_files([tmp_path / "none.mp4"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.search import Filters
 from mlcmr.search.filters import Condition
 
@@ -14,7 +14,7 @@ from mlcmr.search.filters import Condition
      "x" * 10_000, "duration<5<6"],
 )  # fmt: skip
 def test_filters_that_cannot_be(written):
-    with pytest.raises(MlcmrError, match=r"^filter '.*(filters are|compared with)") as caught:
+    with pytest.raises(InvalidValueError, match=r"^filter '.*(filters are|compared with)") as caught:
         Filters.parse(["duration<5", written])
     assert len(str(caught.value)) < 500
 

@@ -10,7 +10,7 @@ import pytest
 import mlcmr
 from mlcmr import MLCMR
 from mlcmr.cli import main
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError
 from mlcmr.search import Filters, Searcher
 from mlcmr.search.opened_index import UnknownVideo
 from tests.helpers.tiny import SCENES, frames, video_name
@@ -61,7 +61,7 @@ def test_a_language_by_its_other_names(indexed):
     assert chinese
     assert searcher.captions("dog_runs-1", language="zh-CN") == chinese
     for ask in (searcher.search, searcher.captions):
-        with pytest.raises(MlcmrError, match="'gibberish' is no language"):
+        with pytest.raises(InvalidValueError, match="'gibberish' is no language"):
             ask("dog_runs-1", language="gibberish")
 
 
@@ -128,7 +128,7 @@ def test_a_video_by_its_id(indexed):
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t"])
 def test_a_blank_query(indexed, text):
-    with pytest.raises(MlcmrError, match="blank"):
+    with pytest.raises(InvalidValueError, match="blank"):
         Searcher(indexed, device="cpu").search(text)
 
 
@@ -136,7 +136,7 @@ def test_a_blank_query(indexed, text):
 def test_no_hits_wanted(indexed, k):
     searcher = Searcher(indexed, device="cpu")
     for ask in (lambda: searcher.search("a", k=k), lambda: searcher.captions("dog_runs-1", k=k)):
-        with pytest.raises(MlcmrError, match="must be at least 1"):
+        with pytest.raises(InvalidValueError, match="must be at least 1"):
             ask()
 
 
@@ -148,10 +148,10 @@ def test_by_a_file(drawn, films, tmp_path):
         assert best.video == video
         assert best.score == pytest.approx(1, abs=1e-3)
         assert second.score < best.score
-    with pytest.raises(MlcmrError, match=r"nothing\.mp4"):
+    with pytest.raises(CorruptFileError, match=r"nothing\.mp4"):
         searcher.search_file(films / "nothing.mp4")
     (films / "broken.mp4").write_bytes(b"no video")
-    with pytest.raises(MlcmrError, match=r"broken\.mp4"):
+    with pytest.raises(CorruptFileError, match=r"broken\.mp4"):
         searcher.search_file(films / "broken.mp4")
 
 

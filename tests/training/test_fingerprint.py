@@ -7,7 +7,7 @@ import pytest
 
 from mlcmr.data.collection import open_collection
 from mlcmr.data.features.frame_features import write_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.training import run_training, train
 from tests.helpers.runs import assert_same, damaged
 from tests.helpers.tiny import (
@@ -50,7 +50,9 @@ def test_other_data_needs_another_run(root, first_half, tmp_path, change, what):
     change(tmp_path / COLLECTION / "TextData")
     config = tiny_config(tmp_path, run, epochs=3, missing_captions="skip")
     replace_text(run / "config.yaml", "missing_captions: error", "missing_captions: skip")
-    with pytest.raises(MlcmrError, match=rf"{run}: this run was begun with other {what}[;,].* another `run`"):
+    with pytest.raises(
+        InvalidValueError, match=rf"{run}: this run was begun with other {what}[;,].* another `run`"
+    ):
         train(config)
     for name in ("metrics.jsonl", "checkpoints/last.ckpt", "model/model.safetensors"):
         assert (run / name).read_bytes() == (first_half / name).read_bytes()
@@ -65,7 +67,9 @@ def test_another_vocabulary_needs_another_run(root, first_half, tmp_path, monkey
         "new_encoder",
         lambda config, texts, lowercase: new_encoder(config, [*texts, "xyz " * 99], lowercase=lowercase),
     )
-    with pytest.raises(MlcmrError, match=f"{run}: this run was begun with other token ids; choose another"):
+    with pytest.raises(
+        InvalidValueError, match=f"{run}: this run was begun with other token ids; choose another"
+    ):
         train(tiny_config(root, run, epochs=3))
 
 

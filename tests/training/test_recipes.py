@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.training import OptimizerConfig, TrainConfig, train
 from mlcmr.training.recipes import RECIPES, change_settings, find_recipe, read_recipe
@@ -76,7 +76,7 @@ def test_no_such_recipe(name, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("changes", [{"colection": "x"}, {"epochs": "many"}, {"optimizer": {"clips": 1}}])
 def test_unknown_settings(changes):
-    with pytest.raises(MlcmrError):
+    with pytest.raises(InvalidValueError):
         read_recipe("sample/parallel", changes)
     with pytest.raises(InvalidValueError):
         change_settings(TrainConfig(), changes)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import mlcmr
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError
 from mlcmr.model.config import TextConfig
 from mlcmr.training import train
 from mlcmr.training.config import OptimizerConfig
@@ -99,7 +99,9 @@ def test_the_revision_is_that_of_this_package(root, tmp_path, monkeypatch):
 )
 def test_other_settings_need_another_run(root, first_half, changes, what):
     before = (first_half / "config.yaml").read_bytes()
-    with pytest.raises(MlcmrError, match=rf"begun with other settings \({what}\); choose another `run`"):
+    with pytest.raises(
+        InvalidValueError, match=rf"begun with other settings \({what}\); choose another `run`"
+    ):
         train(tiny_config(root, first_half, **changes))
     assert (first_half / "config.yaml").read_bytes() == before
 
@@ -109,7 +111,9 @@ def test_a_setting_that_was_not_there_needs_another_run(root, first_half, tmp_pa
     settings = yaml.safe_load((run / "config.yaml").read_text())
     settings["model"]["text"]["new"] = None
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
-    with pytest.raises(MlcmrError, match=r"other settings \(model\.text\.new\.dropout: None, now 0\.1\)"):
+    with pytest.raises(
+        InvalidValueError, match=r"other settings \(model\.text\.new\.dropout: None, now 0\.1\)"
+    ):
         train(tiny_config(root, run, epochs=3))
 
 
@@ -120,7 +124,7 @@ def test_a_run_of_an_older_version_goes_on(root, first_half, tmp_path):
     del settings["model"]["text"]["pooling"], settings["loss"]["name"], settings["loss"]["options"]
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     text = TextConfig(new=tiny_model().text.new, trained_layers="all", pooling="max")
-    with pytest.raises(MlcmrError, match=r"other settings \(model\.text\.pooling: mean, now max\)"):
+    with pytest.raises(InvalidValueError, match=r"other settings \(model\.text\.pooling: mean, now max\)"):
         train(tiny_config(root, run, epochs=3, model=tiny_model(text=text)))
     train(tiny_config(root, run, epochs=3))
 
@@ -135,7 +139,9 @@ def test_a_folder_that_is_no_run_stays(root, first_half, tmp_path, kept):
         copy(first_half / name, run / name)
     before = files(run)
     for _ in range(2):  # the first refusal leaves nothing that the second would take for a run
-        with pytest.raises(MlcmrError, match=r": not from a training that could go on; choose another `run`"):
+        with pytest.raises(
+            InvalidValueError, match=r": not from a training that could go on; choose another `run`"
+        ):
             train(tiny_config(root, run))
     assert files(run) == before
 
@@ -145,7 +151,7 @@ def test_a_model_whose_state_was_removed(root, first_half, tmp_path):
     run = damaged(first_half, tmp_path)
     (run / "checkpoints/last.ckpt").unlink()
     before = files(run)
-    with pytest.raises(MlcmrError, match=r"begun with other settings \(seed: 0, now 1\)"):
+    with pytest.raises(InvalidValueError, match=r"begun with other settings \(seed: 0, now 1\)"):
         train(tiny_config(root, run, seed=1))
     assert files(run) == before
     train(tiny_config(root, run))
@@ -156,5 +162,7 @@ def test_a_model_whose_state_was_removed(root, first_half, tmp_path):
 def test_damaged_settings(root, first_half, tmp_path, content):
     run = damaged(first_half, tmp_path)
     (run / "config.yaml").write_text(content)
-    with pytest.raises(MlcmrError, match=r"config\.yaml.*; choose another `run`, or remove the folder$"):
+    with pytest.raises(
+        CorruptFileError, match=r"config\.yaml.*; choose another `run`, or remove the folder$"
+    ):
         train(tiny_config(root, run, epochs=3))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from mlcmr.cli import main
 from mlcmr.data.features.finite import not_finite, require_finite, require_normalisable
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError
 from mlcmr.evaluation import evaluate
 from mlcmr.model.mlcmr import MLCMR
 from tests.helpers.tiny import FEATURE, SPLITS, video_name
@@ -33,7 +33,7 @@ def test_the_first_row_that_is_wrong_is_named(words, shape, data):
     places = data.draw(st.lists(st.integers(0, rows.size - 1), min_size=1, max_size=3))
     rows.reshape(-1)[places] = number
     first = min(places) // (rows.size // len(rows))
-    with pytest.raises(MlcmrError, match=rf"^row {first}: holds {words.strip()}.*; look$"):
+    with pytest.raises(CorruptFileError, match=rf"^row {first}: holds {words.strip()}.*; look$"):
         require_finite(rows, lambda row: f"row {row}", "look")
     assert first == not_finite(rows)[0]
 
@@ -60,7 +60,7 @@ def test_a_vector_of_zeros_has_no_direction():
     require_normalisable(rows, str)
     for nothing in (0, 1e-30):
         rows[1] = nothing
-        with pytest.raises(MlcmrError, match=r"^video 1: all numbers are zero"):
+        with pytest.raises(CorruptFileError, match=r"^video 1: all numbers are zero"):
             require_normalisable(rows, lambda row: f"video {row}")
 
 
@@ -96,7 +96,7 @@ SPOILT = {
 def test_a_diverged_model_is_refused(name, diverged):
     place = diverged(name, SPOILT[name])
     with pytest.raises(
-        MlcmrError, match=rf"model '.*run/model': the weights '{name}' are not finite numbers"
+        CorruptFileError, match=rf"model '.*run/model': the weights '{name}' are not finite numbers"
     ):
         MLCMR.from_pretrained(place / "run" / "model")
 
@@ -128,7 +128,7 @@ def test_evaluation_names_the_frame(diverged):
     matrix.tofile(path)
     video = video_name(*SPLITS["test"][-1])
     with pytest.raises(
-        MlcmrError, match=rf"feature\.bin: frame \d of video '{video}' \(row \d+\): holds inf"
+        CorruptFileError, match=rf"feature\.bin: frame \d of video '{video}' \(row \d+\): holds inf"
     ):
         evaluate(place / "run", device="cpu")
 
@@ -143,5 +143,5 @@ def test_evaluation_names_what_is_embedded_as_nothing(trained, monkeypatch):
         return embeddings
 
     monkeypatch.setattr(MLCMR, "encode_texts", broken)
-    with pytest.raises(MlcmrError, match=r"^the embedding of caption '.*#\d': holds NaN.*diverge\?$"):
+    with pytest.raises(CorruptFileError, match=r"^the embedding of caption '.*#\d': holds NaN.*diverge\?$"):
         evaluate(trained, device="cpu")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mlcmr.data.features.frame_features import open_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import InvalidValueError, MlcmrError
 from mlcmr.extraction import sample_file
 from mlcmr.extraction.encoders.registry import load_encoder
 from mlcmr.extraction.media.sampling import Sampling
@@ -83,7 +83,7 @@ def test_what_is_no_image_model_says_so(tmp_path):
     for name in ("bert", "bare", "empty"):
         with pytest.raises(MlcmrError, match=f"encoder '.*{name}'"):
             load_encoder(tmp_path / name)
-    with pytest.raises(MlcmrError, match=r"device.* nonsense"):
+    with pytest.raises(InvalidValueError, match=r"device.* nonsense"):
         load_encoder(make_model("vit", tmp_path), device="nonsense")
 
 
@@ -94,5 +94,7 @@ def test_a_model_that_reads_only_videos_says_so(tmp_path):
     predictor = {f"pred_{name}": size for name, size in small.items()}
     config = t.VJEPA2Config(crop_size=32, patch_size=8, frames_per_clip=4, **small, **predictor)
     t.VJEPA2Model(config).save_pretrained(tmp_path)
-    with pytest.raises(MlcmrError, match="VJEPA2Model reads videos, not pictures, and is not supported; cho"):
+    with pytest.raises(
+        InvalidValueError, match="VJEPA2Model reads videos, not pictures, and is not supported; cho"
+    ):
         load_encoder(tmp_path)

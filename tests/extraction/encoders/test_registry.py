@@ -9,7 +9,7 @@ import pytest
 
 from mlcmr.cli import main
 from mlcmr.data.features.frame_features import open_features
-from mlcmr.errors import InvalidValueError, MlcmrError
+from mlcmr.errors import InvalidValueError
 from mlcmr.extraction import extract, load_encoder
 from mlcmr.extraction.encoders.base import feature_name
 from mlcmr.extraction.encoders.histogram import HistogramEncoder
@@ -68,7 +68,7 @@ def own(tmp_path, monkeypatch, request) -> str:
 def test_features_are_named_after_their_encoder():
     assert feature_name("openai/clip-vit-base-patch16") == "clip-vit-base-patch16"
     assert feature_name("/models/my model/") == "my_model"
-    with pytest.raises(MlcmrError, match="`feature`"):
+    with pytest.raises(InvalidValueError, match="`feature`"):
         feature_name("/")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import mlcmr
 from mlcmr.data.features.frame_features import write_features
-from mlcmr.errors import InUseError, MlcmrError
+from mlcmr.errors import InUseError, InvalidValueError, NotFoundError
 from mlcmr.search import Searcher, models
 from mlcmr.search.indexing.manifest import read_info
 from mlcmr.training import train
@@ -20,13 +20,13 @@ def test_another_model_is_refused(place, trained):
     mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     before = content(place / "index")
     other = train(tiny_config(place, place / "other", epochs=1, seed=5)).folder
-    with pytest.raises(MlcmrError, match=r"made with another model.*cannot be compared.*`to`"):
+    with pytest.raises(InvalidValueError, match=r"made with another model.*cannot be compared.*`to`"):
         mlcmr.index(place / "tiny", place / "index", run=other, device="cpu")
     assert content(place / "index") == before
 
 
 def test_a_collection_has_its_features_made(place, trained):
-    with pytest.raises(MlcmrError, match="`batch_size` is for videos"):
+    with pytest.raises(InvalidValueError, match="`batch_size` is for videos"):
         mlcmr.index(place / "tiny", place / "index", run=trained, batch_size=3)
     assert not (place / "index").exists()
 
@@ -54,9 +54,9 @@ def test_a_model_that_has_changed_since_is_refused(place, trained):
     content_ = bytearray(weights.read_bytes())
     content_[-1] ^= 1
     weights.write_bytes(content_)
-    with pytest.raises(MlcmrError, match="the model has changed since the index was made"):
+    with pytest.raises(InvalidValueError, match="the model has changed since the index was made"):
         Searcher(place / "index", device="cpu")
-    with pytest.raises(MlcmrError, match="made with another model"):
+    with pytest.raises(InvalidValueError, match="made with another model"):
         mlcmr.index(place / "tiny", place / "index", run=run, device="cpu")
 
 
@@ -65,7 +65,7 @@ def test_a_model_that_has_moved_is_taken(place, trained):
     mlcmr.index(place / "tiny", place / "index", run=run, device="cpu")
     run.rename(place / "elsewhere")
     with pytest.raises(
-        MlcmrError, match=r"run: the model of the index is no longer in this folder; .* \(`run`\)"
+        NotFoundError, match=r"run: the model of the index is no longer in this folder; .* \(`run`\)"
     ):
         Searcher(place / "index", device="cpu")
     summary = mlcmr.index(place / "tiny", place / "index", run=place / "elsewhere", device="cpu")
@@ -76,18 +76,18 @@ def test_a_model_that_has_moved_is_taken(place, trained):
 def test_features_of_another_size_are_refused(place, trained):
     blocks = [([f"{video_name(*one)}_0"], np.ones((1, 5), np.float32)) for one in SCENES]
     write_features(place / "tiny" / "FeatureData" / "narrow", blocks)
-    with pytest.raises(MlcmrError, match=r"features of 5 numbers, but the model takes 12.*`feature`"):
+    with pytest.raises(InvalidValueError, match=r"features of 5 numbers, but the model takes 12.*`feature`"):
         mlcmr.index(place / "tiny", place / "index", run=trained, feature="narrow", device="cpu")
     mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     shutil.copytree(place / "tiny/FeatureData" / FEATURE, place / "tiny/FeatureData/copy")
-    with pytest.raises(MlcmrError, match=f"made from the feature '{FEATURE}', not 'copy'"):
+    with pytest.raises(InvalidValueError, match=f"made from the feature '{FEATURE}', not 'copy'"):
         mlcmr.index(place / "tiny", place / "index", feature="copy", device="cpu")
 
 
 def test_two_collections_with_the_same_videos_are_refused(place, trained):
     mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     shutil.copytree(place / "tiny", place / "twin")
-    with pytest.raises(MlcmrError, match=r"is in this index already, from .*tiny"):
+    with pytest.raises(InvalidValueError, match=r"is in this index already, from .*tiny"):
         mlcmr.index(place / "twin", place / "index", device="cpu")
 
 
@@ -114,8 +114,8 @@ def test_the_encoder_that_was_named_is_remembered(place, trained, monkeypatch):
 
 
 def test_a_folder_that_is_no_index_is_left_alone(place, trained):
-    with pytest.raises(MlcmrError, match="exists and is not an index"):
+    with pytest.raises(InvalidValueError, match="exists and is not an index"):
         mlcmr.index(place / "tiny", place / "tiny", run=trained, device="cpu")
     (place / "file").touch()
-    with pytest.raises(MlcmrError, match="is a file"):
+    with pytest.raises(InvalidValueError, match="is a file"):
         mlcmr.index(place / "tiny", place / "file", run=trained, device="cpu")

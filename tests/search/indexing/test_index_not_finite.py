@@ -10,7 +10,7 @@ import mlcmr
 from mlcmr import MLCMR
 from mlcmr.cli import main
 from mlcmr.data.features.frame_features import write_features
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError
 from mlcmr.extraction.encoders.histogram import HistogramEncoder
 from mlcmr.extraction.media.images import UnreadableFileError
 from mlcmr.search import Searcher
@@ -91,7 +91,7 @@ def test_a_query_that_has_no_direction_is_refused(place, drawn, films, trained, 
     size = searcher._index.last_state.info.model.embedding_size
     nothing = torch.full((1, size), torch.nan)
     monkeypatch.setattr(searcher._queries.model, "encode_texts", lambda *_, **__: nothing)
-    with pytest.raises(MlcmrError, match="its embedding: holds NaN"):
+    with pytest.raises(CorruptFileError, match="its embedding: holds NaN"):
         searcher.search("A dog runs.")
     mlcmr.index(films, place / "index", run=drawn / "run", device="cpu")
     searcher = Searcher(place / "index", device="cpu")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import qdrant_edge
 
-from mlcmr.errors import MlcmrError
+from mlcmr.errors import CorruptFileError
 from mlcmr.search.indexing.payload import SEGMENT_FIELDS
 from mlcmr.search.stores import qdrant_edge as edge
 from mlcmr.search.stores.base import Point, VectorQuery
@@ -21,7 +21,7 @@ from tests.helpers.processes import start_function, wait_for_bytes
 
 def test_one_process_writes_a_store(tmp_path):
     one = EdgeStore(tmp_path / "store", SIZE, SEGMENT_FIELDS, writing=True)
-    with pytest.raises(MlcmrError, match="cannot be opened"):
+    with pytest.raises(CorruptFileError, match="cannot be opened"):
         EdgeStore(tmp_path / "store", SIZE, SEGMENT_FIELDS, writing=True)
     one.close()
 
@@ -44,7 +44,7 @@ def test_a_sealed_store_is_read_by_many_and_written_again(tmp_path):
 
 def test_a_store_of_another_size(tmp_path):
     EdgeStore(tmp_path / "store", SIZE, SEGMENT_FIELDS, writing=True).seal()
-    with pytest.raises(MlcmrError, match="cannot be opened"):
+    with pytest.raises(CorruptFileError, match="cannot be opened"):
         EdgeStore(tmp_path / "store", SIZE + 1, SEGMENT_FIELDS)
 
 
