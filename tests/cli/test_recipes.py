@@ -117,6 +117,7 @@ def do_all(*words: str, script: Path = DO_ALL, **environment: str) -> subprocess
     return subprocess.run([script, *words], env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_published_command(tmp_path):
     """It trains, tests, prints the table and says how to test again."""
     tiny_collection(tmp_path, "vatex", "vatex", "i3d_kinetics")

@@ -80,6 +80,7 @@ def test_a_full_disk_ends_the_job(videos, tmp_path, monkeypatch):
     assert threading.active_count() == threads
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on(videos, tmp_path):
     for number in range(12):
         make_video(videos / f"more{number}.mp4", frames=20 + number, size=(320, 240))

@@ -12,6 +12,7 @@ from tests.fuzz.watch import CORPUS, fuzz
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the watcher reads /proc")
 
 
+@pytest.mark.slow
 def test_no_reader_does_more_than_refuse():
     result = fuzz(list(TARGETS), count=40)
     assert [f"{fault.target}: {fault.what} ({fault.content[:60]!r})" for fault in result.faults] == []

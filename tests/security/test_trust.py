@@ -99,6 +99,7 @@ def test_who_writes_at_the_same_time_loses_nothing(record):
     assert all(is_named_server(f"http://a:{n}") for n in range(30))
 
 
+@pytest.mark.slow
 def test_it_does_not_grow_without_end(record, tmp_path):
     for n in range(250):
         remember(url=f"http://a:{n}", collection=tmp_path / str(n), roots=[f"/v/{k}" for k in range(30)])

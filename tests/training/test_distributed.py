@@ -118,6 +118,7 @@ def test_two_processes_are_one(first):
             )
 
 
+@pytest.mark.slow
 def test_the_command_on_two_devices(tmp_path):
     """`mlcmr train` on two devices, with a last batch that cannot be halved, is that on one."""
     write_collection(tmp_path)
@@ -150,6 +151,7 @@ def test_the_command_on_two_devices(tmp_path):
         torch.testing.assert_close(states[1].model[name], weights, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_failure_of_the_first_process_ends_the_others(tmp_path):
     """They would wait for it forever."""
     write_collection(tmp_path)
@@ -175,6 +177,7 @@ def test_a_failure_of_the_first_process_ends_the_others(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", ["the second", "both"])
 def test_a_failure_of_any_process_is_one_line(tmp_path, failing):
     write_collection(tmp_path)
@@ -200,6 +203,7 @@ def test_a_failure_of_any_process_is_one_line(tmp_path, failing):
     assert failing == "both" or f"of video '{video}'" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_first_process_raises_the_error_of_another(tmp_path):
     write_collection(tmp_path)
     recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(tmp_path, tmp_path / "run", devices=2))

@@ -120,6 +120,7 @@ def test_double_precision_goes_on_exactly(root, tmp_path):
     assert all(tensor.dtype == torch.float64 for tensor in weights if tensor.is_floating_point())
 
 
+@pytest.mark.slow
 def test_killed(root, undisturbed, tmp_path):
     """`kill -9` again and again: at startup, while files are written, while it validates, and at random."""
     run = Run(tmp_path / "run")

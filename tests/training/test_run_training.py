@@ -30,6 +30,7 @@ from tests.helpers.tiny import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find processes")
 def test_workers_end_with_a_killed_training(root, tmp_path):
     """Also where they are not its own forks, which is Python's way from 3.14 on."""

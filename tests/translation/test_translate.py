@@ -50,6 +50,7 @@ def collection(tmp_path):
 # ─── models ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_each_family_translates_what_it_was_taught(kind, model):
     """Only who gives prefix, language codes and first token as in training gets these sentences."""
@@ -300,6 +301,7 @@ def words(collection, model, split="train"):
     ]
 
 
+@pytest.mark.slow
 def test_killed_is_as_good_as_left_alone(collection, tmp_path, model):
     target = collection / "TextData" / "tinytrain_mine_enc2zh.caption.txt"
     journal = target.with_name(f".{target.name}.journal")

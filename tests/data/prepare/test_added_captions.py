@@ -94,6 +94,7 @@ print("done", calls[0])
 """
 
 
+@pytest.mark.slow
 def test_a_command_that_was_killed_while_it_adds_a_language_can_be_run_again(tmp_path):
     chinese = in_language(tmp_path / "zh.csv", "zh", range(10))
     prepare([in_language(tmp_path / "en.csv", "en", range(10))], tmp_path / "before" / "c")

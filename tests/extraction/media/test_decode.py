@@ -37,6 +37,7 @@ def clips(reference_data: Callable[[str], Path]) -> list[Path]:
     )
 
 
+@pytest.mark.slow
 def test_same_frames_as_ffmpeg_on_all_clips(ffmpeg, clips):
     for path in clips:
         assert_same_as_ffmpeg(ffmpeg, path, 2, looks=False)

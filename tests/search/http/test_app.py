@@ -296,6 +296,7 @@ def test_a_server_that_cannot_be_started_is_one_line(words, part, capsys, tmp_pa
 # ─── anything at all ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_it_keeps_to_its_own_description(searcher):
     schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
     from hypothesis import HealthCheck, Phase, settings

@@ -537,6 +537,7 @@ def leaks(answer, index):
     return [one for one in forbidden if one in told]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_ten_thousand_random_bytes_in_every_field(searcher, index, token):
     draw = random.Random(0)
@@ -557,6 +558,7 @@ def test_ten_thousand_random_bytes_in_every_field(searcher, index, token):
     assert {200, 400, 404, 415, 422} <= seen
 
 
+@pytest.mark.slow
 def test_random_bytes_instead_of_a_request(index, tmp_path):
     draw = random.Random(2)
     with processes.serving(index, tmp_path / "log") as (command, url):

@@ -187,6 +187,7 @@ def test_reading_goes_on_while_another_writes(place, trained):
     assert len(list((place / "index").glob("vectors-*"))) == 1
 
 
+@pytest.mark.slow
 def test_threads_search_while_the_index_changes(place, trained):
     mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     searcher = Searcher(place / "index", device="cpu")
@@ -357,6 +358,7 @@ def _index_in_small_steps(source: str, to: str, run: str, log: str) -> None:
     mlcmr.index(source, to, run=run, device="cpu")
 
 
+@pytest.mark.slow
 def test_killed_is_as_not_killed(place, trained, indexed):
     """`kill -9` at any moment, again and again, then the same command to its end; nothing is done twice."""
     draw = random.Random(3)

@@ -205,6 +205,7 @@ def test_a_collection_that_cannot_be_looked_at_is_not_gone(place, trained, monke
         mlcmr.index(place / "other", place / "index", device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", range(1, 10))
 def test_a_renaming_that_is_interrupted_goes_on(place, trained, monkeypatch, stored):
     """Captions and segments are noted anew some at a time; whenever that ends, nothing is left behind."""

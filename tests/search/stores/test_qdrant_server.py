@@ -252,6 +252,7 @@ class Stop:
                 assert self._done, "nobody is there any more"
 
 
+@pytest.mark.slow
 def test_killed_is_as_not_killed(place, trained, indexed, qdrant, tmp_path):
     """`kill -9` at every kind of write, then the same command to its end."""
     words = ["index", place / "tiny", "--to", place / "index", "--run", trained]
