@@ -294,7 +294,7 @@ def describe_fault(error: ValidationError, content: Any, name: str = "") -> tupl
     faults = [first, *(other for other in others if _place(other["loc"], content) == place)]
     subject = f"{field or 'the content'} is {show(first['input'])}"
     wanted = " or ".join(dict.fromkeys(map(_wanted, faults)))
-    if wanted == "a text" and isinstance(first["input"], int | float):
+    if wanted == "a text" and isinstance(first["input"], int | float | None):
         wanted += "; put it in quotation marks"
     if wanted == first["msg"]:  # it begins with another word: `Value error`, or the type
         wanted = _SUBJECT.sub("it should ", wanted).replace(" after validation", "")

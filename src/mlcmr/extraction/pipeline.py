@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcmr.data.features.finite import describe_fault, not_finite
+from mlcmr.data.features.finite import describe_not_finite, not_finite
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.extraction.media.decode import open_media
 from mlcmr.extraction.media.images import UnreadableFileError, shrink
@@ -299,7 +299,7 @@ def _set_features(file: ExtractedFile, rows: Sequence[NDArray[np.float32]]) -> U
         return None
     first = int(wrong[0])
     return UnreadableFileError(
-        f"{file.path}: the encoder's feature {describe_fault(file.features[first])} at "
+        f"{file.path}: the encoder's feature {describe_not_finite(file.features[first])} at "
         f"{file.times[first]:.2f} s ({plural(len(wrong), 'row')} of {len(file.features):,})",
         path=file.path,
     )

@@ -43,7 +43,8 @@ def require_finite(rows: NDArray[Any], name: RowName, advice: str = "") -> None:
     wrong = not_finite(rows)
     if wrong.size:
         raise CorruptFileError(
-            f"{name(int(wrong[0]))}: {describe_fault(rows[wrong[0]])}" + (f"; {advice}" if advice else "")
+            f"{name(int(wrong[0]))}: {describe_not_finite(rows[wrong[0]])}"
+            + (f"; {advice}" if advice else "")
         )
 
 
@@ -67,7 +68,7 @@ def require_normalisable(rows: NDArray[Any], name: RowName, advice: str = "") ->
         )
 
 
-def describe_fault(numbers: NDArray[Any]) -> str:
+def describe_not_finite(numbers: NDArray[Any]) -> str:
     """Describe the first number of a row that is not finite as float32."""
     flat = np.asarray(numbers).reshape(-1)
     wrong = not_finite(flat)
