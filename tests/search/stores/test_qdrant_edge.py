@@ -48,6 +48,30 @@ def test_a_store_of_another_size(tmp_path):
         EdgeStore(tmp_path / "store", SIZE + 1, SEGMENT_FIELDS)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"Cosine"', '"Cosinf"'),
+        ('"Cosine"', '"Manhattan"'),
+        (f'"size":{SIZE}', f'"size":{SIZE + 1}'),
+        ('"wal_enabled"', '"wal_enabmed"'),
+        ("}", ""),
+    ],
+)
+def test_a_damaged_configuration_is_made_again(tmp_path, before, after):
+    store = EdgeStore(tmp_path / "store", SIZE, SEGMENT_FIELDS, writing=True)
+    rows = vectors(3)
+    store.upsert([Point(identity(number), row, {}) for number, row in enumerate(rows)])
+    store.seal()
+    config = tmp_path / "store" / "edge_config.json"
+    content = config.read_text()
+    config.write_text(content.replace(before, after))
+    (hits,) = EdgeStore(tmp_path / "store", SIZE, SEGMENT_FIELDS).search([VectorQuery(rows[0], 3)])
+    cosines = rows @ rows[0] / np.linalg.norm(rows, axis=1) / np.linalg.norm(rows[0])
+    assert [hit.score for hit in hits] == pytest.approx(sorted(cosines, reverse=True), abs=1e-6)
+    assert config.read_text() == content
+
+
 def test_a_large_store_follows_a_graph(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     size, centres = 64, vectors(200, size=64)

@@ -11,6 +11,8 @@ Results of experiments with the engine, and their consequences:
   can derive this file again from the segments. So `seal` flushes, removes the configuration and moves the log
   aside. The log must be kept: it numbers the operations, and numbers that began again would be older than
   those of the stored points.
+- Each reader replaces the configuration of a sealed store, in one step. So the file has no checksum. The engine
+  takes the distance and the size from the segments. A file that it cannot read is removed, and made again.
 - An open store can still be read after its folder has been removed.
 - The engine writes to files that are mapped into memory. If the disk is full, the system kills the process
   (SIGBUS). So each write first checks for free space. Files begin with 32 MB, which may be holes.
@@ -85,7 +87,7 @@ class EdgeStore:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._shard = edge.EdgeShard.create(str(folder), self._config())
             else:
-                self._shard = edge.EdgeShard.load(str(folder), self._config())
+                self._shard = self._load()
             if writing:
                 self._index_fields(fields)
             self._count = self._shard.count(edge.CountRequest())
@@ -194,6 +196,15 @@ class EdgeStore:
     @property
     def _log_aside(self) -> Path:
         return self.folder.with_name(f"{self.folder.name}.log")
+
+    def _load(self) -> edge.EdgeShard:
+        try:
+            return edge.EdgeShard.load(str(self.folder), self._config())
+        except Exception:
+            if not self._log_aside.exists():  # the store is not sealed: another process may write it
+                raise
+            (self.folder / "edge_config.json").unlink(missing_ok=True)
+            return edge.EdgeShard.load(str(self.folder), self._config())
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         require_disk_space(self.folder)
