@@ -11,8 +11,9 @@ Results of experiments with the engine, and their consequences:
   can derive this file again from the segments. So `seal` flushes, removes the configuration and moves the log
   aside. The log must be kept: it numbers the operations, and numbers that began again would be older than
   those of the stored points.
-- Each reader replaces the configuration of a sealed store, in one step. So the file has no checksum. The engine
-  takes the distance and the size from the segments. A file that it cannot read is removed, and made again.
+- Each reader replaces the configuration of a sealed store, in one step. So the file has no checksum. The
+  engine takes the distance and the size from the segments. A file that it cannot read is removed, and made
+  again.
 - An open store can still be read after its folder has been removed.
 - The engine writes to files that are mapped into memory. If the disk is full, the system kills the process
   (SIGBUS). So each write first checks for free space. Files begin with 32 MB, which may be holes.
