@@ -213,6 +213,17 @@ def test_missing_file(collection, scenario, missing):
     )
 
 
+def test_a_renamed_collection_is_named(collection):
+    write(collection, "train", "", lines("enc"))
+    renamed = Collection(collection.folder.rename(collection.folder.with_name("mine")), "mine")
+    said = "no such file; .*the caption files begin with 'toy', but a folder called 'mine' should have"
+    with pytest.raises(NotFoundError, match=said):
+        read_training_pairs(renamed, PARALLEL)
+    for target in ("en", "de"):
+        with pytest.raises(NotFoundError, match=said):
+            read_queries(renamed, PARALLEL, "test", target)
+
+
 def test_missing_folder(collection):
     with pytest.raises(NotFoundError, match="there is no caption file"):
         read_training_pairs(collection, PARALLEL)

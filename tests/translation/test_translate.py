@@ -240,6 +240,12 @@ def test_what_is_there_is_left_alone(collection, model):
         translate(collection, **options)
 
 
+def test_a_renamed_collection_is_named(collection, model):
+    renamed = collection.rename(collection.with_name("mine"))
+    with pytest.raises(NotFoundError, match=r"no captions in 'en'; the caption files begin with 'tiny'"):
+        translate(renamed, from_="en", to="zh", model=model("t5"))
+
+
 def test_bad_requests(collection, model):
     def attempt(**changes):
         translate(collection, **{"from_": "en", "to": "zh", "model": model("t5"), **changes})

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ADDED_FOLDER = ".TextData.added"
 """The folder of the caption files that `prepare` adds to a collection, until all of them are complete."""
 # The published README, code and archives use all of these names for the same two collections.
 _SAME_COLLECTION = (("vatex", "VATEX"), ("msrvtt10kyu", "msrvtt10k", "msrvtt"))
+_CAPTION_FILE = re.compile(rf"(?!\.)(.+)(?:{'|'.join(SPLITS)})(?:_.+)?\.caption\.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,26 @@ class Collection:
     def caption_file(self, split: str, suffix: str = "") -> Path:
         """Return the path of a caption file, whether it exists or not."""
         return self.folder / "TextData" / f"{self.name}{split}{suffix}.caption.txt"
+
+    @property
+    def name_in_files(self) -> str:
+        """The name with which most caption files begin, if none begins with `name`; else `name`."""
+        files = [path.name for path in (self.folder / "TextData").glob("*.caption.txt")]
+        names = Counter(match[1] for match in map(_CAPTION_FILE.fullmatch, sorted(files)) if match)
+        own = tuple(self.name + split for split in SPLITS)
+        if not names or any(file.startswith(own) for file in files):
+            return self.name
+        return names.most_common(1)[0][0]
+
+    @property
+    def renaming(self) -> str:
+        """What is wrong if the caption files begin with another name than the collection's; else empty."""
+        if self.name_in_files == self.name:
+            return ""
+        return (
+            f"the caption files begin with '{self.name_in_files}', but a folder called '{self.folder.name}' "
+            f"should have {self.name}<split>.caption.txt; rename the folder or the files"
+        )
 
     def feature_folder(self, feature: str) -> Path:
         """Return the folder of one kind of frame feature, whether it exists or not."""

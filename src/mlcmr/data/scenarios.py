@@ -164,7 +164,7 @@ def read_training_pairs(
             name says, or a caption lacks its counterpart.
     """
     files = training_files(collection, scenario)
-    read = {language: _read_file(path, language, scenario) for language, path in files.items()}
+    read = {language: _read_file(collection, path, language, scenario) for language, path in files.items()}
     first = next(iter(read.values()))
     if not len(first):
         raise CorruptFileError(f"{first.path}: no captions", path=first.path)
@@ -221,18 +221,19 @@ def read_queries(
     path = human_caption_file(collection, split, target)
     if not path.exists() and target not in scenario.languages:
         existing = ", ".join(collection.languages(split)) or "none"
+        found = collection.renaming or f"the {split} split has captions in {existing}"
         raise NotFoundError(
-            f"target '{target}': {path}: no such file; the {split} split has captions in {existing}",
+            f"target '{target}': {path}: no such file; {found}",
             path=path,
             parameter="target",
         )
-    captions = _read_file(path, target, scenario)
+    captions = _read_file(collection, path, target, scenario)
     if not len(captions):
         raise CorruptFileError(f"{captions.path}: no captions", path=captions.path)
     for other in scenario.languages if translations else ():
         path = translation_file(collection, split, target, other, scenario.engine)
         if other != target and path.exists():
-            translated = _read_file(path, other, scenario)
+            translated = _read_file(collection, path, other, scenario)
             text_of = dict(zip(translated.keys, translated.texts, strict=True))
             try:
                 texts = [text_of[key] for key in captions.keys]
@@ -261,14 +262,15 @@ def _source_language(scenario: Scenario) -> str:
     return next(language for language in scenario.languages if language != scenario.target)
 
 
-def _read_file(path: Path, language: str, scenario: Scenario) -> Captions:
+def _read_file(collection: Collection, path: Path, language: str, scenario: Scenario) -> Captions:
     """Return the captions of a file, all of them in `language` unless that is `MIXED`."""
     if not path.exists():
         names = sorted(file.name for file in path.parent.glob("*.caption.txt"))
         listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+        found = collection.renaming or f"there is {listed or 'no caption file'}"
         raise NotFoundError(
             f"{path}: no such file; the {scenario.kind} scenario with languages "
-            f"{', '.join(scenario.languages)} needs it; there is {listed or 'no caption file'}",
+            f"{', '.join(scenario.languages)} needs it; {found}",
             path=path,
         )
     captions = read_captions(path)

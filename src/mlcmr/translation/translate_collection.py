@@ -129,7 +129,8 @@ def translate(
         )
     sources = _caption_files(opened, source, split)
     if not sources:
-        raise NotFoundError(f"{folder / 'TextData'}: no captions in '{source}'", path=folder / "TextData")
+        text, why = folder / "TextData", f"; {opened.renaming}" if opened.renaming else ""
+        raise NotFoundError(f"{text}: no captions in '{source}'{why}", path=text)
     originals = {name: read_captions(path) for name, path in sources.items()}
     files = {name: translation_file(opened, name, source, target, engine) for name in originals}
     settings = {

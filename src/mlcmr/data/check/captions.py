@@ -1,8 +1,7 @@
 """Find the faults of the caption files of a collection."""
 
 import os
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations, groupby
 from pathlib import Path
@@ -19,7 +18,6 @@ from mlcmr.progress import Progress
 from mlcmr.text import plural
 
 _USE_OF_SPLIT = {"train": "to train on", "val": "to validate on", "test": "to test on"}
-_SPLIT_IN_NAME = re.compile(rf"(.+)({'|'.join(SPLITS)})((?:_.+)?)")
 
 
 class _SplitContent(NamedTuple):
@@ -86,19 +84,13 @@ def _find_files(folder: Path, findings: Findings) -> list[CaptionFile]:
     """Return the caption files whose names begin with the name of the collection."""
     text = folder / "TextData"
     paths = sorted(path for path in text.glob(f"*{ENDING}") if not path.name.startswith("."))
-    name = expected = open_collection(folder.parent, folder.name).name
+    collection = open_collection(folder.parent, folder.name)
+    name = collection.name_in_files
     if not paths:
         message = f"no {name}<split>{ENDING} in it" if os.path.isdir(text) else "no such folder"
         findings.problems.add("TextData", message)
-    begin = re.compile(f"{re.escape(name)}({'|'.join(SPLITS)})")
-    prefixes = Counter(match[1] for path in paths if (match := _SPLIT_IN_NAME.fullmatch(_stem(path))))
-    if prefixes and not any(begin.match(path.name) for path in paths):
-        name = prefixes.most_common(1)[0][0]
-        message = (
-            f"the caption files begin with '{name}', but a folder called '{folder.name}' should have "
-            f"{expected}<split>{ENDING}; rename the folder or the files"
-        )
-        findings.problems.add("TextData", message)
+    if collection.renaming:
+        findings.problems.add("TextData", collection.renaming)
     files = []
     for path in paths:
         file = _parse_name(path, name)
