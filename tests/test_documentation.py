@@ -152,7 +152,18 @@ def test_tests_that_pages_name_are_there():
     everything = "\n".join(sources.values())
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for file in re.findall(r"`(tests/[\w/]+\.py)`", text):
-            assert (ROOT / file).exists(), f"{page}: {file}"
         for name in re.findall(r"`(test_\w+)`", text):
             assert f"def {name}(" in everything, f"{page}: {name}"
+
+
+def test_paths_that_pages_and_sources_name_are_there():
+    folders = ("src", "tests", "docs", "examples", "benchmarks")
+    files = [*PAGES, *(path for folder in folders for path in (ROOT / folder).rglob("*.[mp][dy]"))]
+    named = re.compile(rf"\b(?:{'|'.join(folders)})/[\w/.-]+\.(?:py|md)\b")
+    gone = [
+        f"{file.relative_to(ROOT)}: {path}"
+        for file in dict.fromkeys(files)
+        for path in named.findall(file.read_text(encoding="utf-8"))
+        if not (ROOT / path).exists()
+    ]
+    assert not gone

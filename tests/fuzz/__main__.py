@@ -1,7 +1,8 @@
 """Feed odd files to the readers, for a long time: `python -m tests.fuzz --minutes 30 [target …]`.
 
 Each target has a process of its own. Inputs at fault are made small and written to
-`tests/fuzz/corpus/<target>/`, from where the short form, `tests/test_fuzz.py`, takes them from then on.
+`tests/fuzz/corpus/<target>/`, from where the short form, `tests/security/test_fuzz.py`, takes them from then
+on.
 The exit status is 1 if there were any.
 """
 

@@ -26,7 +26,7 @@ class MLCMRLoss(nn.Module):
         >>> terms = loss(ViewEmbeddings(video, dropped, {"zh": captions}, {"zh": masked}))
         >>> total = sum(terms.values())
 
-    The method, with its reference, is described in `docs/method.md`.
+    The method, with its reference, is described in `docs/explanation/method.md`.
 
     Args:
         config: The settings; by default the published ones.
