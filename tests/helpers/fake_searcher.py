@@ -89,7 +89,7 @@ class FakeSearcher(Searcher):
         self.files.append(content)
         self._work()
         if b"broken" in content:
-            raise UnreadableFileError(f"{path}: cannot be decoded")
+            raise UnreadableFileError(f"{path}: cannot be decoded; lower `rate`")
         return self._ranked("", k, filters)
 
     def similar(

@@ -202,7 +202,7 @@ def test_uploads_that_are_refused(searcher, client):
     assert "a multipart form with one file" in two.json()["error"]
     broken = post(files={"file": ("a.png", PNG + b"broken")})
     assert broken.status_code == 422
-    assert broken.json() == {"error": "the file cannot be read as a picture or video"}
+    assert broken.json() == {"error": "the file cannot be read as a picture or video: cannot be decoded"}
     assert searcher.files == [PNG + b"broken"]
 
 

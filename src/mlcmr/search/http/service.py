@@ -143,7 +143,9 @@ class Service:
             raise HTTPException(415, f"the file is not a readable picture or video; {ACCEPTED}") from None
         except UnreadableFileError as error:
             _log.info("upload refused: %s", error)
-            raise HTTPException(422, "the file cannot be read as a picture or video") from None
+            # The sender gets the reason, without the path on this machine and the advice for `extract`.
+            why = str(error).removeprefix(f"{file.name}: ").replace(file.name, "the file").split("; ")[0]
+            raise HTTPException(422, f"the file cannot be read as a picture or video: {why}") from None
         return search_answer(hits, time.perf_counter() - start)
 
     async def similar(self, video: str, segment: int, k: int, filters: Filters | None) -> SearchAnswer:
