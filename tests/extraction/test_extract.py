@@ -243,3 +243,9 @@ def test_a_broken_file_keeps_what_it_was(videos, tmp_path):
     summary = run(videos, tmp_path / "mine")
     assert (summary.videos, len(summary.skipped)) == (5, 1)
     assert "a" in open_features(tmp_path / "mine/FeatureData/hues228")
+
+
+def test_a_summary_of_one_frame_says_so(tmp_path):
+    (tmp_path / "v").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "v/a.png")
+    assert "1 video, 1 extracted now (1 frame, " in str(run(tmp_path / "v", tmp_path / "mine"))

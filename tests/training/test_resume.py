@@ -220,7 +220,7 @@ def test_broken_features(root, first_half, undisturbed, tmp_path):
         row = features.rows(video)[1]
         matrix[row, 0] = np.nan
         file.write_bytes(matrix.tobytes())
-        message = f"{file}: frame 1 of video '{video}' (row {row}): holds NaN"
+        message = f"{file}: frame 1 of video '{video}' (row index {row}): holds NaN"
         recipe = write_recipe(tmp_path / "recipe.yaml", replace(config, workers=workers))
         command = processes.run(["train", recipe], tmp_path / "log")
         assert command.wait() == 2

@@ -55,7 +55,7 @@ class ExtractionSummary:
     seconds: float
 
     def __str__(self) -> str:
-        work = f"{self.extracted:,} extracted now ({self.frames:,} frames, {self.seconds:.1f} s)"
+        work = f"{self.extracted:,} extracted now ({plural(self.frames, 'frame')}, {self.seconds:.1f} s)"
         lines = [
             f"{self.collection}: {plural(self.videos, 'video')}, {work}",
             f"  feature:  {self.feature}, {self.sampling}",

@@ -381,8 +381,8 @@ def test_values_that_are_no_numbers_are_named_with_frame_and_video(value, toy, m
     matrix.tofile(feature(toy, "feature.bin"))
     wrong = "values that are NaN or infinite"
     assert check(toy).problems == [
-        f"FeatureData/clip/feature.bin: frame 'v4_1' of video 'v4' (row 13) has 1 of 4 {wrong}",
-        f"FeatureData/clip/feature.bin: frame 'v9_2' of video 'v9' (row 29) has 2 of 4 {wrong}",
+        f"FeatureData/clip/feature.bin: frame 'v4_1' of video 'v4' (row index 13) has 1 of 4 {wrong}",
+        f"FeatureData/clip/feature.bin: frame 'v9_2' of video 'v9' (row index 29) has 2 of 4 {wrong}",
     ]
 
 
@@ -542,7 +542,7 @@ def test_memory_does_not_grow_with_feature_bin(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(report.problems) == 1
-    assert "frame 'v9_2' of video 'v9' (row 29) has 1 of 1,048,576 values" in report.problems[0]
+    assert "frame 'v9_2' of video 'v9' (row index 29) has 1 of 1,048,576 values" in report.problems[0]
     assert peak < 40 << 20
     size = 30 * dimension * 4
     assert progress.changes[-1] == ("FeatureData/clip/feature.bin", size, size)

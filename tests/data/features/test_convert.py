@@ -27,6 +27,7 @@ from mlcmr.data.features.convert import (
 from mlcmr.data.features.feature_files import read_frame_ids
 from mlcmr.data.ids import video_id
 from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
+from tests.helpers.folders import contents
 from tests.helpers.progress import RecordedProgress
 
 Videos = dict[str, np.ndarray]
@@ -160,7 +161,7 @@ def test_video2frames_is_made_from_frame_ids(tmp_path_factory, videos, order):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a_0 1 2\na_1 1\n", "t.txt:2: frame 'a_1' has 1 numbers, those before it 2"),
+        ("a_0 1 2\na_1 1\n", "t.txt:2: frame 'a_1' has 1 number, those before it 2"),
         ("a_0 1 2\n\na_1 1 x2\n", "t.txt:3: 'x2' is not a number"),
         ("a_0\n", "t.txt:1: frame 'a_0' has 0 numbers, expected <frame id> <number> …"),
         ("a_0 1 2\na_0 1 2\n", "t.txt:2: frame 'a_0' has a line already"),
@@ -273,7 +274,7 @@ def test_arrays_that_are_none_are_named(tmp_path):
         "empty": r"no <video>\.npy in it",
         "text.npz": "cannot be read",
         "half.npz": "cannot be read",
-        "few.npz": r"1 ids for an array of shape \(4, 3\)",
+        "few.npz": r"1 id for an array of shape \(4, 3\)",
         "words.npz": "video 'v': an array of shape .* expected numbers",
         "none.npz": "video 'v': an array of shape",
         "cube.npz": r"has shape \(2, 2, 3\), expected \(frames, dimension\)",
@@ -411,10 +412,10 @@ def test_numbers_that_are_not_finite_are_said_by_file_and_row(value, words, tmp_
     np.savez(tmp_path / "v.npz", v=wrong)
     np.savez(tmp_path / "cube.npz", features=wrong.reshape(3, 3, 3), ids=np.array(["a", "b", "c"]))
     for name, where in {
-        "folder": "folder/sub/v.npy, row 7",
-        "x.npy": "x.npy, row 7",
-        "v.npz": "v.npz: video 'v', row 7",
-        "cube.npz": "cube.npz, row 7",
+        "folder": "folder/sub/v.npy, row index 7",
+        "x.npy": "x.npy, row index 7",
+        "v.npz": "v.npz: video 'v', row index 7",
+        "cube.npz": "cube.npz, row index 7",
     }.items():
         with pytest.raises(CorruptFileError, match=f"{where}: {words}"):
             arrays_to_features(tmp_path / name, tmp_path / "toy")
@@ -429,7 +430,7 @@ def test_numbers_that_are_not_finite_are_said_by_file_and_row(value, words, tmp_
             lambda: join_features([tmp_path / "toy", tmp_path / "toy"], tmp_path / "no"),
             lambda: select_videos(tmp_path / "toy", ["v"], tmp_path / "no"),
         ):
-            with pytest.raises(CorruptFileError, match=r"feature\.bin, row 7: holds"):
+            with pytest.raises(CorruptFileError, match=r"feature\.bin, row index 7: holds"):
                 convert()
 
 
@@ -452,6 +453,19 @@ def test_video2frames_of_ids_that_name_videos(tmp_path):
     write_video2frames(many, rows="videos")
     assert_equal(read(many), {"b": rows(3)[[0, 2]], "a": rows(3)[[1]]})
     assert read_frame_ids(many, 3) == ["b_0", "a_0", "b_1"]
+    before = contents(many)
+    with pytest.raises(
+        InvalidValueError, match=r"id.txt: its ids name frames already, .* remove video2frames"
+    ):
+        write_video2frames(many, overwrite=True, rows="videos")
+    assert contents(many) == before
+    write_video2frames(one, overwrite=True, rows="videos")
+    assert_equal(read(one), {"video_1": rows(1), "video_2": rows(1, start=3)})
+
+
+@pytest.mark.parametrize(("frames", "words"), [(1, "1 frame ×"), (2, "2 frames ×")])
+def test_a_size_counts_in_words(frames, words):
+    assert words in str(FeatureSize(1, frames, 3))
 
 
 def test_numpy_reads_what_is_written(toy, tmp_path):

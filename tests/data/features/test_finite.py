@@ -128,7 +128,7 @@ def test_evaluation_names_the_frame(diverged):
     matrix.tofile(path)
     video = video_name(*SPLITS["test"][-1])
     with pytest.raises(
-        CorruptFileError, match=rf"feature\.bin: frame \d of video '{video}' \(row \d+\): holds inf"
+        CorruptFileError, match=rf"feature\.bin: frame \d of video '{video}' \(row index \d+\): holds inf"
     ):
         evaluate(place / "run", device="cpu")
 

@@ -19,6 +19,7 @@ from mlcmr.data.features.row_cache import CACHE_NAME, cache_fault
 from mlcmr.data.features.video2frames import video2frames_pairs
 from mlcmr.errors import MlcmrError, unreadable
 from mlcmr.progress import Progress
+from mlcmr.text import plural
 
 _T = TypeVar("_T")
 
@@ -120,7 +121,7 @@ def _check_ids(check: _FeatureCheck, ids: list[str], shape: tuple[int, int] | No
     """Check that each row has an id of its own."""
     file = check.file("id.txt")
     if shape is not None and len(ids) != shape[0]:
-        message = f"{len(ids):,} frame ids, but shape.txt says {shape[0]:,} frames"
+        message = f"{plural(len(ids), 'frame id')}, but shape.txt says {plural(shape[0], 'frame')}"
         check.findings.problems.add(file, message)
     for frame, rows in _repeated(ids).items():
         message = f"frame '{frame}' is listed {len(rows)} times: {_list_places('place', rows)}"
@@ -204,7 +205,8 @@ def _check_numbers(
             frame = f"frame '{ids[row]}'" if row < len(ids) else "a frame"
             if row < len(ids) and ids[row] in video_of:
                 frame += f" of video '{video_of[ids[row]]}'"
-            message = f"{frame} (row {row:,}) has {wrong:,} of {shape[1]:,} values that are NaN or infinite"
+            faults = f"{wrong:,} of {shape[1]:,} values that are NaN or infinite"
+            message = f"{frame} (row index {row:,}) has {faults}"
             check.findings.problems.add(file, message, kind="frames with NaN or infinite values")
     except OSError as error:
         check.findings.problems.add(file, unreadable(error))

@@ -25,6 +25,7 @@ from mlcmr.data.features.numpy_files import ArrayHeader, map_array, open_archive
 from mlcmr.data.ids import VideoIds
 from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.progress import Progress
+from mlcmr.text import plural
 
 BLOCK_BYTES = 16 << 20
 _FEATURES, _IDS, _VIDEOS = "features", "ids", "videos"  # the arrays of an .npz with ids
@@ -127,7 +128,8 @@ def read_npz(
             videos = archive.read(_VIDEOS).astype(str).ravel().tolist()
             if len(videos) != len(ids):
                 raise InvalidValueError(
-                    f"{source}: {len(videos):,} videos for {len(ids):,} ids; name one for each row",
+                    f"{source}: {plural(len(videos), 'video')} for {plural(len(ids), 'id')}; "
+                    "name one for each row",
                     path=source,
                 )
             names = VideoIds()
@@ -239,7 +241,7 @@ def _video_blocks(
             dimension = dimension or frames.shape[1]
             if frames.shape[1] != dimension:
                 raise InvalidValueError(
-                    f"{where}: {frames.shape[1]:,} numbers a frame, but {describe(videos[0])} has "
+                    f"{where}: {plural(frames.shape[1], 'number')} a frame, but {describe(videos[0])} has "
                     f"{dimension:,}",
                     path=source,
                 )
@@ -266,7 +268,7 @@ def _named_blocks(
     """Yield the rows of an array with their ids; a row may hold the frames of a video."""
     if len(shape) not in {2, 3} or len(ids) != shape[0]:
         raise InvalidValueError(
-            f"{source}: {len(ids):,} ids for an array of shape {shape}, expected one for each row",
+            f"{source}: {plural(len(ids), 'id')} for an array of shape {shape}, expected one for each row",
             path=source,
         )
     names = VideoIds()
@@ -284,7 +286,7 @@ def _named_blocks(
 
 
 def _name_row(where: object, start: int, row: int) -> str:
-    return f"{where}, row {start + row:,}"
+    return f"{where}, row index {start + row:,}"
 
 
 def _new_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:

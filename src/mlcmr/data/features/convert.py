@@ -6,6 +6,7 @@ when it is complete.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -38,7 +39,7 @@ from mlcmr.data.features.frame_features import FrameFeatures, open_features, wri
 from mlcmr.data.features.text_lines import read_text_lines
 from mlcmr.data.features.video2frames import parse_video2frames, videos_of_frames
 from mlcmr.data.ids import VideoIds, normalize_name
-from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.files import new_folder, replacing, write_text
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
@@ -62,7 +63,7 @@ class FeatureSize:
     dimension: int
 
     def __str__(self) -> str:
-        return f"{plural(self.videos, 'video')}, {self.frames:,} frames × {self.dimension:,}"
+        return f"{plural(self.videos, 'video')}, {plural(self.frames, 'frame')} × {self.dimension:,}"
 
     def to_dict(self) -> dict[str, int]:
         """Return the numbers by name, for JSON."""
@@ -264,7 +265,8 @@ def write_video2frames(folder: AnyPath, overwrite: bool = False, rows: RowIds = 
             are the frames of a video, in order, and get new ids in `id.txt`.
 
     Raises:
-        InvalidValueError: If the file exists already, or a frame id has another form.
+        InvalidValueError: If the file exists already, a frame id has another form, or the ids of videos were
+            replaced with ids of frames before.
         CorruptFileError: If the features are damaged.
     """
     folder = user_path(folder)
@@ -287,6 +289,15 @@ def write_video2frames(folder: AnyPath, overwrite: bool = False, rows: RowIds = 
         ) from error
     videos = [names.of(name, where) for name in ids]
     repeated = len(set(ids)) < len(ids)
+    if not repeated and path.exists():
+        with suppress(CorruptFileError):
+            if any(len(frames) > 1 for frames in parse_video2frames(path, read_text(path)).values()):
+                raise InvalidValueError(
+                    f"{where}: its ids name frames already, as {path.name} says; if they name videos, remove "
+                    f"{path.name}",
+                    path=where,
+                    parameter="rows",
+                )
     frame_ids = ids_of_rows(videos) if repeated else ids
     frames_of: dict[str, list[str]] = {}
     for video, frame in zip(videos, frame_ids, strict=True):
@@ -321,7 +332,7 @@ def _finite(features: FrameFeatures, rows: Rows) -> Features:
         CorruptFileError: If a number is not finite.
     """
     selected = features.matrix[rows]
-    require_finite(selected, lambda row: f"{features.folder / 'feature.bin'}, row {rows[row]:,}")
+    require_finite(selected, lambda row: f"{features.folder / 'feature.bin'}, row index {rows[row]:,}")
     return selected
 
 

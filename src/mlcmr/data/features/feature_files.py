@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mlcmr.data.ids import normalize_name
 from mlcmr.errors import CorruptFileError, MlcmrError, NotFoundError, unreadable
 from mlcmr.reading import read_bytes
+from mlcmr.text import plural
 
 Rows = NDArray[np.int64]
 """The numbers of rows of `feature.bin`, from 0."""
@@ -77,7 +78,7 @@ def split_ids(folder: Path, content: bytes, frames: int) -> list[str]:
     if len(ids) != frames:
         path = folder / "id.txt"
         raise CorruptFileError(
-            f"{path}: {len(ids):,} frame ids, but shape.txt says {frames:,} frames", path=path
+            f"{path}: {plural(len(ids), 'frame id')}, but shape.txt says {plural(frames, 'frame')}", path=path
         )
     return ids
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mlcmr.errors import CorruptFileError
 
 RowName = Callable[[int], str]
-"""Takes the number of a row; returns its name for messages, such as `video 'a', row 3`."""
+"""Takes the number of a row; returns its name for messages, such as `video 'a', row index 3`."""
 
 _TINY = 1e-12  # below it, torch's `normalize` does not make a vector's length 1
 

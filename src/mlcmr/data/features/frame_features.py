@@ -127,7 +127,7 @@ class FrameFeatures:
     def name_frame(self, video: str, number: int) -> str:
         """Describe a frame of a video, counted from 0, for messages."""
         row = int(self.rows(video)[number])
-        return f"{self.folder / 'feature.bin'}: frame {number} of video '{video}' (row {row:,})"
+        return f"{self.folder / 'feature.bin'}: frame {number} of video '{video}' (row index {row:,})"
 
 
 def open_features(folder: str | os.PathLike[str]) -> FrameFeatures:

@@ -11,6 +11,7 @@ from mlcmr.data.features.feature_files import Features, decode
 from mlcmr.data.features.finite import require_finite
 from mlcmr.errors import CorruptFileError, MlcmrError, NotFoundError, unreadable
 from mlcmr.progress import Progress
+from mlcmr.text import plural
 
 
 def read_text_lines(paths: Sequence[Path], progress: Progress) -> Iterator[Block]:
@@ -77,7 +78,7 @@ def _parse_line(line: bytes, where: str, dimension: int) -> tuple[str, Features]
         raise CorruptFileError(f"{where}: {wrong[:60]} is not a number") from error
     if not numbers or len(row) != (dimension or len(row)):
         expected = f"those before it {dimension:,}" if dimension else "expected <frame id> <number> …"
-        raise CorruptFileError(f"{where}: frame '{frame[:60]}' has {len(row):,} numbers, {expected}")
+        raise CorruptFileError(f"{where}: frame '{frame[:60]}' has {plural(len(row), 'number')}, {expected}")
     if not np.isfinite(row).all():
         require_finite(np.array([numbers], np.float64), lambda _: where)
     return frame, row

@@ -20,7 +20,7 @@ from mlcmr.search.http.app import create_app
 from mlcmr.search.http.middleware import is_loopback
 from mlcmr.search.http.service import ServerLimits
 from mlcmr.search.searcher import Searcher
-from mlcmr.text import printable
+from mlcmr.text import plural, printable
 
 try:
     import uvicorn
@@ -93,7 +93,7 @@ def serve(
             found = "exact search" if searcher.exact else "HNSW"
             console = Console()
             for line in (
-                f"{searcher.size:,} segments, {found}, {searcher.model_name}",
+                f"{plural(searcher.size, 'segment')}, {found}, {searcher.model_name}",
                 *_describe_outside(searcher),
                 f"page: {address}   API: {address}api/openapi.json   stop: Ctrl+C",
             ):
