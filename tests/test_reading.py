@@ -15,14 +15,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcmr.core_yaml import dump_yaml, parse_yaml
 from mlcmr.errors import CorruptFileError, MlcmrError
 from mlcmr.reading import (
     Count,
     Many,
     Name,
     Number,
+    dump_yaml,
     parse_json,
+    parse_yaml,
     read_json,
     read_json_lines,
     read_yaml,
@@ -78,17 +79,17 @@ def test_what_was_written_is_read(tmp_path):
     [
         ({"size": "3"}, "size is '3', but must be a whole number"),
         ({"size": 3.0}, "size"),
-        ({"size": True}, "size is true"),
+        ({"size": True}, "size is True"),
         ({"size": -1}, "size is -1, but must be greater than or equal to 0"),
         ({"size": 2**63}, "size is 9223372036854775808, but must be less than"),
-        ({"size": None}, "size is null"),
+        ({"size": None}, "size is None"),
         ({"name": ""}, "name"),
         ({"name": "a\0b"}, "name"),
         ({"name": "x" * 5000}, "name"),
-        ({"kind": "c"}, "kind is c, but must be a or b"),
+        ({"kind": "c"}, "kind is 'c', but must be 'a' or 'b'"),
         ({"parts": {}}, "parts is {}, but must be a list"),
         ({"parts": [{"start": 0, "rows": [0]}]}, "parts.0.rows.1 is missing"),
-        ({"parts": [{"start": "soon", "rows": [0, 1]}]}, "parts.0.start is soon, but must be a number"),
+        ({"parts": [{"start": "soon", "rows": [0, 1]}]}, "parts.0.start is 'soon', but must be a number"),
         ({"parts": [{"start": 1e300, "rows": [0, 1]}]}, "parts.0.start"),
         ({"checked": "yes"}, "checked is 'yes', but must be true or false"),
         ({"note": 5}, "note is 5, but must be a text"),
@@ -328,9 +329,8 @@ def test_no_fault_starts_more_than_the_file_takes():
     program = """
 import resource, sys
 from typing import Any
-from mlcmr.core_yaml import parse_yaml
 from mlcmr.errors import MlcmrError
-from mlcmr.reading import Many, parse_json
+from mlcmr.reading import Many, parse_json, parse_yaml
 sys.path.insert(0, ".")
 from tests.helpers.bombs import bomb
 used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

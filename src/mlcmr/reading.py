@@ -12,38 +12,33 @@ import reprlib
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Annotated, Any, TypeVar, cast
+from typing import IO, Annotated, Any, ClassVar, TypeVar, cast
 
+import yaml
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import FailFast, StringConstraints, TypeAdapter, ValidationError
-from pydantic_core import from_json
 
-from mlcmr.core_yaml import parse_yaml, show
 from mlcmr.errors import CorruptFileError, MlcmrError, NotFoundError, reason, unreadable
 
 DOCUMENT_BYTES = 16 << 20  # settings, descriptions, results
 LINE_BYTES = 256 << 20  # a record may hold a number for each frame of a long video
 _FAULTS = 1000  # of more not even a list is made
+_YAML_DEPTH = 64
+_YAML_NODES = 1_000_000
 _NUMBERS = re.compile(rb"\[[-+0-9.eE,\s]*\]")
 _SUBJECT = re.compile(r"^\w+ should ")
 _WORDS = {
     "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
     "float_type": "a number",
-    "float_parsing": "a number",
     "bool_type": "true or false",
     "string_type": "a text",
-    "list_type": "a list, such as '[a, b]'",
-    "tuple_type": "a list, such as '[a, b]'",
+    "list_type": "a list",
+    "tuple_type": "a list",
     "dict_type": "an object with names and values",
-    "dataclass_type": "settings",
-    "invalid-json-value": "plain data: numbers, texts, lists and mappings",
 }
-_WITHOUT_VALUE = {"missing": "is missing", "unexpected_keyword_argument": "is no setting"}
 
 _T = TypeVar("_T")
 
@@ -189,15 +184,44 @@ def parse_json(content: bytes, kind: type[_T], where: str, hint: str) -> _T:
     """
     content = content.removeprefix(b"\xef\xbb\xbf")
     try:
-        value: _T = adapter(cast("Any", kind)).validate_json(content, strict=True)
+        value: _T = _adapter(cast("Any", kind)).validate_json(content, strict=True)
         _require_unambiguous(content)
     except ValidationError as error:
-        raise CorruptFileError(f"{where}: {describe_fault(error, content)[1]}; {hint}") from error
+        raise CorruptFileError(f"{where}: {_fault(error)}; {hint}") from error
     except MlcmrError as error:  # of a dataclass that checks itself
         raise CorruptFileError(f"{where}: {error}; {hint}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise CorruptFileError(f"{where}: not JSON: {reason(error)}; {hint}") from error
     return value
+
+
+def parse_yaml(content: str | bytes, where: str, hint: str) -> Any:
+    """Parse YAML by the core schema of YAML 1.2: `no`, `on` and `12:30` are text, `1e-4` is a number.
+
+    Args:
+        content: UTF-8, perhaps with a byte order mark.
+        where: The file, for messages.
+        hint: What to do about a fault; the last words of the message.
+
+    Raises:
+        CorruptFileError: If the content is not YAML, a name occurs twice, or the content is too deep, or too
+            large once its aliases are followed.
+    """
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        _require_sound(text)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 – it derives from a safe loader
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        fault = f"{where}:{line}: not UTF-8: byte {error.object[error.start]:#04x}"
+        raise CorruptFileError(f"{fault}; {hint}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line_of = f":{mark.line + 1}" if mark else ""
+        problem = error.problem or reason(error)
+        raise CorruptFileError(f"{where}{line_of}: not YAML: {problem}; {hint}") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise CorruptFileError(f"{where}: not YAML: {reason(error)}; {hint}") from error
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -238,9 +262,9 @@ def check(value: object, kind: type[_T]) -> _T:
         ValueError: If it is not `kind`; with one line that says where.
     """
     try:
-        checked: _T = adapter(cast("Any", kind)).validate_python(value, strict=True)
+        checked: _T = _adapter(cast("Any", kind)).validate_python(value, strict=True)
     except ValidationError as error:
-        raise ValueError(describe_fault(error, value)[1]) from error
+        raise ValueError(_fault(error)) from error
     return checked
 
 
@@ -263,59 +287,28 @@ def _reading(path: Path, hint: str, read: Callable[[], _T]) -> _T:
 
 
 @cache
-def adapter(kind: Any) -> TypeAdapter[Any]:
-    """Return the validator of a type."""
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def describe_fault(error: ValidationError, content: Any, name: str = "") -> tuple[str, str]:
-    """Return the field of the first fault, and the fault in one line.
-
-    Args:
-        error: The error of pydantic.
-        content: The content that was checked; JSON as bytes.
-        name: The name of the content.
-    """
+def _fault(error: ValidationError) -> str:
+    """Return the first fault as text."""
     if error.error_count() > _FAULTS:
-        return name, f"{name} wrong in {error.error_count():,} places".strip()
-    first, *others = error.errors(include_url=False)
-    if first["type"] == "json_invalid":
+        return f"wrong in {error.error_count():,} places"
+    fault = error.errors(include_url=False)[0]
+    if fault["type"] == "json_invalid":
         # A value of one line may itself be a line of a file, whose number stands before the message.
-        return name, f"not JSON: {first['ctx']['error'].replace(' at line 1 column ', ' at column ')}"
-    if isinstance(content, bytes):
-        content = from_json(content)
-    place = _place(first["loc"], content)
-    if first["type"] == "missing":
-        place.append(first["loc"][-1])
-    field = ".".join(map(str, [name, *place] if name else place))
-    if first["type"] in _WITHOUT_VALUE:
-        return field, f"{field} {_WITHOUT_VALUE[first['type']]}"
-    # For a value that may have several types, pydantic has a fault for each type.
-    faults = [first, *(other for other in others if _place(other["loc"], content) == place)]
-    subject = f"{field or 'the content'} is {show(first['input'])}"
-    wanted = " or ".join(dict.fromkeys(map(_wanted, faults)))
-    if wanted == "a text" and isinstance(first["input"], int | float | None):
-        wanted += "; put it in quotation marks"
-    if wanted == first["msg"]:  # it begins with another word: `Value error`, or the type
+        return f"not JSON: {fault['ctx']['error'].replace(' at line 1 column ', ' at column ')}"
+    # If a value may have several types, pydantic names the last type that it tried.
+    field = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("constrained-"))
+    if fault["type"] == "missing":
+        return f"{field} is missing"
+    subject = f"{field or 'the content'} is {reprlib.repr(fault['input'])}"
+    wanted = _WORDS.get(fault["type"], fault["msg"].removeprefix("Input should be "))
+    if wanted == fault["msg"]:  # it begins with another word: `Value error`, or the type
         wanted = _SUBJECT.sub("it should ", wanted).replace(" after validation", "")
-        return field, f"{subject}: {wanted.removeprefix('Value error, ')}"
-    return field, f"{subject}, but must be {wanted}"
-
-
-def _place(location: tuple[int | str, ...], content: Any) -> list[int | str]:
-    """Return the keys of a location that lead to a value; between them, pydantic names types."""
-    place = []
-    for key in location:
-        with suppress(LookupError, TypeError):
-            content = content[key]
-            place.append(key)
-    return place
-
-
-def _wanted(fault: Any) -> str:
-    if fault["type"] == "literal_error":
-        return str(fault["ctx"]["expected"]).replace("'", "")
-    return _WORDS.get(fault["type"]) or str(fault["msg"]).removeprefix("Input should be ")
+        return f"{subject}: {wanted.removeprefix('Value error, ')}"
+    return f"{subject}, but must be {wanted}"
 
 
 def _require_unambiguous(content: bytes) -> None:
@@ -345,3 +338,106 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A safe loader for the core schema of YAML 1.2."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*\.[0-9_]*)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+
+
+@dataclass(slots=True)
+class _OpenNode:
+    """A list or a mapping whose end the parser has not reached yet.
+
+    Attributes:
+        anchor: The name by which aliases refer to the node.
+        names: The keys of a mapping that have been read; None for a list.
+        before: The number of nodes before this node.
+        awaits_name: Whether the next node is a key of this mapping.
+    """
+
+    anchor: str | None = None
+    names: set[str] | None = None
+    before: int = 0
+    awaits_name: bool = True
+
+
+def _require_sound(text: str) -> None:
+    """Refuse YAML that is deep, that has a name twice, or that is large once its aliases are followed.
+
+    Raises:
+        yaml.YAMLError: If the text is not YAML, too deep or too large, or has a repeated name.
+    """
+    size_of: dict[str, int] = {}  # the number of nodes below each anchor
+    around = [_OpenNode()]
+    total = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        inner = around[-1]
+        if isinstance(event, yaml.CollectionEndEvent):
+            around.pop()
+            if inner.anchor is not None:
+                size_of[inner.anchor] = total - inner.before
+        elif isinstance(event, yaml.NodeEvent):
+            fault = _name_fault(inner, event)
+            if isinstance(event, yaml.AliasEvent):
+                if any(outer.anchor == event.anchor for outer in around):
+                    fault = "an alias lies inside the node that the alias refers to"
+                total += size_of.get(str(event.anchor), 1)
+            else:
+                if isinstance(event, yaml.CollectionStartEvent):
+                    names: set[str] | None = set() if isinstance(event, yaml.MappingStartEvent) else None
+                    around.append(_OpenNode(event.anchor, names, total))
+                total += 1
+            if len(around) > _YAML_DEPTH or total > _YAML_NODES:
+                fault = "too deep, or too large"
+            if fault:
+                raise yaml.MarkedYAMLError(problem=fault, problem_mark=cast("Any", event.start_mark))
+
+
+def _name_fault(mapping: _OpenNode, event: yaml.NodeEvent) -> str | None:
+    """Return the fault of a node that is a key of a mapping; None for a correct key and other nodes."""
+    if mapping.names is None:
+        return None
+    mapping.awaits_name = not mapping.awaits_name
+    if mapping.awaits_name:  # the node is a value, not a key
+        return None
+    if not isinstance(event, yaml.ScalarEvent):
+        return "a name must be a text"
+    if event.value in mapping.names:
+        return f"{reprlib.repr(event.value)} is there twice"
+    mapping.names.add(event.value)
+    return None
+
+
+def dump_yaml(content: Any) -> str:
+    """Write YAML that `parse_yaml` and readers of YAML 1.1 read alike."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts a text into quotation marks if YAML 1.1 or 1.2 would read another type without them."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Represent a text. Rare line ends need double quotes: otherwise they are read as spaces."""
+    rare = any(end in text for end in "\x85\u2028\u2029")
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if rare else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+for _first, _resolvers in _Loader.yaml_implicit_resolvers.items():
+    for _tag, _regexp in _resolvers:
+        _Dumper.add_implicit_resolver(_tag, _regexp, [_first])

@@ -1,81 +1,128 @@
-"""Settings: dataclasses whose values pydantic checks, from Python, files and the command line alike."""
+"""Settings from JSON, YAML and the command line, with names, types and ranges checked in the same way."""
 
-import inspect
-import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import wraps
-from math import inf
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, Strict, ValidationError
-from pydantic_core import CoreSchema, PydanticCustomError
-from pydantic_core.core_schema import no_info_wrap_validator_function
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_dumper, set_loader
+from pydantic import BeforeValidator
 
-from mlcmr.errors import InvalidValueError, MlcmrError
-from mlcmr.reading import adapter, describe_fault
+from mlcmr.errors import CorruptFileError, InvalidValueError
+from mlcmr.reading import dump_yaml, parse_yaml
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+    from _typeshed import DataclassInstance, SupportsWrite
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
-_INDEX = re.compile(r"\.\d+(?=\.|$)")
 _CODE = {"class_path", "init_args"}  # jsonargparse imports and calls what they name
+# The parts of jsonargparse's and argparse's messages about a value of another type.
+_KEY = re.compile(r'Parser key "([^"]*)"|argument (-[^\s/]+)\S*: invalid ')
+_WANTED = re.compile(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])|invalid (\w+) value")
+_VALUE = re.compile(r"(?:Got value: |Given value: |invalid \w+ value: ')(.*?)(?='?$| - Expected a )")
+_GROUP = re.compile(r"Parser key \"([^\"]*)\": Unable to load config '(.*?)' - ")
+_NAMES_CODE = " would name code, but settings hold only data; remove it"
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "tuple": "a list",
+    "list": "a list, such as '[en, zh]'",
+}
 
 
-Flag = Annotated[bool, Strict()]
-"""True or false."""
-Location = Annotated[
-    str, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path)
-]
-"""A path as text."""
+class SettingsParser(ArgumentParser):
+    """A parser whose settings are YAML as `reading.parse_yaml` reads it: `no`, `on` and `12:30` are text."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"parser_mode": _MODE, **options})
+
+    def add_class_arguments(self, *args: Any, **options: Any) -> Any:
+        """Add the fields of a dataclass as options; no value can name another class."""
+        added = super().add_class_arguments(*args, **options)
+        for action in self._actions:
+            if hasattr(
+                action, "basetype"
+            ):  # with it, jsonargparse imports a text to see whether it is a class
+                action.basetype = None
+        return added
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        if message:  # argparse itself hides that the help cannot be written
+            (file or sys.stderr).write(message)
 
 
-@dataclass(frozen=True)
-class Within:
-    """The bounds of a number, for `Annotated`; both are included. True and false are no numbers."""
-
-    least: float
-    most: float = inf
-
-    def __get_pydantic_core_schema__(self, kind: Any, schema_of: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_wrap_validator_function(self._check, schema_of(kind))
-
-    def _check(self, value: object, convert: Callable[[object], float]) -> float:
-        if isinstance(value, bool):  # pydantic takes it for 0 or 1
-            raise PydanticCustomError("bool", "Input should be a number")
-        number = convert(value)
-        if not self.least <= number <= self.most:
-            open_ended = self.most == inf
-            bounds = f"at least {self.least}" if open_ended else f"between {self.least} and {self.most}"
-            raise PydanticCustomError("bounds", "Input should be {bounds}", {"bounds": bounds})
-        return number
+def _load(text: str) -> Any:
+    """Read a value of the command line or a recipe; `key:` and `{a, b}` are text, as in jsonargparse."""
+    if not text.strip():
+        return text
+    value = parse_yaml(text, "settings", "write a YAML value")
+    require_data(value)
+    if isinstance(value, dict) and value and all(item is None for item in value.values()):
+        names = text.strip(" {}:").replace(" ", "").split(",")
+        return text if set(names) == value.keys() else value
+    return value
 
 
-def checked(settings: type[Settings]) -> type[Settings]:
-    """Check the values of a dataclass when an object is made; unknown names are refused in files.
+_MODE = "core-yaml"
+set_loader(_MODE, _load, exceptions=(CorruptFileError,))
+set_dumper(_MODE, dump_yaml)
 
-    The constructor raises `InvalidValueError` if a value has another type or lies outside its bounds.
+
+def _load_plain(value: Any) -> Any:
+    with suppress(CorruptFileError):
+        return _load(value) if isinstance(value, str) else value
+    return value
+
+
+Plain = Annotated[Any, BeforeValidator(_load_plain)]
+"""A number, a text, true, false, null, or a list or mapping of them; jsonargparse makes no object of it."""
+
+
+def require_data(content: object, within: str = "") -> None:
+    """Check that no key at any depth names code.
+
+    Args:
+        content: Settings, before jsonargparse reads them.
+        within: The name of the settings and a dot, for messages.
+
+    Raises:
+        InvalidValueError: If a key is `class_path` or `init_args`, or a dotted key holds one of them.
     """
-    construct: Callable[..., None] = settings.__init__
-    signature = inspect.signature(construct)
-
-    @wraps(construct)
-    def check(self: Settings, *args: Any, **values: Any) -> None:
-        content = signature.bind(self, *args, **values).arguments
-        del content["self"]
-        vars(self).update(vars(from_dict(settings, content)))
-
-    types = get_type_hints(settings)  # without bounds
-    shown = [one.replace(annotation=types.get(name, one.empty)) for name, one in signature.parameters.items()]
-    check.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
-    settings.__init__ = check  # type: ignore[method-assign, assignment]
-    settings.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
-    return settings
+    if isinstance(content, list | tuple):
+        for item in content:
+            require_data(item, within)
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            name = f"{within}{key}"
+            if not _CODE.isdisjoint(str(key).replace("+", "").split(".")):
+                raise InvalidValueError(f"{name}{_NAMES_CODE}", parameter=name)
+            require_data(value, f"{name}.")
 
 
-def from_dict(settings: type[Settings], content: Mapping[str, Any]) -> Settings:
+def require_plain(content: object, name: str) -> None:
+    """Check that a setting holds only numbers, texts, true, false, null, lists and mappings.
+
+    Raises:
+        InvalidValueError: If it holds another object, or a key that names code.
+    """
+    require_data(content, f"{name}.")
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            require_plain(value, f"{name}.{key}")
+    elif isinstance(content, list | tuple):
+        for item in content:
+            require_plain(item, name)
+    elif not isinstance(content, str | int | float | NoneType):
+        message = f"{name} is {content!r}, but must be plain data: numbers, texts, lists and mappings"
+        raise InvalidValueError(message, parameter=name)
+
+
+def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
     """Build a dataclass, nested ones included, from a dictionary.
 
     Args:
@@ -83,51 +130,106 @@ def from_dict(settings: type[Settings], content: Mapping[str, Any]) -> Settings:
         content: The values by field.
 
     Raises:
-        InvalidValueError: If a name is unknown, or a value has another type or lies outside its bounds.
+        InvalidValueError: If a name is unknown, a value has another type, or a key names code.
     """
-    built: Settings = require(settings, content)
-    return built
-
-
-def require(kind: Any, value: Any, name: str = "", *, strict: bool | None = None) -> Any:
-    """Return a value, converted to a type.
-
-    Args:
-        kind: The type.
-        value: The value.
-        name: The name of the value, for messages.
-        strict: Whether nothing is converted; by default, the type says so.
-
-    Raises:
-        InvalidValueError: If the value is not of the type.
-    """
+    require_data(content)
+    _require_settings(settings, content)
+    parser = SettingsParser(exit_on_error=False)
+    parser.add_class_arguments(settings)
     try:
-        return adapter(kind).validate_python(value, strict=strict)
-    except ValidationError as error:
-        cause = error.errors(include_url=False)[0].get("ctx", {}).get("error")
-        if isinstance(cause, MlcmrError):  # of a dataclass that checks itself
-            raise cause from error
-        field, message = describe_fault(error, value, name)
-        raise InvalidValueError(message, parameter=_INDEX.sub("", field)) from error
+        return from_parsed(settings, parser, parser.parse_object(content))
+    except ArgumentError as error:
+        raise InvalidValueError(describe_error(error)) from error
 
 
-def require_data(content: object, within: str = "") -> None:
-    """Check that no key at any depth names code.
+def describe_error(error: ArgumentError) -> str:
+    """Return a parser's error in one line: `epochs is many, but must be a whole number`."""
+    text = " ".join(str(error).split())
+    before, found, _ = text.partition(_NAMES_CODE)
+    if found:
+        return before.rpartition(" ")[2] + found
+    if group := _GROUP.match(text):
+        return f"{group[1]} is {group[2]}, but must be settings"
+    keys = ["".join(found) for found in _KEY.findall(text)]
+    wanted = [name for found in _WANTED.findall(text) for name in "".join(found).split(", ")]
+    value = _VALUE.search(text)
+    if not keys or not wanted or value is None:
+        return text
+    # None is named only if nothing else is: for an optional dataclass.
+    wanted = [name for name in wanted if name != "NoneType"] or ["settings", "null"]
+    types = " or ".join(_WORDS.get(name, name.strip("'")) for name in dict.fromkeys(wanted))
+    quoted = "; put it in quotation marks" if wanted == ["str"] else ""
+    return f"{'.'.join(keys)} is {value[1]}, but must be {types}{quoted}"
+
+
+def _find_dataclass(kind: Any) -> "type[DataclassInstance] | None":
+    """Return the dataclass in a type, as in `NewEncoder | None`."""
+    return next(
+        (each for each in get_args(kind) or (kind,) if isinstance(each, type) and is_dataclass(each)), None
+    )
+
+
+def _require_settings(
+    settings: type["DataclassInstance"], content: Mapping[str, Any], within: str = ""
+) -> None:
+    # Where a dataclass is expected, jsonargparse takes a text for a file or the name of a class.
+    types = get_type_hints(settings)
+    for key, value in content.items():
+        name, _, rest = str(key).partition(".")
+        name = name.removesuffix("+")
+        if inner := _find_dataclass(types.get(name)):
+            held = {rest: value} if rest else value
+            if isinstance(held, Mapping):
+                _require_settings(inner, held, f"{within}{name}.")
+            elif isinstance(held, str):
+                message = f"{within}{name} is {held}, but must be settings"
+                raise InvalidValueError(message, parameter=f"{within}{name}")
+
+
+def _require_filled(settings: type["DataclassInstance"], parsed: Namespace, within: str = "") -> None:
+    # In a file, jsonargparse accepts any value for a nested dataclass, and null for a text.
+    types = get_type_hints(settings)
+    for name in [field.name for field in fields(settings)]:
+        value, kinds = parsed[name], get_args(types[name]) or (types[name],)
+        inner = _find_dataclass(types[name])
+        if value is None and NoneType not in kinds:
+            wanted = "settings" if inner else _wanted(types[name])
+            message = f"{within}{name} is null, but must be {wanted}; put a text in quotation marks"
+            raise InvalidValueError(message, parameter=f"{within}{name}")
+        if inner and value is not None:
+            if not isinstance(value, Namespace):
+                message = f"{within}{name} is {value}, but must be settings"
+                raise InvalidValueError(message, parameter=f"{within}{name}")
+            _require_filled(inner, value, f"{within}{name}.")
+
+
+def _wanted(kind: Any) -> str:
+    """Return the name of a type in messages: `a whole number or auto`."""
+    if get_origin(kind) in (list, tuple):
+        return "a list"
+    kinds = [choice for part in get_args(kind) or (kind,) for choice in get_args(part) or (part,)]
+    return " or ".join(_WORDS.get(getattr(choice, "__name__", str(choice)), str(choice)) for choice in kinds)
+
+
+def require_within(settings: "DataclassInstance", limits: Mapping[str, tuple[float, float]]) -> None:
+    """Check that numbers lie within limits, both included; a text passes.
 
     Args:
-        content: Plain data.
-        within: The name of the data and a dot, for messages.
+        settings: The dataclass.
+        limits: The minimum and the maximum by field.
 
     Raises:
-        InvalidValueError: If a key is `class_path` or `init_args`.
+        InvalidValueError: If a number lies outside its limits.
     """
-    if isinstance(content, list):
-        for item in content:
-            require_data(item, within)
-    elif isinstance(content, Mapping):
-        for key, value in content.items():
-            name = f"{within}{key}"
-            if key in _CODE:
-                message = f"{name} would name code, but settings hold only data; remove it"
-                raise InvalidValueError(message, parameter=name)
-            require_data(value, f"{name}.")
+    for name, (least, most) in limits.items():
+        value = getattr(settings, name)
+        if not isinstance(value, str) and not least <= value <= most:
+            within = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
+            raise InvalidValueError(f"{name} is {value}, but must be {within}", parameter=name)
+
+
+def from_parsed(settings: type[Settings], parser: ArgumentParser, parsed: Namespace) -> Settings:
+    """Build a dataclass from the values of a parser that has its fields as arguments."""
+    _require_filled(settings, parsed)
+    values = parser.instantiate(parsed)
+    return settings(**{field.name: values[field.name] for field in fields(settings)})

@@ -15,8 +15,8 @@ import yaml
 import mlcmr
 from mlcmr.cli import main
 from mlcmr.cli.app import COMMANDS, parsers
-from mlcmr.core_yaml import parse_yaml
 from mlcmr.errors import InvalidValueError
+from mlcmr.reading import parse_yaml
 from mlcmr.settings import from_dict
 from mlcmr.training.config import TrainConfig
 from mlcmr.training.recipes import RECIPES
@@ -198,16 +198,13 @@ DASH = "a value that begins with a dash is written"
         (["search", "dog", "-k", "ten"], "k is ten, but must be a whole number"),
         (["evaluate", "run", "--fusion-weight", "heavy"], "fusion_weight is heavy, but must be a number"),
         (["index", "films", "--captions", "maybe"], "captions is maybe, but must be true or false"),
-        (["prepare", "a.csv", "--collection", "c", "--splits", "x"], "shares.0 is x, but must be a number"),
+        (["prepare", "a.csv", "--collection", "c", "--splits", "x"], "--shares is x, but must be a number"),
         (["features", "from-arrays", "a", "b", "--rows", "x"], "rows is x, but must be frames or videos"),
         (["train", "--devices", "all"], "devices is all, but must be a whole number or auto"),
-        (["train", "--languages", "en"], "languages is en, but must be a list, such as '[a, b]'"),
-        (
-            ["train", "--model.video.windows", "3"],
-            "model.video.windows is 3, but must be a list, such as '[a, b]'",
-        ),
+        (["train", "--languages", "en"], "languages is en, but must be a list, such as '[en, zh]'"),
+        (["train", "--model.video.windows", "3"], "model.video.windows is 3, but must be a list"),
         (["train", "--model.text.new.layers", "x"], "model.text.new.layers is x, but must be a whole number"),
-        (["train", "--model.text.new", "x"], "model.text.new is x, but must be settings"),
+        (["train", "--model.text.new", "x"], "model.text.new is x, but must be settings or null"),
         (
             ["search", "--similar", "-_hbPLs"],
             f"argument --similar: expected one argument; {DASH} --similar=-…",
@@ -508,8 +505,8 @@ def test_null_is_refused_where_there_must_be_a_value(setting, tmp_path, capsys):
             "model: {text: {new: {layers: null}}}\n",
             "model.text.new.layers is null, but must be a whole number",
         ),
-        ("languages: [en, true]\n", "languages.1 is true, but must be a text; put it in quotation marks"),
-        ("scenario: null\n", "scenario is null, but must be parallel, pseudo-parallel or unparallel"),
+        ("languages: [en, true]\n", "languages is True, but must be a text; put it in quotation marks"),
+        ("scenario: null\n", "scenario is null, but must be parallel or pseudo-parallel or unparallel"),
     ],
 )
 @pytest.mark.parametrize("option", [[], ["--config"]])

@@ -14,10 +14,10 @@ import pytest
 from mlcmr.cli import main
 from mlcmr.cli.app import parsers
 from mlcmr.cli.argv import spelled
-from mlcmr.cli.parser import build
 from mlcmr.data.captions import write_captions
 from mlcmr.data.features.frame_features import write_features
 from mlcmr.evaluation.reference_results import PUBLISHED, published_results
+from mlcmr.settings import from_parsed
 from mlcmr.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
@@ -25,9 +25,9 @@ RECIPES = sorted((ROOT / "configs").glob("*/*.yaml"))
 
 
 def load(recipe: Path) -> TrainConfig:
-    parser, _ = parsers()
+    parser, subparsers = parsers()
     parsed = parser.parse_args(spelled(["train", str(recipe)]))
-    return build(TrainConfig, parsed.train)
+    return from_parsed(TrainConfig, subparsers["train"], parsed.train)
 
 
 def header(recipe: Path) -> str:

@@ -39,13 +39,6 @@ def test_a_dictionary_replaces_only_what_it_holds():
     assert change_settings(whole, {"optimizer": OptimizerConfig(clip=1.0)}) == fresh
 
 
-def test_dots_in_names_lead_to_inner_settings(tmp_path):
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("optimizer.clip: 3\nmodel.video.dropout: 0.5\n")
-    config = read_recipe(recipe, {"optimizer.decay": 1})
-    assert (config.optimizer.clip, config.optimizer.decay, config.model.video.dropout) == (3, 1, 0.5)
-
-
 def test_settings_may_hold_paths(tmp_path):
     assert change_settings(TrainConfig(rootpath=tmp_path), {"run": tmp_path / "run"}) == TrainConfig(
         rootpath=str(tmp_path), run=str(tmp_path / "run")

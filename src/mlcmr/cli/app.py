@@ -35,8 +35,8 @@ from mlcmr.cli.argv import shown, spelled, with_options
 from mlcmr.cli.command import Command
 from mlcmr.cli.completion import CompletedParser, all_parsers, name_options, options_of
 from mlcmr.cli.help import Help
-from mlcmr.cli.parser import SettingsParser
 from mlcmr.errors import MlcmrError, is_out_of_space, reason
+from mlcmr.settings import SettingsParser, describe_error
 from mlcmr.text import printable
 
 _FIRST_STEPS = """
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # at exit, Python would report a closed pipe
     except ArgumentError as error:
-        return _refuse(str(error))
+        return _refuse(describe_error(error))
     except MlcmrError as error:
         return _refuse(str(error))
     except (BrokenPipeError, SystemExit) as error:  # `mlcmr … | head`; Rich exits then
@@ -131,7 +131,7 @@ def _run(arguments: Sequence[str]) -> int:
     except ArgumentError as error:
         used = next((subparsers[word] for word in arguments if word in subparsers), parser)
         raise MlcmrError(
-            with_options(" ".join(str(error).split()), options_of(used)) + _suggest_option(str(error), used)
+            with_options(describe_error(error), options_of(used)) + _suggest_option(str(error), used)
         ) from error
     if parsed.command is None:
         parser.print_help()
@@ -169,7 +169,9 @@ def parsers(words: Sequence[str] | None = None) -> tuple[CompletedParser, dict[s
     """
     set_parsing_settings(
         add_print_completion_argument=True,
-        import_path_denylist=["*"],  # no value may name code to import
+        # No value may name code to import; jsonargparse itself imports the optional dataclasses by name.
+        import_path_denylist=["*"],
+        import_path_allowlist=["mlcmr.model.NewEncoder", "mlcmr.model.config.NewEncoder"],
         instantiate_subclass_spec_in_any=False,
     )
     parser = CompletedParser(

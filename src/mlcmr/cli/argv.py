@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mlcmr.paths import user_path
+from mlcmr.reading import read_yaml
+from mlcmr.settings import require_data
 
 _REQUIRED = "the following arguments are required: "
 
@@ -21,6 +23,7 @@ def spelled(words: Sequence[str]) -> list[str]:
         option = name.startswith("--") and len(name) > 2
         if option:
             name = name[2:].replace("-", "_")
+            require_data({name: value})
         result.append(f"--{name}{equals}{value}" if option else word)
     if len(result) > 1 and result[0] == "train" and not result[1].startswith("-"):
         result[1:2] = ["--config", result[1]]
@@ -45,8 +48,6 @@ def _find_file(name: str) -> Path:
     Raises:
         MlcmrError: If there is no such file, or it is no YAML.
     """
-    from mlcmr.reading import read_yaml
-
     read_yaml(user_path(name), dict[str, Any], "write options as `--print-config` does")
     return user_path(name)
 

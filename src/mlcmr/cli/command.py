@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Protocol, Union
 
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from mlcmr.cli.argv import with_options
-from mlcmr.cli.parser import SettingsParser, load, word_refusals
 from mlcmr.cli.signature import REQUIRED, Parameter, read_signature
 from mlcmr.errors import InvalidValueError
 
@@ -28,7 +27,7 @@ class Command(Protocol):
         """Command lines, for the help."""
         ...
 
-    def add_arguments(self, parser: SettingsParser, *, configured: bool = False) -> None:
+    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:
         """Add the options to a parser.
 
         Args:
@@ -37,7 +36,7 @@ class Command(Protocol):
         """
         ...
 
-    def run(self, parser: SettingsParser, parsed: Namespace) -> int:
+    def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
         """Run the command; return the exit status."""
         ...
 
@@ -77,7 +76,7 @@ class FunctionCommand:
         """The summary of the function's docstring."""
         return read_signature(self.function).summary
 
-    def add_arguments(self, parser: SettingsParser, *, configured: bool = False) -> None:
+    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:
         """Add the options to a parser.
 
         Args:
@@ -92,10 +91,8 @@ class FunctionCommand:
             else:
                 add_option(parser, parameter, names, repeated=parameter.name in self.repeated)
 
-    def run(self, _: SettingsParser, parsed: Namespace) -> int:
+    def run(self, _: ArgumentParser, parsed: Namespace) -> int:
         """Call the function and print the result; return the exit status."""
-        from mlcmr.settings import require
-
         values = {}
         for parameter in self.parameters():
             value = parsed[parameter.name]
@@ -103,8 +100,6 @@ class FunctionCommand:
                 raise InvalidValueError(f"the following arguments are required: {parameter.name}")
             if not _is_left_out(parameter, value):
                 values[parameter.name] = value
-            if value is not None:
-                require(_kind(parameter), value, parameter.name, strict=True)
         for group, home in self.groups.items():
             names = read_signature(home).parameters.keys() & values.keys()
             values[group] = _load(home)(**{name: values.pop(name) for name in names})
@@ -153,13 +148,13 @@ def _load(home: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def add_config(parser: SettingsParser, text: str = "A YAML file of options.") -> None:
+def add_config(parser: ArgumentParser, text: str = "A YAML file of options.") -> None:
     """Add `--config` and, with it, `--print-config`."""
     parser.add_argument("--config", action=ActionConfigFile, help=text)
 
 
 def add_option(
-    parser: SettingsParser, parameter: Parameter, names: Sequence[str] = (), *, repeated: bool = False
+    parser: ArgumentParser, parameter: Parameter, names: Sequence[str] = (), *, repeated: bool = False
 ) -> None:
     """Add the option of a parameter.
 
@@ -178,21 +173,17 @@ def add_option(
         if repeated:  # without a type: jsonargparse would take the list of a file for one value
             parser.add_argument(*_spelled(parameter, names), action="append", **options)
             return
-        options |= {"action": "extend", "nargs": "+", "type": str if str in parameter.types else load}
+        options |= {"action": "extend", "nargs": "+"}
     elif parameter.types == (bool,) and parameter.default is False:
         options.pop("metavar", None)
         parser.add_argument(*_spelled(parameter, names), action="store_true", **options)
         return
-    else:
-        options["type"] = _kind(parameter)
-        if not required:
-            options["default"] = parameter.default
-    option = parser.add_argument(*_spelled(parameter, names), required=required, **options)
-    if not parameter.many:
-        word_refusals(option, _kind(parameter), strict=True)
+    elif not required:
+        options["default"] = parameter.default
+    parser.add_argument(*_spelled(parameter, names), type=_type(parameter), required=required, **options)
 
 
-def add_positional(parser: SettingsParser, parameter: Parameter, *, optional: bool = False) -> None:
+def add_positional(parser: ArgumentParser, parameter: Parameter, *, optional: bool = False) -> None:
     """Add a parameter that is given by position.
 
     Args:
@@ -222,14 +213,8 @@ def _spelled(parameter: Parameter, names: Sequence[str]) -> list[str]:
     return [f"-{name}" if len(name) == 1 else f"--{name}" for name in names or (parameter.name,)]
 
 
-def _kind(parameter: Parameter) -> Any:
-    """Return the type of the values of an option.
-
-    Raises:
-        TypeError: If no value can be written on a command line.
-    """
-    if parameter.types in {(), (None,)}:
+def _type(parameter: Parameter) -> Any:
+    types = [kind for kind in parameter.types if not (kind is None and parameter.many)]
+    if not types or types == [None]:
         raise TypeError(f"{parameter.name}: no value can be written on a command line")
-    types = [type(None) if kind is None else kind for kind in parameter.types]
-    kind: Any = Union[tuple(types)]  # noqa: UP007
-    return list[kind] if parameter.many else kind
+    return Union[tuple(type(None) if kind is None else kind for kind in types)]  # noqa: UP007

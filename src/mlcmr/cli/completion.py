@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from mlcmr.cli.argv import shown, with_options
-from mlcmr.cli.parser import SettingsParser
+from mlcmr.settings import SettingsParser
 
 
 class CompletedParser(SettingsParser):

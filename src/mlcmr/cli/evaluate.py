@@ -3,10 +3,9 @@
 import json
 from typing import TYPE_CHECKING
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from mlcmr.cli.command import FunctionCommand
-from mlcmr.cli.parser import SettingsParser
 from mlcmr.paths import user_path
 
 if TYPE_CHECKING:
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
 class _Evaluate(FunctionCommand):
     """The command, with `--json`."""
 
-    def add_arguments(self, parser: SettingsParser, *, configured: bool = False) -> None:
+    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:
         super().add_arguments(parser, configured=configured)
         parser.add_argument("--json", action="store_true", help="Print JSON.")
 
-    def run(self, parser: SettingsParser, parsed: Namespace) -> int:
+    def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
         from mlcmr.data.run_settings import data_of_run
 
         if parsed.run:  # check the names before PyTorch is imported, which takes seconds

@@ -1,10 +1,10 @@
 """`mlcmr features`."""
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from mlcmr.cli.command import FunctionCommand
 from mlcmr.cli.help import Help
-from mlcmr.cli.parser import SettingsParser
+from mlcmr.settings import SettingsParser
 
 _MODULE = "mlcmr.data.features.convert"
 CONVERSIONS = {
@@ -28,7 +28,7 @@ class _Features:
   mlcmr features from-arrays arrays/ VisualSearch/mine/FeatureData/clip
   mlcmr features join FeatureData/resnext101 FeatureData/resnet152 FeatureData/resnext101-resnet152"""
 
-    def add_arguments(self, parser: SettingsParser, *, configured: bool = False) -> None:
+    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:
         """Add the conversions to a parser."""
         conversions = parser.add_subcommands(dest="conversion", required=False)
         for name, conversion in CONVERSIONS.items():
@@ -36,7 +36,7 @@ class _Features:
             conversions.add_subcommand(name, sub, help=conversion.purpose)
             conversion.add_arguments(sub, configured=configured)
 
-    def run(self, parser: SettingsParser, parsed: Namespace) -> int:
+    def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
         """Run a conversion; without one, list them."""
         if parsed.conversion is None:
             parser.print_help()

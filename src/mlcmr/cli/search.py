@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from mlcmr.cli.command import add_config, add_option, add_positional
-from mlcmr.cli.parser import SettingsParser
 from mlcmr.cli.signature import Parameter, read_signature
 from mlcmr.errors import InvalidValueError
 
@@ -47,7 +46,7 @@ class _Search:
   mlcmr search --video clip.mp4 --json
   mlcmr search --similar holiday_beach --captions --language zh"""
 
-    def add_arguments(self, parser: SettingsParser, *, configured: bool = False) -> None:  # noqa: ARG002
+    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:  # noqa: ARG002
         add_config(parser)
         searcher = read_signature("mlcmr:Searcher").parameters
         search = read_signature("mlcmr.search.searcher:Searcher.search").parameters
@@ -58,7 +57,7 @@ class _Search:
         add_option(parser, _FILTER, repeated=True)
         add_option(parser, searcher["models"], ("model",), repeated=True)
 
-    def run(self, _: SettingsParser, parsed: Namespace) -> int:
+    def run(self, _: ArgumentParser, parsed: Namespace) -> int:
         from mlcmr.search.filters import Filters
 
         queries = [query for query in (parsed.text, parsed.video, parsed.similar) if query is not None]

@@ -1,9 +1,8 @@
 """`mlcmr train`."""
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from mlcmr.cli.command import add_config
-from mlcmr.cli.parser import SettingsParser, build
 from mlcmr.cli.signature import read_signature
 from mlcmr.errors import MlcmrError
 
@@ -21,16 +20,17 @@ class _Train:
     def purpose(self) -> str:
         return read_signature("mlcmr:train").summary
 
-    def add_arguments(self, parser: SettingsParser, *, configured: bool = False) -> None:  # noqa: ARG002
+    def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:  # noqa: ARG002
         from mlcmr.training.config import TrainConfig
 
         add_config(parser, "The recipe; also given as the first word.")
-        parser.add_settings(TrainConfig)
+        parser.add_class_arguments(TrainConfig)
 
-    def run(self, parser: SettingsParser, parsed: Namespace) -> int:
+    def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
+        from mlcmr.settings import from_parsed
         from mlcmr.training.config import TrainConfig
 
-        config = build(TrainConfig, parsed)
+        config = from_parsed(TrainConfig, parser, parsed)
         config.require_names()
         from mlcmr.cli.completion import options_of
         from mlcmr.cli.display import Display

@@ -6,10 +6,8 @@ from typing import Literal
 from mlcmr.data.collection import Collection, open_collection
 from mlcmr.data.scenarios import Scenario, ScenarioKind
 from mlcmr.errors import NotFoundError
-from mlcmr.settings import Location, checked
 
 
-@checked
 @dataclass(kw_only=True)
 class DataConfig:
     """The data of a run.
@@ -29,7 +27,7 @@ class DataConfig:
             stop (`error`), or leave them out and say how many (`skip`).
     """
 
-    rootpath: Location = "~/VisualSearch"
+    rootpath: str = "~/VisualSearch"
     collection: str = "vatex"
     feature: str = "i3d_kinetics"
     scenario: Literal["parallel", "pseudo-parallel", "unparallel"] = "parallel"

@@ -24,8 +24,6 @@ class RunSettings(DataConfig):
     languages: Annotated[list[Name], Len(1, 1000)] = field()
     seed: Count | None = None
 
-    __pydantic_config__ = {"extra": "ignore"}  # noqa: RUF012 - the other settings of the run
-
     def __post_init__(self) -> None:
         self.as_scenario()  # checked here, so that the message names the file
 

@@ -1,14 +1,12 @@
 """The settings of the loss. Nothing here is heavy to import: the command line reads this class."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from math import inf
+from typing import Literal
 
-from pydantic import JsonValue
-
-from mlcmr.settings import Within, checked, require_data
+from mlcmr.settings import Plain, require_plain, require_within
 
 
-@checked
 @dataclass
 class LossConfig:
     """The loss. Margin to temperature are settings of `mlcmr`; another loss has its own, in `options`.
@@ -24,14 +22,15 @@ class LossConfig:
         options: The arguments of a loss of your own: numbers, texts, true, false, null, lists and mappings.
     """
 
-    margin: Annotated[float, Within(0)] = 0.2
+    margin: float = 0.2
     negatives: Literal["hardest", "all"] = "hardest"
     reduction: Literal["sum", "mean"] = "sum"
     direction: Literal["both", "t2v", "v2t"] = "both"
     measure: Literal["cosine", "order", "euclidean", "jaccard", "l1", "l2", "l1_norm", "l2_norm"] = "cosine"
-    temperature: Annotated[float, Within(1e-4)] = 0.07
+    temperature: float = 0.07
     name: str = "mlcmr"
-    options: dict[str, JsonValue] = field(default_factory=dict)
+    options: dict[str, Plain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_data(self.options, "loss.options.")
+        require_within(self, {"margin": (0, inf), "temperature": (1e-4, inf)})
+        require_plain(self.options, "loss.options")

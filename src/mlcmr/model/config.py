@@ -1,19 +1,14 @@
 """The settings of a model. Nothing here is heavy to import: the command line reads these classes."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
-
-from annotated_types import Len
+from typing import Literal
 
 from mlcmr.errors import InvalidValueError
-from mlcmr.reading import Many
-from mlcmr.settings import Flag, Within, checked
+from mlcmr.settings import require_within
 
-_Width = Annotated[int, Within(1, 1 << 20)]
-_Dropout = Annotated[float, Within(0, 1)]
+_WIDEST = 1 << 20
 
 
-@checked
 @dataclass
 class NewEncoder:
     """A small text encoder that is trained from random weights, and its tokenizer from the captions.
@@ -26,21 +21,13 @@ class NewEncoder:
         dropout: The dropout inside the transformer.
     """
 
-    layers: Annotated[int, Within(1, 1000)] = 2
-    hidden_size: _Width = 256
-    heads: _Width = 4
-    vocabulary: Annotated[int, Within(1, 10_000_000)] = 8000
-    dropout: _Dropout = 0.1
-
-    def __post_init__(self) -> None:
-        if self.hidden_size % self.heads:
-            raise InvalidValueError(
-                f"hidden_size is {self.hidden_size}, but must be a multiple of heads, {self.heads}",
-                parameter="hidden_size",
-            )
+    layers: int = 2
+    hidden_size: int = 256
+    heads: int = 4
+    vocabulary: int = 8000
+    dropout: float = 0.1
 
 
-@checked
 @dataclass
 class TextConfig:
     """The text encoder.
@@ -58,20 +45,27 @@ class TextConfig:
     """
 
     encoder: str = "bert-base-multilingual-cased"
-    lowercase: Flag | None = True
-    trained_layers: Annotated[int, Within(0, 1000)] | Literal["all"] = 6
+    lowercase: bool | None = True
+    trained_layers: int | Literal["all"] = 6
     new: NewEncoder | None = None
     pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.new and self.trained_layers != "all":
-            raise InvalidValueError(
-                "a new text encoder must be trained whole: set `model.text.trained_layers` to all",
-                parameter="model.text.trained_layers",
-            )
+        require_within(self, {"trained_layers": (0, 1000)})
+        if new := self.new:
+            sizes = {"layers": (1, 1000), "vocabulary": (1, 10_000_000), "dropout": (0, 1)}
+            require_within(new, {**sizes, **dict.fromkeys(("hidden_size", "heads"), (1, _WIDEST))})
+            if new.hidden_size % new.heads:
+                raise InvalidValueError(
+                    f"hidden_size is {new.hidden_size}, but must be a multiple of heads, {new.heads}"
+                )
+            if self.trained_layers != "all":
+                raise InvalidValueError(
+                    "a new text encoder must be trained whole: set `model.text.trained_layers` to all",
+                    parameter="model.text.trained_layers",
+                )
 
 
-@checked
 @dataclass
 class VideoConfig:
     """The video encoder.
@@ -87,16 +81,25 @@ class VideoConfig:
         dropout: The dropout after the temporal and the local level.
     """
 
-    gru_size: _Width = 512
+    gru_size: int = 512
     gru_pool: Literal["mean", "max"] = "mean"
-    filters: _Width = 512
-    windows: Annotated[Many[Annotated[int, Within(1, 10_000)]], Len(1, 100)] = (2, 3, 4, 5)
+    filters: int = 512
+    windows: tuple[int, ...] = (2, 3, 4, 5)
     concate: Literal["full", "reduced"] = "full"
-    max_frames: Annotated[int, Within(1, 10_000_000)] = 64
-    dropout: _Dropout = 0.2
+    max_frames: int = 64
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        sizes = {"max_frames": (1, 10_000_000), **dict.fromkeys(("gru_size", "filters"), (1, _WIDEST))}
+        require_within(self, {**sizes, "dropout": (0, 1)})
+        if len(self.windows) > 100 or max(self.windows, default=1) > 10_000:
+            raise InvalidValueError("windows must be at most 100 window sizes of at most 10,000 frames")
+        if not self.windows or min(self.windows) < 1:
+            raise InvalidValueError(
+                f"windows is {list(self.windows)}, but must be window sizes of at least 1 frame"
+            )
 
 
-@checked
 @dataclass
 class ModelConfig:
     """The model.
@@ -112,11 +115,12 @@ class ModelConfig:
 
     text: TextConfig = field(default_factory=TextConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
-    embedding_size: _Width = 1536
-    dropout: _Dropout = 0.2
+    embedding_size: int = 1536
+    dropout: float = 0.2
     padding: Literal["masked", "published"] = "masked"
 
     def __post_init__(self) -> None:
+        require_within(self, {"embedding_size": (1, _WIDEST), "dropout": (0, 1)})
         if self.padding == "published" and self.text.pooling != "mean":
             raise InvalidValueError(
                 f"`model.text.pooling` is {self.text.pooling}, but the published code averages: set it to "

@@ -1,15 +1,15 @@
 """The settings of a training run: one dataclass, one YAML file."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from math import inf
+from typing import Literal
 
 from mlcmr.data.config import DataConfig
 from mlcmr.losses.config import LossConfig
 from mlcmr.model.config import ModelConfig
-from mlcmr.settings import Location, Within, checked
+from mlcmr.settings import require_within
 
 
-@checked
 @dataclass
 class OptimizerConfig:
     """The optimizer and the schedule of its learning rate.
@@ -25,14 +25,17 @@ class OptimizerConfig:
     """
 
     name: Literal["adam", "rmsprop"] = "adam"
-    learning_rate: Annotated[float, Within(0)] = 1e-4
-    clip: Annotated[float, Within(0)] = 2.0
-    decay: Annotated[float, Within(0)] = 0.99
-    halve_after: Annotated[int, Within(0)] = 3
-    patience: Annotated[int, Within(0)] = 10
+    learning_rate: float = 1e-4
+    clip: float = 2.0
+    decay: float = 0.99
+    halve_after: int = 3
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        names = ("learning_rate", "clip", "decay", "halve_after", "patience")
+        require_within(self, dict.fromkeys(names, (0, inf)))
 
 
-@checked
 @dataclass(kw_only=True)
 class TrainConfig(DataConfig):
     """A training run. The data settings are those of `DataConfig`.
@@ -58,18 +61,31 @@ class TrainConfig(DataConfig):
             `csv`, `none`, your own as `package.module:Name`, or a list of them.
     """
 
-    run: Location = "runs/mlcmr"
+    run: str = "runs/mlcmr"
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    epochs: Annotated[int, Within(1)] = 50
-    batch_size: Annotated[int, Within(1)] = 64
-    seed: Annotated[int, Within(0, 2**64 - 1)] = 0
+    epochs: int = 50
+    batch_size: int = 64
+    seed: int = 0
     validation_metric: str = "recall"
-    workers: Annotated[int, Within(0, 256)] = 0  # each is a process
+    workers: int = 0
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"] = "32-true"
     accelerator: str = "auto"
-    devices: Annotated[int, Within(-1)] | Literal["auto"] = "auto"
-    checkpoint_minutes: Annotated[float, Within(0)] = 10.0
-    log_every: Annotated[int, Within(1)] = 20
+    devices: int | Literal["auto"] = "auto"
+    checkpoint_minutes: float = 10.0
+    log_every: int = 20
     logger: str | list[str] = "tensorboard"
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            {
+                "epochs": (1, inf),
+                "batch_size": (1, inf),
+                "seed": (0, 2**64 - 1),
+                "workers": (0, 256),  # each is a process
+                "checkpoint_minutes": (0, inf),
+                "log_every": (1, inf),
+            },
+        )

@@ -47,8 +47,7 @@ def read_recipe(name: str | Path, changes: dict[str, Any]) -> TrainConfig:
     Raises:
         MlcmrError: If there is no such recipe, or a setting is unknown or has a wrong value.
     """
-    recipe = _merged({}, read_yaml(find_recipe(name), dict[str, Any], _HINT))
-    return from_dict(TrainConfig, _merged(recipe, changes))
+    return from_dict(TrainConfig, _merged(read_yaml(find_recipe(name), dict[str, Any], _HINT), changes))
 
 
 def change_settings(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
@@ -63,11 +62,8 @@ def change_settings(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig
 
 
 def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with changes; `optimizer.clip: 1` is short for `optimizer: {clip: 1}`."""
     merged = dict(settings)
-    for key, given in changes.items():
-        name, dotted, inner = str(key).partition(".")
-        value = _merged({}, {inner: given}) if dotted else given
+    for name, value in changes.items():
         before = merged.get(name)
         if is_dataclass(value) and not isinstance(value, type):
             merged[name] = asdict(value)

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import mlcmr
-from mlcmr.core_yaml import dump_yaml, parse_yaml
 from mlcmr.errors import InvalidValueError
 from mlcmr.files import locked, write_text
 from mlcmr.paths import user_path
-from mlcmr.reading import read_yaml
+from mlcmr.reading import dump_yaml, parse_yaml, read_yaml
 from mlcmr.training.config import TrainConfig
 from mlcmr.training.distributed import is_first_process
 from mlcmr.versions import versions

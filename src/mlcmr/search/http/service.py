@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -31,7 +31,7 @@ from mlcmr.search.http.schemas import (
 )
 from mlcmr.search.http.uploads import receive_upload, remove_leftovers
 from mlcmr.search.searcher import Searcher
-from mlcmr.settings import Within, checked
+from mlcmr.settings import require_within
 
 Result = TypeVar("Result")
 ACCEPTED = (
@@ -43,7 +43,6 @@ _LOOKUPS = 8  # threads; a look-up takes milliseconds, or all of them hang
 _log = logging.getLogger("uvicorn.error")
 
 
-@checked
 @dataclass(frozen=True)
 class ServerLimits:
     """The limits of a server.
@@ -59,12 +58,26 @@ class ServerLimits:
             clients count as a single client.
     """
 
-    rate: Annotated[float, Within(0)] = 20.0
-    waiting: Annotated[int, Within(1)] = 256
-    uploads: Annotated[int, Within(1, 64)] = 4
-    upload_mb: Annotated[int, Within(1, 100_000)] = 200
-    seconds: Annotated[float, Within(0.1, 3600)] = 60.0
-    connections: Annotated[int, Within(0, 100_000)] = 128
+    rate: float = 20.0
+    waiting: int = 256
+    uploads: int = 4
+    upload_mb: int = 200
+    seconds: float = 60.0
+    connections: int = 128
+
+    def __post_init__(self) -> None:
+        most = float("inf")
+        require_within(
+            self,
+            {
+                "rate": (0, most),
+                "waiting": (1, most),
+                "uploads": (1, 64),
+                "upload_mb": (1, 100_000),
+                "seconds": (0.1, 3600),
+                "connections": (0, 100_000),
+            },
+        )
 
 
 class Service:
