@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ _ATTEMPTS = 10
 """Attempts to open a lock file whose folder another process removes at the same time."""
 
 _WRITERS = 8
-"""The largest number of processes that may write one file or folder at the same time."""
+"""The number of processes that may write one file or folder at the same time under names found again."""
 
 _held: dict[Path, object] = {}
 """The files that this process has locked, and a token of each holder."""
@@ -135,8 +136,8 @@ def _remove_if_alone(target: Path, made: Sequence[Path]) -> None:
 def replacing(path: str | os.PathLike[str], mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` on success and is removed on failure.
 
-    A reader sees the old file or the new file, whole, also after a crash or a power cut. What killed
-    processes left of their temporary files is removed.
+    A reader sees the old file or the new file, whole, also after a crash or a power cut. Temporary files
+    of killed processes are removed.
 
     Args:
         path: The file.
@@ -168,7 +169,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`, which becomes `path` on success and is removed on failure.
 
-    What killed processes left of their temporary folders is removed.
+    Temporary folders of killed processes are removed.
 
     Raises:
         InvalidValueError: If `path` exists and is not an empty folder.
@@ -202,7 +203,7 @@ def remove_unfinished(path: str | os.PathLike[str]) -> None:
 def _temporary(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
     """Create a file or folder beside `target` that no other process writes; remove it on failure.
 
-    What killed processes left of writing `target` is removed.
+    Temporary files of killed processes are removed.
     """
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -210,30 +211,29 @@ def _temporary(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
     try:
         yield path
     except BaseException:
-        with suppress(OSError):
-            _remove(path)
+        if _is_at(handle, path):  # after the renaming, another process may use the name
+            with suppress(OSError):
+                _remove(path)
         raise
     finally:
         os.close(handle)
 
 
 def _claim(target: Path, create: Callable[[Path], None]) -> tuple[Path, int]:
-    """Create a temporary file or folder and lock it.
+    """Create a temporary file or folder and lock it, if the file system has locks.
 
     Returns:
         Its path, and the open file: its lock ends when it is closed or the process ends.
-
-    Raises:
-        InUseError: If too many processes are writing `target`.
     """
     remove_unfinished(target)
-    for path in _temporary_paths(target):
+    # Numbered names are found again after a kill. They may all be in use, or remain where there are no locks.
+    for path in (*_temporary_paths(target), target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")):
         with suppress(FileExistsError):  # another process writes there
             while True:
                 create(path)
                 # Until it is locked, another process may take it for abandoned.
                 with suppress(FileNotFoundError):
-                    handle = os.open(path, os.O_RDONLY)
+                    handle = _open_to_lock(path)
                     _lock_open(handle)
                     if _is_at(handle, path):
                         return path, handle
@@ -246,8 +246,8 @@ def _remove_if_abandoned(path: Path) -> None:
     if path.is_symlink():
         path.unlink()
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
+        handle = _open_to_lock(path)
+    except (FileNotFoundError, PermissionError):  # PermissionError: another user may be writing it
         return
     try:
         if _lock_open(handle, fcntl.LOCK_NB) and _is_at(handle, path):
@@ -256,8 +256,14 @@ def _remove_if_abandoned(path: Path) -> None:
         os.close(handle)
 
 
+def _open_to_lock(path: Path) -> int:
+    """Open a file or folder, but nothing behind a link; NFS locks only files that are open for writing."""
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    return os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def _lock_open(handle: int, flags: int = 0) -> bool:
-    """Lock an open file or folder; return False if the system has no locks, or as `flags` say."""
+    """Lock an open file or folder and return True; return False if that is not possible."""
     with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX | flags)
         return True
@@ -280,6 +286,6 @@ def _remove(path: Path) -> None:
 
 
 def _temporary_paths(target: Path) -> Iterator[Path]:
-    """Yield the names beside `target` that processes use which write it at the same time."""
+    """Yield the names of the temporary files of `target`: each process that writes it takes another."""
     for number in range(_WRITERS):
         yield target.with_name(f".{target.name}.{number}.tmp")
