@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlcmr.cli.argv import with_options
+from mlcmr.cli.argv import with_options, without_other_options
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,7 @@ from mlcmr.cli.argv import with_options
         ("`batch_size` 0: expected 1", {"batch_size": "--batch_size"}, "--batch-size 0: expected 1"),
         ("another folder (`to`), or", {"to": "--to"}, "another folder (--to), or"),
         ("another folder (`to`), or", {"index": "--index"}, "another folder, or"),
+        ("written by people (`parallel`)", {"target": "--target"}, "written by people (`parallel`)"),
         (
             "set it (`text.trained_layers` 2)",
             {"text.trained_layers": "--text.trained_layers"},
@@ -20,4 +21,4 @@ from mlcmr.cli.argv import with_options
     ],
 )
 def test_a_parameter_is_shown_as_the_option_of_the_command(message, options, shown):
-    assert with_options(message, options) == shown
+    assert without_other_options(with_options(message, options)) == shown

@@ -31,7 +31,7 @@ from mlcmr.cli import (
     train,
     translate,
 )
-from mlcmr.cli.argv import shown, spelled, with_options
+from mlcmr.cli.argv import shown, spelled, with_options, without_other_options
 from mlcmr.cli.command import Command
 from mlcmr.cli.completion import CompletedParser, all_parsers, name_options, options_of
 from mlcmr.cli.help import Help
@@ -140,7 +140,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return COMMANDS[parsed.command].run(subparser, parsed[parsed.command])
     except MlcmrError as error:
-        raise MlcmrError(with_options(str(error), options_of(subparser))) from error
+        message = without_other_options(with_options(str(error), options_of(subparser)))
+        raise MlcmrError(message) from error
 
 
 def _suggest_option(refusal: str, parser: ArgumentParser) -> str:

@@ -65,8 +65,6 @@ def shown(text: str) -> str:
 def with_options(message: str, options: Mapping[str, str]) -> str:
     """Replace the parameters in a message by the options of a command: `` `batch_size` `` by `--batch-size`.
 
-    A parameter in parentheses belongs to an advice; without such an option, it is left out.
-
     Args:
         message: A message that names parameters in backticks, or a list of required ones.
         options: The options of the command that failed, by parameter.
@@ -75,5 +73,9 @@ def with_options(message: str, options: Mapping[str, str]) -> str:
         missing = message.removeprefix(_REQUIRED).split(", ")
         return _REQUIRED + ", ".join(options.get(name.rpartition(".")[2], name) for name in missing)
     typed = {name: option.replace("_", "-") for name, option in options.items()}
-    message = re.sub(r" \(`(\w[\w.]*)`\)", lambda name: name[0] if name[1] in typed else "", message)
     return re.sub(r"`(\w[\w.]*)`", lambda name: typed.get(name[1], name[0]), message)
+
+
+def without_other_options(error: str) -> str:
+    """Remove the parameters of `mlcmr index` from an error of a command that lacks them: ` (`to`)`."""
+    return re.sub(r" \(`(?:to|encoder|feature|model|name|rootpath)`\)", "", error)

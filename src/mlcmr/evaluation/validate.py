@@ -47,7 +47,12 @@ class ValidationScore:
         return total if self.metric.higher_is_better else -total
 
     def _value(self, ranks: Ranks) -> float:
-        values = {name: float(value) for name, value in self.metric(ranks).items()}
+        try:
+            values = {name: float(value) for name, value in self.metric(ranks).items()}
+        except MlcmrError:
+            raise
+        except Exception as error:  # the code of another package may raise anything
+            raise _unusable(self.name, f"it raised {type(error).__name__}: {reason(error)}") from error
         if len(values) != 1 or not all(map(math.isfinite, values.values())):
             raise _unusable(self.name, f"it returned {values}, but must return one finite number")
         return sum(values.values())
@@ -65,12 +70,7 @@ def select_score(name: str) -> ValidationScore:
     """
     score = ValidationScore(name, find_metric(name, _BUILT_IN, parameter="validation_metric"))
     ranks = Ranks.from_lists([[1], [2, 3], []], candidates=4)
-    try:
-        score(RetrievalRanks(ranks, ranks))
-    except MlcmrError:
-        raise
-    except Exception as error:  # the code of another package may raise anything
-        raise _unusable(name, reason(error)) from error
+    score(RetrievalRanks(ranks, ranks))
     return score
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlcmr.data.features.frame_features import Features
-from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
+from mlcmr.errors import CorruptFileError, InvalidValueError
 from mlcmr.extraction.discovery import block_digest, count_away, require_source
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.extraction.encoders.histogram import HISTOGRAM
@@ -103,8 +103,7 @@ def extract(
     settings = PipelineSettings(encoder, sampling, checked_rule(segment), batch_size=batch_size)
     with open_feature_writer(folder, feature or encoder.feature, _feature_settings(settings)) as writer:
         plan = plan_extraction(source, folder, writer.records.values(), prune=prune)
-        if not (plan.files or plan.unreadable or (plan.gone and prune)):
-            raise NotFoundError(f"{source}: no video or image, by file extension", path=source)
+        plan.require_files()
         for path, record in plan.moves.items():
             writer.move(record, path)
         progress.message(_introduction(encoder, sampling))

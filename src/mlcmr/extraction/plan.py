@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mlcmr.errors import NotFoundError
 from mlcmr.extraction.discovery import (
     assign_ids,
     find_files,
@@ -81,8 +82,17 @@ class ExtractionPlan:
 
     @property
     def removes_all(self) -> bool:
-        """Whether no video is left."""
-        return self.pruned and not self.read and len(self.gone) == len(self.records)
+        """Whether the last videos are removed."""
+        return self.pruned and not self.read and 0 < len(self.gone) == len(self.records)
+
+    def require_files(self) -> None:
+        """Check that there is something to do.
+
+        Raises:
+            NotFoundError: If the source holds no video or image, and no video is removed.
+        """
+        if not (self.files or self.unreadable or (self.gone and self.pruned)):
+            raise NotFoundError(f"{self.source}: no video or image, by file extension", path=self.source)
 
 
 def plan_extraction(

@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 
 import mlcmr
+from mlcmr.errors import InvalidValueError, NotFoundError
+from mlcmr.search.indexing.request import IndexRequest
 from tests.helpers.fake_index import MeanColour, MeanModel, MemoryStore
+from tests.helpers.folders import contents
 
 
 def draw(folder: Path, *names: str) -> Path:
@@ -89,3 +92,73 @@ def test_an_interrupted_removal_is_continued(tmp_path, monkeypatch):
     assert index(None, to, remove=["wide"]).removed == 1
     assert index(films, to).added == 0
     assert videos(to) == {"tall"}
+
+
+@pytest.mark.parametrize("fault", ["encoder", "empty folder", "one folder for another"])
+def test_what_is_refused_removes_nothing(tmp_path, fault):
+    films, to = draw(tmp_path / "films", "wide", "tall"), tmp_path / "index"
+    index(films, to)
+    (films / "wide.png").unlink()
+    before = contents(to / "collection")
+    source, encoder = films, MeanColour()
+    if fault == "encoder":
+        encoder = MeanColour()
+        encoder.feature = "other"
+    elif fault == "empty folder":
+        source = draw(tmp_path / "empty")
+    else:
+        source = tmp_path / "missing"
+    for dry_run in (True, False):
+        with pytest.raises((InvalidValueError, NotFoundError)):
+            mlcmr.index(
+                source,
+                to,
+                store=MemoryStore,
+                model=MeanModel(),
+                encoder=encoder,
+                remove=["wide"],
+                dry_run=dry_run,
+            )
+    assert contents(to / "collection") == before
+    assert videos(to) == {"wide", "tall"}
+
+
+def test_an_emptied_folder_is_no_reason_to_remove_an_index(tmp_path):
+    films, to = draw(tmp_path / "films", "wide", "tall"), tmp_path / "index"
+    index(films, to)
+    with pytest.raises(NotFoundError, match=r"empty: no video or image, by file extension"):
+        mlcmr.index(
+            draw(tmp_path / "empty"),
+            to,
+            store=MemoryStore,
+            model=MeanModel(),
+            encoder=MeanColour(),
+            prune=True,
+        )
+
+
+def test_a_link_to_the_collection_of_somebody_is_left_alone(tmp_path):
+    films, to = draw(tmp_path / "films", "wide", "tall"), tmp_path / "index"
+    index(films, to)
+    (to / "collection").rename(tmp_path / "theirs")
+    (to / "collection").symlink_to(tmp_path / "theirs")
+    before = contents(tmp_path / "theirs")
+    assert index(None, to, remove=["wide"]).removed == 1
+    assert contents(tmp_path / "theirs") == before
+
+
+def test_the_videos_to_remove_are_a_list(tmp_path):
+    with pytest.raises(InvalidValueError, match=r"write \['wide'\]") as caught:
+        mlcmr.index(None, tmp_path, remove="wide")
+    assert caught.value.parameter == "remove"
+
+
+def test_the_name_of_an_encoder_object_is_not_a_hub_id_that_somebody_named(tmp_path):
+    encoder = MeanColour()
+    encoder.name = "acme/tiny"
+    request = IndexRequest(source=draw(tmp_path / "films", "wide"), model=MeanModel(), encoder=encoder)
+    assert request.named_models == []
+    assert IndexRequest(source=tmp_path, model="a/b", encoder="acme/tiny").named_models == [
+        "a/b",
+        "acme/tiny",
+    ]

@@ -22,7 +22,6 @@ from mlcmr.search.indexing.plan import (
     encoding_of,
     open_index_source,
     plan_changes,
-    plan_removed,
     plan_settings,
     plan_videos,
     require_feature,
@@ -88,12 +87,13 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     opened = _open_model(plan, request)
     _require_same_model(plan, opened)
     require_free(plan)
-    removed = plan_removed(request, None if plan.info is None else writer.open_stores())
+    stores = None if plan.info is None else writer.open_stores()
     if collection is None:
-        plan = replace(plan, extraction=plan_videos(request, removed))
-    _remove_features(plan, removed)
-    if collection is None:
-        plan, extraction = _extract(plan, opened, progress)
+        encoder = _open_encoder(plan, opened)
+        plan = plan_videos(plan, stores)
+        assert plan.update is not None
+        _remove_features(plan, plan.update.removed)  # only now: what is refused changes nothing
+        plan, extraction = _extract(plan, encoder, opened, progress)
         collection = Collection(request.folder / COLLECTION, COLLECTION)
     source = open_index_source(plan, collection)
     _require_fit(source, opened)
@@ -110,6 +110,8 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     failure = _remember(plan, info, source, opened)
     plan = replace(plan, update=plan_changes(request, writer.open_stores(), source.content))
     assert plan.update is not None
+    if request.collection is not None:
+        _remove_features(plan, plan.update.removed)
     changes = update_index(writer, plan.update, source, opened, progress=progress)
     return plan, _Result(
         changes,
@@ -132,22 +134,15 @@ def _open_model(plan: IndexPlan, request: IndexRequest) -> OpenModel:
     return open_again(plan.info.model, device=request.device)
 
 
-def _extract(plan: IndexPlan, opened: OpenModel, progress: Progress) -> tuple[IndexPlan, str]:
+def _extract(
+    plan: IndexPlan, encoder: "FrameEncoder", opened: OpenModel, progress: Progress
+) -> tuple[IndexPlan, str]:
     """Extract videos into the collection of the index; return the plan with their feature, and a summary."""
     from mlcmr.extraction.extract_collection import extract  # noqa: PLC0415 – needs PyAV
 
-    request, info, name = plan.request, plan.info, plan.encoder
+    request, info = plan.request, plan.info
     assert request.place is not None
-    assert name is not None
     collection = request.folder / COLLECTION
-    encoder = _open_encoder(name, request)
-    if encoder.dimension != opened.info.feature_size:
-        raise InvalidValueError(
-            f"encoder {name}: makes features of {encoder.dimension:,} numbers, but the model takes "
-            f"{opened.info.feature_size:,}; name the encoder of the training (`encoder`)",
-            parameter="encoder",
-        )
-    require_feature(request.folder, info, encoder.feature)
     # The sampling of the features that exist; else that of the index, or of the training.
     done = encoding_of(Collection(collection, COLLECTION).feature_folder(encoder.feature))
     samplings = [(done.get("rate"), done.get("count"))]
@@ -172,16 +167,35 @@ def _remove_features(plan: IndexPlan, videos: Sequence[str]) -> None:
 
     Their vectors are removed later: if a call is interrupted, the same call can be made again.
     """
-    if plan.info is not None and videos:
-        remove_extracted(plan.request.folder / COLLECTION, plan.info.feature, videos)
+    folder = plan.request.folder / COLLECTION
+    # A link may lead to the collection of somebody who has not named this index.
+    if plan.info is not None and videos and not folder.is_symlink():
+        remove_extracted(folder, plan.info.feature, videos)
 
 
-def _open_encoder(name: str, request: IndexRequest) -> "FrameEncoder":
+def _open_encoder(plan: IndexPlan, opened: OpenModel) -> "FrameEncoder":
+    """Open the encoder of the videos.
+
+    Raises:
+        InvalidValueError: If it makes features that the model or the index does not take.
+        MlcmrError: If it cannot be opened.
+    """
+    request, name = plan.request, plan.encoder
+    assert name is not None
     if request.encoder is None or isinstance(request.encoder, (str, os.PathLike)):
-        return open_named_encoder(
+        encoder = open_named_encoder(
             name, device=request.device, models=request.named_models, parameter="encoder"
         )
-    return request.encoder
+    else:
+        encoder = request.encoder
+    if encoder.dimension != opened.info.feature_size:
+        raise InvalidValueError(
+            f"encoder {name}: makes features of {encoder.dimension:,} numbers, but the model takes "
+            f"{opened.info.feature_size:,}; name the encoder of the training (`encoder`)",
+            parameter="encoder",
+        )
+    require_feature(request.folder, plan.info, encoder.feature)
+    return encoder
 
 
 def _described(

@@ -172,10 +172,7 @@ def plan_index(request: IndexRequest, *, check_features: bool = True) -> IndexPl
         if request.place is None:
             return replace(plan, update=plan_changes(request, stores, None))
         if request.collection is None:
-            extraction = plan_videos(request, plan_removed(request, stores))
-            own = Collection(request.folder / COLLECTION, COLLECTION)
-            content = planned_content(own, extraction, captions=request.captions)
-            return replace(plan, extraction=extraction, update=plan_changes(request, stores, content))
+            return plan_videos(plan, stores)
         source = open_index_source(plan, request.collection)
         update = plan_changes(request, stores, source.content)
         if check_features:
@@ -236,25 +233,41 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
     )
 
 
-def plan_videos(request: IndexRequest, removed: Sequence[str]) -> ExtractionPlan:
-    """Plan which files of a folder of videos are extracted into the collection of the index.
+def plan_videos(plan: IndexPlan, stores: Stores | None) -> IndexPlan:
+    """Plan which files of a folder of videos are extracted, and how the index changes if all can be read.
 
     Args:
-        request: The parameters of `mlcmr.index`.
-        removed: Ids of videos that are removed first; those whose file is in the folder count as new.
+        plan: The plan of the settings.
+        stores: The stores of the index; None if there is none yet.
 
     Raises:
-        NotFoundError: If there is no such folder, or it was emptied and no video of the index would be left.
+        NotFoundError: If there is no such folder or no video in it, or no video of the index would be left.
+        MlcmrError: If the videos do not fit the index, or a video to remove is not in the index.
     """
+    request = plan.request
+    extraction = _plan_extraction(plan, plan_removed(request, stores))
+    own = Collection(request.folder / COLLECTION, COLLECTION)
+    content = planned_content(own, extraction, captions=request.captions)
+    return replace(plan, extraction=extraction, update=plan_changes(request, stores, content))
+
+
+def _plan_extraction(plan: IndexPlan, removed: Sequence[str]) -> ExtractionPlan:
+    """Plan the extraction into the collection of the index.
+
+    Videos in `removed` are removed first; those whose file is in the folder count as new.
+    """
+    request = plan.request
     assert request.place is not None
     collection = real_path(request.folder / COLLECTION)
-    records = read_videos(collection) if os.path.isfile(videos_file(collection)) else []
+    exists = os.path.isfile(videos_file(collection, plan.feature))
+    records = read_videos(collection, plan.feature) if exists else []
     records = [record for record in records if record.video not in removed]
     extraction = plan_extraction(real_path(request.place), collection, records, prune=request.prune)
     if extraction.removes_all and os.path.exists(request.folder / INFO):
         raise NotFoundError(
             f"{request.place}: no videos or images there any more; remove the index {request.folder} itself"
         )
+    extraction.require_files()
     return extraction
 
 
@@ -433,14 +446,21 @@ def _encoder_of_videos(request: IndexRequest, info: IndexInfo | None, model: Mod
 
 
 def _feature_of_videos(request: IndexRequest, encoder: str, info: IndexInfo | None) -> str:
-    """Return the name of the feature that an encoder writes."""
+    """Return the name of the feature that an encoder writes.
+
+    Raises:
+        InvalidValueError: If the index was made from another feature.
+    """
     from mlcmr.extraction.encoders.base import feature_name  # noqa: PLC0415 – needs PyAV
 
-    if info is not None:
+    if info is not None and request.encoder is None:
         return info.feature
     if request.encoder is None or isinstance(request.encoder, (str, os.PathLike)):
-        return feature_name(encoder)
-    return request.encoder.feature
+        feature = feature_name(encoder)
+    else:
+        feature = request.encoder.feature
+    require_feature(request.folder, info, feature)
+    return feature
 
 
 def _without_skipped(update: UpdatePlan, skipped: Mapping[str, str]) -> UpdatePlan:

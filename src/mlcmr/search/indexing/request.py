@@ -11,6 +11,7 @@ from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction.records import VIDEOS, is_utf8
 from mlcmr.files import writing
 from mlcmr.paths import user_path
+from mlcmr.registry import is_code
 from mlcmr.search.indexing.manifest import INFO
 from mlcmr.search.indexing.storage import COLLECTION, LOCK
 from mlcmr.search.stores.base import VectorStore
@@ -56,8 +57,7 @@ class IndexRequest:
             from mlcmr.extraction.encoders.registry import require_encoder  # noqa: PLC0415 – needs PyAV
 
             require_encoder(self.encoder)
-        if self.source is None:
-            self._require_removal()
+        self._require_removal()
         if self.run is not None and self.model is not None:
             raise _invalid("run", "`run` and `model` both name the model; give only one of them")
         if self.name is not None and self.url is None:
@@ -104,7 +104,11 @@ class IndexRequest:
     def named_models(self) -> list[str]:
         """The hub ids and the code that the user has given as a model or an encoder."""
         model = os.fspath(self.model) if isinstance(self.model, (str, os.PathLike)) else None
-        names = (model, self.encoder_name)
+        encoder = self.encoder_name
+        # The name of an object is free text: only that of its class opens the object again.
+        if not isinstance(self.encoder, (str, os.PathLike)) and encoder is not None and not is_code(encoder):
+            encoder = None
+        names = (model, encoder)
         return [name for name in names if name is not None and not os.path.isdir(user_path(name))]
 
     def require_paths(self) -> None:
@@ -130,7 +134,11 @@ class IndexRequest:
             raise _invalid("to", f"{folder}: exists and is not an index; name another folder (`to`)")
 
     def _require_removal(self) -> None:
-        """Check that a request without a source only removes videos."""
+        """Check the videos to remove, and that a request without a source does nothing else."""
+        if isinstance(self.remove, str):  # a string is a sequence too
+            raise _invalid("remove", f"`remove` must be a list: write [{self.remove!r:.80}]")
+        if self.source is not None:
+            return
         for_sources = {
             "run": self.run is not None,
             "model": self.model is not None,
@@ -141,6 +149,7 @@ class IndexRequest:
             "captions": not self.captions,
             "device": self.device != "auto",
             "batch_size": self.batch_size is not None,
+            "media_roots": bool(self.media_roots),
         }
         if given := [name for name, is_given in for_sources.items() if is_given]:
             raise _invalid(
