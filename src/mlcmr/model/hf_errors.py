@@ -46,7 +46,7 @@ def opening(subject: str, failure: str, *, quiet: bool = False) -> Iterator[None
         with no_panic(f"{subject}: {failure}"):
             yield
     except ForeignModelError as error:
-        raise CorruptFileError(f"{subject}: cannot be used: {error}", path=error.path) from error
+        raise CorruptFileError(f"{subject}: {failure}: {error}", path=error.path) from error
     except MlcmrError:
         raise
     except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything

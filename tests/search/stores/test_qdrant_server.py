@@ -381,7 +381,7 @@ def test_connections_are_closed(place, trained, qdrant, monkeypatch):
     assert not open_now
     searcher = Searcher(place / "index", device="cpu")
     for video in ("dog_runs-1", "dog_eats-1", "cat_eats-1"):
-        in_use = searcher._current()
+        in_use = searcher._index.state
         mlcmr.index(None, place / "index", remove=[video])
         assert searcher.search("a")
         assert len(open_now) == 4

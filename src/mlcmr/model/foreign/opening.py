@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel
 
+from mlcmr.errors import CorruptFileError
 from mlcmr.model.foreign.budget import building
 from mlcmr.model.foreign.files import CONFIG, HINT, entries, read_settings, require_plain_files
 from mlcmr.model.foreign.weights import Shapes, read_shapes
@@ -68,7 +69,7 @@ def open_model(name: str, kind: Any = AutoModel, config: Any = None) -> tuple[An
             f"the weights '{key}' have shape {tuple(found)}, but by {CONFIG} {tuple(wanted)}; {HINT}"
         )
     _require_no_more_layers(model, loaded["unexpected_keys"])
-    require_finite_weights(model, name)
+    require_finite_weights(model, f"model '{name}'")
     return model, set(loaded["missing_keys"])
 
 
@@ -80,12 +81,12 @@ def require_finite_weights(model: torch.nn.Module, subject: str) -> None:
         subject: The model, such as `model 'name'`, for the message.
 
     Raises:
-        ForeignModelError: If a weight is not a finite number.
+        CorruptFileError: If a weight is not a finite number.
     """
     for name, weights in model.state_dict().items():
         # Large numbers may overflow the sum; only then each number is looked at.
         if not torch.isfinite(weights.sum()) and not torch.isfinite(weights).all():
-            raise ForeignModelError(
+            raise CorruptFileError(
                 f"{subject}: the weights '{name}' are not finite numbers, as after a training that diverged; "
                 "take another copy, or train again with a lower learning rate"
             )
