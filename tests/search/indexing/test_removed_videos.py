@@ -11,6 +11,7 @@ from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.search.indexing.request import IndexRequest
 from tests.helpers.fake_index import MeanColour, MeanModel, MemoryStore
 from tests.helpers.folders import contents
+from tests.helpers.progress import RecordedProgress
 
 
 def draw(folder: Path, *names: str) -> Path:
@@ -162,3 +163,13 @@ def test_the_name_of_an_encoder_object_is_not_a_hub_id_that_somebody_named(tmp_p
         "a/b",
         "acme/tiny",
     ]
+
+
+def test_a_video_is_removed_though_its_features_are_damaged(tmp_path):
+    films, to = draw(tmp_path / "films", "wide", "tall"), tmp_path / "index"
+    index(films, to)
+    (to / "collection" / "FeatureData" / "colour" / "encoder.json").unlink()
+    progress = RecordedProgress()
+    assert mlcmr.index(None, to, store=MemoryStore, remove=["wide"], progress=progress).removed == 1
+    assert any("features of the removed videos are kept" in line for line in progress.messages)
+    assert videos(to) == {"tall"}

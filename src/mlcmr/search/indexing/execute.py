@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlcmr.data.collection import Collection
-from mlcmr.errors import InvalidValueError
+from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
 from mlcmr.extraction.discovery import removed_files
 from mlcmr.extraction.feature_writer import remove_videos as remove_extracted
 from mlcmr.paths import folder_or_id
@@ -37,6 +37,7 @@ from mlcmr.search.models import (
     open_again,
     open_model,
     open_named_encoder,
+    open_run,
 )
 from mlcmr.search.stores.registry import store_name
 from mlcmr.text import plural, printable
@@ -72,7 +73,7 @@ def execute(request: IndexRequest, *, progress: Progress = SILENT) -> IndexSumma
         plan = plan_settings(request)
         if request.place is None:
             update = plan_changes(request, writer.open_stores(), None)
-            _remove_features(plan, update.removed)
+            _remove_features(plan, update.removed, progress)
             remove_videos(writer, update.stored, update.removed)
             changes = Changes(removed=len(update.removed), unchanged=len(update.unchanged))
             plan, result = replace(plan, update=update), _Result(changes)
@@ -92,7 +93,7 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
         encoder = _open_encoder(plan, opened)
         plan = plan_videos(plan, stores)
         assert plan.update is not None
-        _remove_features(plan, plan.update.removed)  # only now: what is refused changes nothing
+        _remove_features(plan, plan.update.removed, progress)  # only now: what is refused changes nothing
         plan, extraction = _extract(plan, encoder, opened, progress)
         collection = Collection(request.folder / COLLECTION, COLLECTION)
     source = open_index_source(plan, collection)
@@ -111,7 +112,7 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     plan = replace(plan, update=plan_changes(request, writer.open_stores(), source.content))
     assert plan.update is not None
     if request.collection is not None:
-        _remove_features(plan, plan.update.removed)
+        _remove_features(plan, plan.update.removed, progress)
     changes = update_index(writer, plan.update, source, opened, progress=progress)
     return plan, _Result(
         changes,
@@ -127,9 +128,10 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
 
 def _open_model(plan: IndexPlan, request: IndexRequest) -> OpenModel:
     """Open the model, which may be downloaded if the user has named it."""
-    given = request.model if request.run is None else request.run
-    if given is not None:
-        return open_model(given, device=request.device)
+    if request.run is not None:
+        return open_run(request.run, device=request.device)
+    if request.model is not None:
+        return open_model(request.model, device=request.device)
     assert plan.info is not None
     return open_again(plan.info.model, device=request.device)
 
@@ -162,7 +164,7 @@ def _extract(
     return replace(plan, encoder=encoder.name, feature=summary.feature), str(summary)
 
 
-def _remove_features(plan: IndexPlan, videos: Sequence[str]) -> None:
+def _remove_features(plan: IndexPlan, videos: Sequence[str], progress: Progress) -> None:
     """Remove videos from the collection of the index, so that the next call does not add them again.
 
     Their vectors are removed later: if a call is interrupted, the same call can be made again.
@@ -170,7 +172,10 @@ def _remove_features(plan: IndexPlan, videos: Sequence[str]) -> None:
     folder = plan.request.folder / COLLECTION
     # A link may lead to the collection of somebody who has not named this index.
     if plan.info is not None and videos and not folder.is_symlink():
-        remove_extracted(folder, plan.info.feature, videos)
+        try:
+            remove_extracted(folder, plan.info.feature, videos)
+        except (CorruptFileError, NotFoundError) as error:  # the videos must not be found any more
+            progress.message(f"the features of the removed videos are kept: {error}")
 
 
 def _open_encoder(plan: IndexPlan, opened: OpenModel) -> "FrameEncoder":

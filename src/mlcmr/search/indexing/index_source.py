@@ -92,16 +92,6 @@ class IndexSource:
         segments = {video: (len(record.segments), stamps[video]) for video, record in self.videos.items()}
         return SourceContent(self.collection.folder, segments, self.captions, self.languages, self)
 
-    def without(self, videos: Container[str]) -> "IndexSource":
-        """Return the source without some videos and their captions."""
-        return replace(
-            self,
-            videos={video: record for video, record in self.videos.items() if video not in videos},
-            captions={
-                name: caption for name, caption in self.captions.items() if caption.video not in videos
-            },
-        )
-
     def frames(self, record: VideoRecord, segment: int) -> Features:
         """Return the frame features of a segment, (frames, d)."""
         rows = self.features.rows(record.video)[slice(*record.segments[segment].frames)]
@@ -272,8 +262,6 @@ def _is_readable(path: Path) -> bool:
         from mlcmr.extraction.media.decode import open_media  # noqa: PLC0415 – needs PyAV
         from mlcmr.extraction.media.images import UnreadableFileError  # noqa: PLC0415
         from mlcmr.extraction.media.sampling import Sampling  # noqa: PLC0415
-    except MlcmrError:
-        return True  # the extraction reports the missing package
     except MissingDependencyError:
         return True  # extraction names the missing package
     with suppress(UnreadableFileError), open_media(path) as media:
