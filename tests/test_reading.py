@@ -79,10 +79,10 @@ def test_what_was_written_is_read(tmp_path):
     [
         ({"size": "3"}, "size is '3', but must be a whole number"),
         ({"size": 3.0}, "size"),
-        ({"size": True}, "size is True"),
+        ({"size": True}, "size is true"),
         ({"size": -1}, "size is -1, but must be greater than or equal to 0"),
         ({"size": 2**63}, "size is 9223372036854775808, but must be less than"),
-        ({"size": None}, "size is None"),
+        ({"size": None}, "size is null"),
         ({"name": ""}, "name"),
         ({"name": "a\0b"}, "name"),
         ({"name": "x" * 5000}, "name"),

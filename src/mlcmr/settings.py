@@ -159,7 +159,8 @@ def describe_error(error: ArgumentError) -> str:
     wanted = [name for name in wanted if name != "NoneType"] or ["settings", "null"]
     types = " or ".join(_WORDS.get(name, name.strip("'")) for name in dict.fromkeys(wanted))
     quoted = "; put it in quotation marks" if wanted == ["str"] else ""
-    return f"{'.'.join(keys)} is {value[1]}, but must be {types}{quoted}"
+    said = {"None": "null", "True": "true", "False": "false"}.get(value[1], value[1])
+    return f"{'.'.join(keys)} is {said}, but must be {types}{quoted}"
 
 
 def _find_dataclass(kind: Any) -> "type[DataclassInstance] | None":

@@ -505,7 +505,8 @@ def test_null_is_refused_where_there_must_be_a_value(setting, tmp_path, capsys):
             "model: {text: {new: {layers: null}}}\n",
             "model.text.new.layers is null, but must be a whole number",
         ),
-        ("languages: [en, true]\n", "languages is True, but must be a text; put it in quotation marks"),
+        ("languages: [en, true]\n", "languages is true, but must be a text; put it in quotation marks"),
+        ("languages: [null, zh]\n", "languages is null, but must be a text; put it in quotation marks"),
         ("scenario: null\n", "scenario is null, but must be parallel or pseudo-parallel or unparallel"),
     ],
 )

@@ -105,7 +105,7 @@ BAD = {
     "MSR-VTT's sen_id": (
         "t.json",
         {"videos": [], "sentences": [{"sen_id": None}]},
-        "t.json: sentences.0.sen_id is None, but must be a whole number",
+        "t.json: sentences.0.sen_id is null, but must be a whole number",
     ),
     "MSR-VTT's list": ("t.json", {"videos": {}, "sentences": []}, "t.json: videos is {}, but must be a list"),
     "no Parquet": ("t.parquet", "PAR1", "t.parquet: not Parquet that can be read"),
