@@ -22,6 +22,14 @@ from tests.helpers.fake_index import SIZE, MeanColour, MeanModel, MemoryStore
 NAMES = ["a", "b", "c", "d", "e"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_state(tmp_path_factory):
+    """The record of indexes holds 200: those made here must not push out those of other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @dataclass(frozen=True)
 class Step:
     """What happens before an update: the content of each video, or None if there is no such video."""
