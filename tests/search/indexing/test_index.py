@@ -9,7 +9,8 @@ import pytest
 import mlcmr
 from mlcmr.data.features.frame_features import write_features
 from mlcmr.errors import InUseError, InvalidValueError, NotFoundError
-from mlcmr.search import Searcher, models
+from mlcmr.search import Searcher
+from mlcmr.search.indexing import execute
 from mlcmr.search.indexing.manifest import read_info
 from mlcmr.training import train
 from tests.helpers.indexes import content
@@ -33,7 +34,7 @@ def test_a_collection_has_its_features_made(place, trained):
 
 def test_a_second_writer_is_refused_while_the_first_opens_its_model(place, trained, monkeypatch):
     other = train(tiny_config(place, place / "other", epochs=1, seed=5)).folder
-    open_run = models.open_run
+    open_run = execute.open_run
 
     def overtaken(run, **options):
         monkeypatch.undo()
@@ -41,7 +42,7 @@ def test_a_second_writer_is_refused_while_the_first_opens_its_model(place, train
             mlcmr.index(place / "tiny", place / "index", run=other, device="cpu")
         return open_run(run, **options)
 
-    monkeypatch.setattr(models, "open_run", overtaken)
+    monkeypatch.setattr(execute, "open_run", overtaken)
     mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     assert Path(read_info(place / "index").model.name) == trained
     assert Searcher(place / "index", device="cpu").size == 36
