@@ -52,7 +52,7 @@ class Collection:
 
     @property
     def renaming(self) -> str:
-        """What is wrong if the caption files begin with another name than the collection's; else empty."""
+        """Describe caption files that begin with another name than the collection's; empty if none do."""
         if self.name_in_files == self.name:
             return ""
         return (

@@ -82,7 +82,7 @@ class ExtractionPlan:
 
     @property
     def removes_all(self) -> bool:
-        """Whether the last videos are removed."""
+        """Return whether the last videos are removed."""
         return self.pruned and not self.read and 0 < len(self.gone) == len(self.records)
 
     def require_files(self) -> None:

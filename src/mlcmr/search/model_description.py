@@ -48,7 +48,7 @@ class ModelDescription:
 
 @dataclass(frozen=True, slots=True)
 class _TrainedModel:
-    """What `config.json` of an mlcmr model says of its training."""
+    """The part of an mlcmr model's `config.json` that describes its training."""
 
     provenance: Provenance = field(default_factory=Provenance)
 

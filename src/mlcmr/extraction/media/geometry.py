@@ -1,4 +1,4 @@
-"""How the decoded pictures of a video are displayed: cropped, with square pixels, upright."""
+"""Show decoded pictures of a video as players do: cropped, with square pixels, upright."""
 
 import struct
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which frames of a video are sampled."""
+"""Rules for the frames of a video that are sampled."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

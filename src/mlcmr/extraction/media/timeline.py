@@ -17,11 +17,11 @@ _SECOND = av.time_base
 _FARTHEST_STEP = 10 * _SECOND
 """The longest step between packets that is not a jump of the clock; ffmpeg's `dts_delta_threshold`."""
 _FARTHEST_BACK = _SECOND // 10
-"""How far decoding times may step back."""
+"""The longest step back of decoding times that is no jump."""
 _ROUNDED = _SECOND // 1000
 """The largest rounding difference from FFmpeg's decoding times: a tick at 24000/1001 fps."""
 _MOST_REORDERED = 16
-"""How many pictures H.264 and HEVC may decode before a picture that is shown earlier."""
+"""The number of pictures that H.264 and HEVC may decode before a picture that is shown earlier."""
 _FARTHEST_STAMP = 30 * 3600 * _SECOND
 """In formats whose clock does not jump, a farther stamp is damaged; ffmpeg's `dts_error_threshold`."""
 

@@ -42,7 +42,7 @@ except ImportError as error:
 _WORTH_A_SEEK = 12
 """The number of frames to skip from which a seek is faster than decoding them."""
 _MOST_SEEKS = 4
-"""How often a seek is repeated further back, if it ends behind the wanted time."""
+"""The number of times a seek is repeated further back, if it ends behind the wanted time."""
 _WORTH_A_PASS = 4
 """The number of seconds to skip from which it pays to read all packets first, if the index knows no jumps."""
 _MOST_ROWS, _BYTES_PER_ROW = 200_000, 2

@@ -59,7 +59,7 @@ _SHOWN = 10  # names in a printed list
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """What `mlcmr.index` will do. `str` shows it to people, `to_dict` to programs.
+    """The changes that `mlcmr.index` will make. `str` shows it to people, `to_dict` to programs.
 
     Attributes:
         request: The parameters.
