@@ -1,6 +1,7 @@
 """Loggers receive what `metrics.jsonl` holds."""
 
 import csv
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def test_tensorboard_by_default(undisturbed):
 def test_tensorboard_keeps_the_last_step_of_an_interrupted_run(root, tmp_path):
     for epochs in (1, 2):
         train(tiny_config(root, tmp_path / "run", epochs=epochs))
+        time.sleep(1)  # TensorBoard orders the files of one second by a process's count, as text: 10 before 9
     events = EventAccumulator(str(tmp_path / "run/tensorboard"), {"scalars": 0})
     events.Reload()
     for name in ("loss", "val/score"):
