@@ -131,7 +131,7 @@ def read_yaml(path: Path, kind: type[_T], hint: str, *, missing: str | None = No
 
     Args:
         path: The file.
-        kind: What the file must hold; `dict[str, Any]` for any settings.
+        kind: What the file must hold.
         hint: What to do if the file cannot be used; the last words of the message.
         missing: The message if there is no such file; by default the same as for other faults.
 
@@ -140,7 +140,26 @@ def read_yaml(path: Path, kind: type[_T], hint: str, *, missing: str | None = No
         CorruptFileError: If the file does not hold `kind`.
         MlcmrError: If the file cannot be read.
     """
-    content = parse_yaml(read_bytes(path, hint, missing=missing), str(path), hint)
+    return _check_yaml(parse_yaml(read_bytes(path, hint, missing=missing), str(path), hint), path, kind, hint)
+
+
+def read_settings(path: Path, hint: str) -> dict[str, Any]:
+    """Read a YAML file of settings, whose names and types `from_dict` or a parser of options will check.
+
+    Args:
+        path: The file.
+        hint: What to do if the file cannot be used; the last words of the message.
+
+    Raises:
+        NotFoundError: If the file is missing.
+        CorruptFileError: If the file does not hold settings by name.
+        MlcmrError: If the file cannot be read.
+    """
+    content = parse_settings(read_bytes(path, hint), str(path), hint)
+    return _check_yaml(content, path, dict[str, Any], hint)
+
+
+def _check_yaml(content: Any, path: Path, kind: type[_T], hint: str) -> _T:
     try:
         text = json.dumps(content, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -207,10 +226,22 @@ def parse_yaml(content: str | bytes, where: str, hint: str) -> Any:
         CorruptFileError: If the content is not YAML, a name occurs twice, or the content is too deep, or too
             large once its aliases are followed.
     """
+    return _parse_yaml(content, where, hint, _Loader)
+
+
+def parse_settings(content: str | bytes, where: str, hint: str) -> Any:
+    """Parse YAML for a reader that knows the type of each value: the word `null` is text, as `no` and `on`.
+
+    An empty value and `~` are None. For the arguments and errors see `parse_yaml`.
+    """
+    return _parse_yaml(content, where, hint, _SettingsLoader)
+
+
+def _parse_yaml(content: str | bytes, where: str, hint: str, loader: type["_SettingsLoader"]) -> Any:
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         _require_sound(text)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 – it derives from a safe loader
+        return yaml.load(text, Loader=loader)  # noqa: S506 – it derives from a safe loader
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         fault = f"{where}:{line}: not UTF-8: byte {error.object[error.start]:#04x}"
@@ -345,22 +376,31 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe loader for the core schema of YAML 1.2."""
+class _SettingsLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A safe loader for the core schema of YAML 1.2, in which the word `null` is text."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("null", r"~|", ["~", ""]),
     ("int", r"[-+]?(?:0|[1-9][0-9_]*)|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
     ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*\.[0-9_]*)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
     ("float", r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+", "-+0123456789"),
     ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
     ("merge", r"<<", "<"),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+    _SettingsLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
+    )
+
+
+class _Loader(_SettingsLoader):
+    """A safe loader for the core schema of YAML 1.2."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(?:null|Null|NULL)$"), ["n", "N"])
 
 
 @dataclass(slots=True)

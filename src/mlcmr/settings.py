@@ -12,12 +12,13 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_dumper, s
 from pydantic import BeforeValidator
 
 from mlcmr.errors import CorruptFileError, InvalidValueError
-from mlcmr.reading import dump_yaml, parse_yaml
+from mlcmr.reading import dump_yaml, parse_settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance, SupportsWrite
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+_NULL = {"null", "Null", "NULL"}
 _CODE = {"class_path", "init_args"}  # jsonargparse imports and calls what they name
 # The parts of jsonargparse's and argparse's messages about a value of another type.
 _KEY = re.compile(r'Parser key "([^"]*)"|argument (-[^\s/]+)\S*: invalid ')
@@ -36,7 +37,7 @@ _WORDS = {
 
 
 class SettingsParser(ArgumentParser):
-    """A parser whose settings are YAML as `reading.parse_yaml` reads it: `no`, `on` and `12:30` are text."""
+    """A parser whose settings are YAML as `parse_settings` reads it: `no`, `on` and `12:30` are text."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"parser_mode": _MODE, **options})
@@ -60,7 +61,9 @@ def _load(text: str) -> Any:
     """Read a value of the command line or a recipe; `key:` and `{a, b}` are text, as in jsonargparse."""
     if not text.strip():
         return text
-    value = parse_yaml(text, "settings", "write a YAML value")
+    if text.strip() in _NULL:
+        return None
+    value = parse_settings(text, "settings", "write a YAML value")
     require_data(value)
     if isinstance(value, dict) and value and all(item is None for item in value.values()):
         names = text.strip(" {}:").replace(" ", "").split(",")
@@ -74,9 +77,19 @@ set_dumper(_MODE, dump_yaml)
 
 
 def _load_plain(value: Any) -> Any:
-    with suppress(CorruptFileError):
-        return _load(value) if isinstance(value, str) else value
-    return value
+    if isinstance(value, str):
+        with suppress(CorruptFileError):
+            value = _load(value)
+    return _with_nulls(value)
+
+
+def _with_nulls(value: Any) -> Any:
+    """Replace the words `null` in lists and mappings, which no type tells from text."""
+    if isinstance(value, list):
+        return [_with_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _with_nulls(item) for name, item in value.items()}
+    return None if isinstance(value, str) and value in _NULL else value
 
 
 Plain = Annotated[Any, BeforeValidator(_load_plain)]
@@ -182,7 +195,7 @@ def _require_settings(
             held = {rest: value} if rest else value
             if isinstance(held, Mapping):
                 _require_settings(inner, held, f"{within}{name}.")
-            elif isinstance(held, str):
+            elif isinstance(held, str) and not (held in _NULL and NoneType in get_args(types[name])):
                 message = f"{within}{name} is {held}, but must be settings"
                 raise InvalidValueError(message, parameter=f"{within}{name}")
 

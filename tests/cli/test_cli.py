@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from mlcmr.errors import InvalidValueError
 from mlcmr.reading import parse_yaml
 from mlcmr.settings import from_dict
 from mlcmr.training.config import TrainConfig
-from mlcmr.training.recipes import RECIPES
+from mlcmr.training.recipes import RECIPES, read_recipe
 from tests.helpers.tiny import tiny_config, write_collection, write_recipe
 
 SOURCE = str(Path(mlcmr.__file__).parents[1])
@@ -483,15 +484,54 @@ def main_status(words: list[str]) -> int:
         return int(error.code or 0)
 
 
-@pytest.mark.parametrize("setting", [one.name for one in fields(TrainConfig)])
-def test_null_is_refused_where_there_must_be_a_value(setting, tmp_path, capsys):
+TYPES = get_type_hints(TrainConfig)
+TEXTS = sorted(name for name, kind in TYPES.items() if kind in (str, str | list[str]))
+
+
+@pytest.mark.parametrize("word", ["null", "Null"])
+@pytest.mark.parametrize("setting", TEXTS)
+def test_null_as_a_word_is_text_where_text_is_expected(setting, word, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"{setting}: {word}\nlanguages: [en, {word}]\n")
+    assert main_status(["train", str(recipe), "--print-config"]) == 0
+    for settings in (yaml.safe_load(capsys.readouterr().out), asdict(read_recipe(recipe, {}))):
+        assert settings[setting] == word
+        assert settings["languages"] == ["en", word]
+
+
+@pytest.mark.parametrize("nothing", ["null", "~", ""])
+def test_null_is_nothing_where_nothing_is_allowed(nothing, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        f"{setting}: null\nrootpath: {tmp_path}\n" if setting != "rootpath" else "rootpath: null\n"
+        f"target: {nothing}\nmodel: {{text: {{lowercase: {nothing}, new: {nothing}}}}}\n"
+        f"loss: {{name: 'a:B', options: {{x: {nothing}, y: [{nothing}], z: {{w: {nothing}}}}}}}\n"
     )
+    config = read_recipe(recipe, {})
+    assert (config.target, config.model.text.lowercase, config.model.text.new) == (None, None, None)
+    if nothing:  # in a list without a word there is no item
+        assert config.loss.options == {"x": None, "y": [None], "z": {"w": None}}
+    assert main_status(["train", str(recipe), "--print-config"]) == 0
+    assert from_dict(TrainConfig, yaml.safe_load(capsys.readouterr().out)) == config
+
+
+@pytest.mark.parametrize("setting", sorted(TYPES.keys() - {"target"}))
+@pytest.mark.parametrize("nothing", ["~", ""])
+def test_nothing_is_refused_where_there_must_be_a_value(setting, nothing, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"{setting}: {nothing}\n")
     assert main(["train", str(recipe)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"mlcmr: {setting} is " if setting != "target" else "mlcmr: ")
+    assert said.startswith(f"mlcmr: {setting} is null, but must be ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("setting", sorted(TYPES.keys() - {"target", *TEXTS}))
+def test_null_is_refused_where_there_must_be_another_value(setting, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"{setting}: null\n")
+    assert main(["train", str(recipe)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"mlcmr: {setting} is null, but must be ")
     assert said.count("\n") == 1
 
 
@@ -506,7 +546,7 @@ def test_null_is_refused_where_there_must_be_a_value(setting, tmp_path, capsys):
             "model.text.new.layers is null, but must be a whole number",
         ),
         ("languages: [en, true]\n", "languages is true, but must be a text; put it in quotation marks"),
-        ("languages: [null, zh]\n", "languages is null, but must be a text; put it in quotation marks"),
+        ("languages: [~, zh]\n", "languages is null, but must be a text; put it in quotation marks"),
         ("scenario: null\n", "scenario is null, but must be parallel or pseudo-parallel or unparallel"),
     ],
 )

@@ -98,11 +98,11 @@ loss: {name: a:b, options: {x: {class_path: json.JSONDecoder, init_args: {strict
 
 @_target("recipe", "in.yaml", _given(_SETTINGS, _CODE), share=0.3)
 def _recipe(path: Path) -> None:
-    from mlcmr.reading import read_yaml
+    from mlcmr.reading import read_settings
     from mlcmr.settings import from_dict
     from mlcmr.training.config import TrainConfig
 
-    from_dict(TrainConfig, read_yaml(path, dict[str, Any], "mend it"))
+    from_dict(TrainConfig, read_settings(path, "mend it"))
 
 
 @_target("run", "config.yaml", _given(_SETTINGS))

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mlcmr.paths import user_path
-from mlcmr.reading import read_yaml
+from mlcmr.reading import read_settings
 from mlcmr.settings import require_data
 
 _REQUIRED = "the following arguments are required: "
@@ -48,7 +47,7 @@ def _find_file(name: str) -> Path:
     Raises:
         MlcmrError: If there is no such file, or it is no YAML.
     """
-    read_yaml(user_path(name), dict[str, Any], "write options as `--print-config` does")
+    read_settings(user_path(name), "write options as `--print-config` does")
     return user_path(name)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlcmr.errors import NotFoundError
 from mlcmr.paths import user_path
-from mlcmr.reading import read_yaml
+from mlcmr.reading import read_settings
 from mlcmr.settings import from_dict
 from mlcmr.training.config import TrainConfig
 
@@ -32,7 +32,7 @@ def find_recipe(name: str | Path) -> Path:
     if not path.is_file():
         message = f"{path}: no such recipe; see configs/, or write a YAML file of settings"
         raise NotFoundError(message, path=path)
-    read_yaml(path, dict[str, Any], _HINT)
+    read_settings(path, _HINT)
     return path
 
 
@@ -47,7 +47,7 @@ def read_recipe(name: str | Path, changes: dict[str, Any]) -> TrainConfig:
     Raises:
         MlcmrError: If there is no such recipe, or a setting is unknown or has a wrong value.
     """
-    return from_dict(TrainConfig, _merged(read_yaml(find_recipe(name), dict[str, Any], _HINT), changes))
+    return from_dict(TrainConfig, _merged(read_settings(find_recipe(name), _HINT), changes))
 
 
 def change_settings(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
