@@ -83,6 +83,19 @@ def test_an_old_plan_is_made_again(place, trained):
     assert content(place / "index") == whole
 
 
+def test_a_plan_means_the_same_in_every_folder(place, trained, tmp_path, monkeypatch):
+    """Also the roots of media, and the folder of a model, are those of the folder where the plan was made."""
+    (place / "model").symlink_to(trained / "model")
+    monkeypatch.chdir(place)
+    plan = plan_index(
+        IndexRequest(source="tiny", to="index", model="model", device="cpu", media_roots=["films"])
+    )
+    monkeypatch.chdir(tmp_path.parent)
+    assert plan.execute().added == 36
+    assert (place / "index" / "index.json").exists()
+    assert plan.request.media_roots == [place / "films"]
+
+
 def test_a_dry_run_changes_nothing(drawn, films, tmp_path, capfd):
     words = ["index", str(films), "--to", str(tmp_path / "index"), "--run", str(drawn / "run"), "--dry-run"]
     assert main(words) == 0

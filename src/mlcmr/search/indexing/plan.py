@@ -1,8 +1,8 @@
 """The plan of `mlcmr.index`: a value that says what will change in an index, and why.
 
 A plan needs neither the weights of the model nor decoded videos. Its execution takes the lock of the index
-and plans by the same functions, from the content that the index has then. So a plan may be executed at any
-later time.
+and plans again, by the same functions: another process may have changed the index since. So a plan may be
+executed at any later time, and from any working directory.
 """
 
 import os
@@ -62,7 +62,7 @@ class IndexPlan:
     """The changes that `mlcmr.index` will make. `str` shows it to people, `to_dict` to programs.
 
     Attributes:
-        request: The parameters.
+        request: The parameters, with absolute paths.
         info: The description of the index; None if there is no index yet.
         model: The model; None if videos are only removed.
         encoder: The frame encoder, as far as it is known.
@@ -169,18 +169,25 @@ def plan_index(request: IndexRequest, *, check_features: bool = True) -> IndexPl
         with suppress(NotFoundError):  # nothing has been published yet
             _, stores = open_published(request.folder, url=request.url, store=request.store, repair=False)
     try:
-        if request.place is None:
-            return replace(plan, update=plan_changes(request, stores, None))
-        if request.collection is None:
-            return plan_videos(plan, stores)
-        source = open_index_source(plan, request.collection)
-        update = plan_changes(request, stores, source.content)
-        if check_features:
-            update = _without_skipped(update, find_skipped(source, [*update.added, *update.changed]))
-        return replace(plan, update=update)
+        plan = _plan_contents(plan, stores, check_features=check_features)
     finally:
         if stores is not None:
             stores.close()
+    return replace(plan, request=request.absolute())
+
+
+def _plan_contents(plan: IndexPlan, stores: Stores | None, *, check_features: bool) -> IndexPlan:
+    """Add the changes of an index to the plan of its settings; see `plan_index`."""
+    request = plan.request
+    if request.place is None:
+        return replace(plan, update=plan_changes(request, stores, None))
+    if request.collection is None:
+        return plan_videos(plan, stores)
+    source = open_index_source(plan, request.collection)
+    update = plan_changes(request, stores, source.content)
+    if check_features:
+        update = _without_skipped(update, find_skipped(source, [*update.added, *update.changed]))
+    return replace(plan, update=update)
 
 
 def plan_settings(request: IndexRequest) -> IndexPlan:

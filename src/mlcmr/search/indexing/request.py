@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlcmr.model.protocol import SearchModel
 
 AnyPath = str | os.PathLike[str]
+Named = TypeVar("Named")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,18 @@ class IndexRequest:
         names = (model, encoder)
         return [name for name in names if name is not None and not os.path.isdir(user_path(name))]
 
+    def absolute(self) -> "IndexRequest":
+        """Return the request with absolute paths, which mean the same in every working directory."""
+        return replace(
+            self,
+            source=None if self.source is None else _absolute(self.source),
+            to=_absolute(self.to),
+            run=None if self.run is None else _absolute(self.run),
+            model=_absolute_folder(self.model),
+            encoder=_absolute_folder(self.encoder),
+            media_roots=[_absolute(root) for root in self.media_roots],
+        )
+
     def require_paths(self) -> None:
         """Check that the source exists, and that the index's folder is an index or can become one.
 
@@ -155,6 +168,17 @@ class IndexRequest:
             raise _invalid(
                 given[0], f"`{given[0]}` is for videos or a collection; give their folder, or leave it out"
             )
+
+
+def _absolute(path: AnyPath) -> Path:
+    return user_path(path).absolute()
+
+
+def _absolute_folder(named: Named) -> Named | Path:
+    """Return the absolute path of a folder; a hub id, the name of a class, and an object stay as given."""
+    if isinstance(named, (str, os.PathLike)) and os.path.isdir(user_path(named)):
+        return _absolute(named)
+    return named
 
 
 def _invalid(parameter: str, message: str) -> MlcmrError:
