@@ -334,7 +334,7 @@ def _fault(error: ValidationError) -> str:
     field = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("constrained-"))
     if fault["type"] == "missing":
         return f"{field} is missing"
-    subject = f"{field or 'the content'} is {_show(fault['input'])}"
+    subject = f"{field or 'the content'} is {show(fault['input'])}"
     wanted = _WORDS.get(fault["type"], fault["msg"].removeprefix("Input should be "))
     if wanted == fault["msg"]:  # it begins with another word: `Value error`, or the type
         wanted = _SUBJECT.sub("it should ", wanted).replace(" after validation", "")
@@ -342,8 +342,8 @@ def _fault(error: ValidationError) -> str:
     return f"{subject}, but must be {wanted}"
 
 
-def _show(value: object) -> str:
-    """Return a value as files write it: `null`, not `None`."""
+def show(value: object) -> str:
+    """Return a value for a message, as files write it: `null`, not `None`; a long one is shortened."""
     return json.dumps(value) if value is None or isinstance(value, bool) else reprlib.repr(value)
 
 

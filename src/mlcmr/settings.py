@@ -1,18 +1,21 @@
 """Settings from JSON, YAML and the command line, with names, types and ranges checked in the same way."""
 
+import json
+import os
 import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from math import inf
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_dumper, set_loader
 from pydantic import BeforeValidator
 
 from mlcmr.errors import CorruptFileError, InvalidValueError
-from mlcmr.reading import dump_yaml, parse_settings
+from mlcmr.reading import check, dump_yaml, parse_json, parse_settings, show
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance, SupportsWrite
@@ -150,7 +153,7 @@ def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
     parser = SettingsParser(exit_on_error=False)
     parser.add_class_arguments(settings)
     try:
-        return from_parsed(settings, parser, parser.parse_object(content))
+        return from_parsed(settings, parser.parse_object(content))
     except ArgumentError as error:
         raise InvalidValueError(describe_error(error)) from error
 
@@ -200,50 +203,80 @@ def _require_settings(
                 raise InvalidValueError(message, parameter=f"{within}{name}")
 
 
-def _require_filled(settings: type["DataclassInstance"], parsed: Namespace, within: str = "") -> None:
-    # In a file, jsonargparse accepts any value for a nested dataclass, and null for a text.
-    types = get_type_hints(settings)
-    for name in [field.name for field in fields(settings)]:
-        value, kinds = parsed[name], get_args(types[name]) or (types[name],)
-        inner = _find_dataclass(types[name])
-        if value is None and NoneType not in kinds:
-            wanted = "settings" if inner else _wanted(types[name])
-            message = f"{within}{name} is null, but must be {wanted}; put a text in quotation marks"
-            raise InvalidValueError(message, parameter=f"{within}{name}")
-        if inner and value is not None:
-            if not isinstance(value, Namespace):
-                message = f"{within}{name} is {value}, but must be settings"
-                raise InvalidValueError(message, parameter=f"{within}{name}")
-            _require_filled(inner, value, f"{within}{name}.")
+def require_type(value: object, kind: Any, name: str) -> None:
+    """Check the type of a value, as a file would hold it: a tuple is a list, and a path is text.
+
+    Args:
+        value: The value.
+        kind: The type.
+        name: The name of the value, for the message.
+
+    Raises:
+        InvalidValueError: If the value has another type.
+    """
+    try:
+        if _find_dataclass(kind):  # an object of it has checked itself
+            check(value, kind)
+        else:
+            parse_json(json.dumps(value, default=os.fspath).encode(), kind, name, "")
+    except (CorruptFileError, TypeError, ValueError) as error:
+        message = f"{name} is {show(value)}, but must be {_wanted(kind)}"
+        raise InvalidValueError(message, parameter=name) from error
 
 
 def _wanted(kind: Any) -> str:
     """Return the name of a type in messages: `a whole number or auto`."""
+    if _find_dataclass(kind):
+        return "settings or null" if NoneType in get_args(kind) else "settings"
     if get_origin(kind) in (list, tuple):
-        return "a list"
-    kinds = [choice for part in get_args(kind) or (kind,) for choice in get_args(part) or (part,)]
-    return " or ".join(_WORDS.get(getattr(choice, "__name__", str(choice)), str(choice)) for choice in kinds)
+        return f"a list, each item {_wanted(get_args(kind)[0])}"
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_args(kind) and get_origin(kind) is not dict:
+        return " or ".join(dict.fromkeys(_wanted(part) for part in get_args(kind)))
+    return _WORDS.get(getattr(kind, "__name__", ""), "null" if kind is NoneType else "an object")
 
 
-def require_within(settings: "DataclassInstance", limits: Mapping[str, tuple[float, float]]) -> None:
-    """Check that numbers lie within limits, both included; a text passes.
+def require_valid(settings: "DataclassInstance", limits: Mapping[str, tuple[float, float]]) -> None:
+    """Check the types of all fields, and that numbers lie within limits, both included.
 
     Args:
         settings: The dataclass.
-        limits: The minimum and the maximum by field.
+        limits: The minimum and the maximum by field; a text passes.
 
     Raises:
-        InvalidValueError: If a number lies outside its limits.
+        InvalidValueError: If a value has another type or lies outside its limits.
     """
+    types = get_type_hints(type(settings), include_extras=True)
+    for field in fields(settings):
+        require_type(getattr(settings, field.name), types[field.name], field.name)
     for name, (least, most) in limits.items():
         value = getattr(settings, name)
         if not isinstance(value, str) and not least <= value <= most:
-            within = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
+            within = f"at least {least}" if most == inf else f"between {least} and {most}"
             raise InvalidValueError(f"{name} is {value}, but must be {within}", parameter=name)
 
 
-def from_parsed(settings: type[Settings], parser: ArgumentParser, parsed: Namespace) -> Settings:
-    """Build a dataclass from the values of a parser that has its fields as arguments."""
-    _require_filled(settings, parsed)
-    values = parser.instantiate(parsed)
-    return settings(**{field.name: values[field.name] for field in fields(settings)})
+def from_parsed(settings: type[Settings], parsed: Namespace, within: str = "") -> Settings:
+    """Build a dataclass, nested ones included, from the values of a parser that has its fields as arguments.
+
+    Args:
+        settings: The dataclass.
+        parsed: The values.
+        within: The name of the settings and a dot, for messages.
+
+    Raises:
+        InvalidValueError: If a value has another type or lies outside its limits.
+    """
+    types = get_type_hints(settings)
+    values = {field.name: parsed[field.name] for field in fields(settings)}
+    for name, value in values.items():
+        inner = _find_dataclass(types[name])
+        if inner and isinstance(value, Namespace):
+            values[name] = from_parsed(inner, value, f"{within}{name}.")
+    try:
+        return settings(**values)
+    except InvalidValueError as error:
+        if error.parameter not in values:
+            raise
+        raise InvalidValueError(f"{within}{error}", parameter=f"{within}{error.parameter}") from error

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 
 import pytest
 import yaml
@@ -123,6 +124,36 @@ def test_a_file_of_options_is_refused_in_one_line(content, said, tmp_path, capsy
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "content"),
+    [
+        ("serve", "port: ~"),
+        ("serve", "host: ~"),
+        ("serve", "seconds: ~"),
+        ("serve", "media_roots: ~"),
+        ("serve", "media_roots: [~]"),
+        ("serve", "index: [index]"),
+        ("index", "to: ~"),
+        ("index", "source: [~]"),
+        ("index", "remove: {a: 1}"),
+        ("index", "dry_run: 3"),
+        ("evaluate", "run: [~]"),
+        ("evaluate", "targets: {a: ~}"),
+        ("search", "k: ~"),
+        ("search", "filter: [3]"),
+        ("search", "text: [dog]"),
+        ("check", "folder: {a: 1}"),
+        ("translate", "split: {a: 1}"),
+    ],
+)
+def test_a_value_of_another_type_in_a_file_of_options(command, content, tmp_path, capsys):
+    file = tmp_path / "options.yaml"
+    file.write_text(content)
+    assert main([command, "--config", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert re.match(rf"mlcmr: (\S+: )?{content.partition(':')[0]} is .*, but must be [^\n]*\n$", said), said
 
 
 def test_a_missing_file_of_options(tmp_path, capsys):

@@ -25,9 +25,8 @@ RECIPES = sorted((ROOT / "configs").glob("*/*.yaml"))
 
 
 def load(recipe: Path) -> TrainConfig:
-    parser, subparsers = parsers()
-    parsed = parser.parse_args(spelled(["train", str(recipe)]))
-    return from_parsed(TrainConfig, subparsers["train"], parsed.train)
+    parsed = parsers()[0].parse_args(spelled(["train", str(recipe)]))
+    return from_parsed(TrainConfig, parsed.train)
 
 
 def header(recipe: Path) -> str:

@@ -6,9 +6,8 @@ from mlcmr.errors import InvalidValueError
 from mlcmr.losses.config import LossConfig
 from mlcmr.model.config import ModelConfig, NewEncoder, TextConfig, VideoConfig
 from mlcmr.training.config import OptimizerConfig, TrainConfig
-from tests.helpers.tiny import (
-    tiny_config,
-)
+from mlcmr.training.recipes import read_recipe
+from tests.helpers.tiny import tiny_config
 
 
 @pytest.mark.parametrize("workers", [-1, 257, 100_000])
@@ -48,3 +47,52 @@ def test_more_workers_than_any_machine_bears_are_refused(root, tmp_path, workers
 def test_impossible_settings(settings, message):
     with pytest.raises(InvalidValueError, match=message):
         settings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: TrainConfig(epochs="many"), "epochs is 'many', but must be a whole number"),
+        (lambda: TrainConfig(epochs=True), "epochs is true, but must be a whole number"),
+        (lambda: TrainConfig(seed=1.5), "seed is 1.5, but must be a whole number"),
+        (lambda: TrainConfig(languages="en"), "languages is 'en', but must be a list, each item a text"),
+        (lambda: TrainConfig(languages=["en", None]), "languages is ['en', None], but must be a list"),
+        (lambda: TrainConfig(scenario="other"), "but must be parallel or pseudo-parallel or unparallel"),
+        (lambda: TrainConfig(devices="some"), "devices is 'some', but must be a whole number or auto"),
+        (lambda: TrainConfig(model=None), "model is null, but must be settings"),
+        (lambda: TrainConfig(loss={"margin": 1}), "loss is {'margin': 1}, but must be settings"),
+        (lambda: TextConfig(new=NewEncoder), "but must be settings or null"),
+        (lambda: TextConfig(lowercase="yes"), "lowercase is 'yes', but must be true or false or null"),
+        (lambda: VideoConfig(windows=(1.5,)), "windows is (1.5,), but must be a list, each item a whole"),
+        (lambda: VideoConfig(dropout=float("nan")), "dropout is nan, but must be a number"),
+        (lambda: OptimizerConfig(learning_rate=float("inf")), "learning_rate is inf, but must be a number"),
+    ],
+)
+def test_settings_of_another_type_are_refused_in_python_too(settings, message):
+    with pytest.raises(InvalidValueError) as error:
+        settings()
+    assert message in str(error.value)
+
+
+def test_a_tuple_a_list_and_a_path_may_stand_for_each_other(tmp_path):
+    config = TrainConfig(rootpath=tmp_path, languages=("en", "zh"))
+    assert config.languages == ("en", "zh")
+    assert VideoConfig(windows=[2, 3]).windows == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("loss: {temperature: 0}", "loss.temperature is 0.0, but must be at least 0.0001"),
+        ("model: {video: {windows: []}}", "model.video.windows is [], but must be"),
+        ("model: {text: {trained_layers: all, new: {heads: 3}}}", "model.text.new.hidden_size is 256, but"),
+        ("model: {text: {trained_layers: all, new: {layers: ~}}}", "model.text.new.layers is null, but must"),
+        ("optimizer: {clip: -1}", "optimizer.clip is -1.0, but must be at least 0"),
+    ],
+)
+def test_an_impossible_setting_of_a_recipe_is_named_in_full(content, message, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(content)
+    with pytest.raises(InvalidValueError) as error:
+        read_recipe(recipe, {})
+    assert message in str(error.value)

@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mlcmr.errors import CorruptFileError
 from mlcmr.paths import user_path
-from mlcmr.reading import read_settings
+from mlcmr.reading import read_settings, show
 from mlcmr.settings import require_data
 
 _REQUIRED = "the following arguments are required: "
@@ -47,8 +48,15 @@ def _find_file(name: str) -> Path:
     Raises:
         MlcmrError: If there is no such file, or it is no YAML.
     """
-    read_settings(user_path(name), "write options as `--print-config` does")
-    return user_path(name)
+    path = user_path(name)
+    hint = "write options as `--print-config` does"
+    options = read_settings(path, hint)
+    require_data(options)
+    for option, value in options.items():
+        if isinstance(value, dict):  # jsonargparse fails on them
+            message = f"{path}: {option} is {show(value)}, but must be a value or a list; {hint}"
+            raise CorruptFileError(message, path=path)
+    return path
 
 
 def shown(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from argparse import Action
 from argparse import Namespace as Words
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Protocol, Union
@@ -12,6 +12,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from mlcmr.cli.argv import with_options
 from mlcmr.cli.signature import REQUIRED, Parameter, read_signature
 from mlcmr.errors import InvalidValueError
+from mlcmr.settings import require_type
 
 
 class Command(Protocol):
@@ -93,6 +94,7 @@ class FunctionCommand:
 
     def run(self, _: ArgumentParser, parsed: Namespace) -> int:
         """Call the function and print the result; return the exit status."""
+        require_types(self.parameters(), parsed)
         values = {}
         for parameter in self.parameters():
             value = parsed[parameter.name]
@@ -146,6 +148,19 @@ def _is_required(parameter: Parameter) -> bool:
 def _load(home: str) -> Any:
     module, _, name = home.partition(":")
     return getattr(import_module(module), name)
+
+
+def require_types(parameters: Iterable[Parameter], parsed: Namespace) -> None:
+    """Check the types of values, which the parser does not for all that come from a file of options.
+
+    Raises:
+        InvalidValueError: If a value has another type.
+    """
+    for parameter in parameters:
+        value = parsed[parameter.name]
+        is_missing = value is None and parameter.default is REQUIRED
+        if value != parameter.default and not is_missing:
+            require_type(value, _type_of_value(parameter), parameter.name)
 
 
 def add_config(parser: ArgumentParser, text: str = "A YAML file of options.") -> None:
@@ -211,6 +226,11 @@ class _IfGiven(Action):
 
 def _spelled(parameter: Parameter, names: Sequence[str]) -> list[str]:
     return [f"-{name}" if len(name) == 1 else f"--{name}" for name in names or (parameter.name,)]
+
+
+def _type_of_value(parameter: Parameter) -> Any:
+    kind: Any = _type(parameter)
+    return list[kind] if parameter.many else kind
 
 
 def _type(parameter: Parameter) -> Any:

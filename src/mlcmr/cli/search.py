@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mlcmr.cli.command import add_config, add_option, add_positional
+from mlcmr.cli.command import add_config, add_option, add_positional, require_types
 from mlcmr.cli.signature import Parameter, read_signature
 from mlcmr.errors import InvalidValueError
 
@@ -48,18 +48,16 @@ class _Search:
 
     def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:  # noqa: ARG002
         add_config(parser)
-        searcher = read_signature("mlcmr:Searcher").parameters
-        search = read_signature("mlcmr.search.searcher:Searcher.search").parameters
-        add_positional(parser, _TEXT)
-        add_option(parser, replace(searcher["index"], default="index"))
-        for parameter in (search["k"], *_OWN, searcher["url"], searcher["device"]):
-            add_option(parser, parameter)
-        add_option(parser, _FILTER, repeated=True)
-        add_option(parser, searcher["models"], ("model",), repeated=True)
+        text, *options = _read_parameters()
+        add_positional(parser, text)
+        for parameter in options:
+            names = ("model",) if parameter.name == "models" else ()
+            add_option(parser, parameter, names, repeated=parameter.many)
 
     def run(self, _: ArgumentParser, parsed: Namespace) -> int:
         from mlcmr.search.filters import Filters
 
+        require_types(_read_parameters(), parsed)
         queries = [query for query in (parsed.text, parsed.video, parsed.similar) if query is not None]
         if len(queries) != 1:
             raise InvalidValueError("give one query: a text, --video FILE, or --similar VIDEO")
@@ -83,6 +81,22 @@ class _Search:
             note_unknown_language(parsed.text, parsed.language, searcher)
         print_hits(hits, searcher, as_json=parsed.json)
         return 0
+
+
+def _read_parameters() -> list[Parameter]:
+    searcher = read_signature("mlcmr:Searcher").parameters
+    search = read_signature("mlcmr.search.searcher:Searcher.search").parameters
+    index = replace(searcher["index"], default="index")
+    return [
+        _TEXT,
+        index,
+        search["k"],
+        *_OWN,
+        searcher["url"],
+        searcher["device"],
+        _FILTER,
+        searcher["models"],
+    ]
 
 
 def _require_use(parsed: Namespace) -> None:

@@ -30,7 +30,7 @@ class _Train:
         from mlcmr.settings import from_parsed
         from mlcmr.training.config import TrainConfig
 
-        config = from_parsed(TrainConfig, parser, parsed)
+        config = from_parsed(TrainConfig, parsed)
         config.require_names()
         from mlcmr.cli.completion import options_of
         from mlcmr.cli.display import Display

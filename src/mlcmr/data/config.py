@@ -6,6 +6,7 @@ from typing import Literal
 from mlcmr.data.collection import Collection, open_collection
 from mlcmr.data.scenarios import Scenario, ScenarioKind
 from mlcmr.errors import NotFoundError
+from mlcmr.settings import require_valid
 
 
 @dataclass(kw_only=True)
@@ -36,6 +37,9 @@ class DataConfig:
     engine: str = "google"
     validation_split: str = "val"
     missing_captions: Literal["error", "skip"] = "error"
+
+    def __post_init__(self) -> None:
+        require_valid(self, {})
 
     def open_collection(self) -> Collection:
         """Find the collection.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
-from mlcmr.settings import Plain, require_plain, require_within
+from mlcmr.settings import Plain, require_plain, require_valid
 
 
 @dataclass
@@ -32,5 +32,5 @@ class LossConfig:
     options: dict[str, Plain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_within(self, {"margin": (0, inf), "temperature": (1e-4, inf)})
         require_plain(self.options, "loss.options")
+        require_valid(self, {"margin": (0, inf), "temperature": (1e-4, inf)})

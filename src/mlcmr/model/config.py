@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlcmr.errors import InvalidValueError
-from mlcmr.settings import require_within
+from mlcmr.settings import require_valid
 
 _WIDEST = 1 << 20
 
@@ -26,6 +26,15 @@ class NewEncoder:
     heads: int = 4
     vocabulary: int = 8000
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        sizes = {"layers": (1, 1000), "vocabulary": (1, 10_000_000), "dropout": (0, 1)}
+        require_valid(self, {**sizes, **dict.fromkeys(("hidden_size", "heads"), (1, _WIDEST))})
+        if self.hidden_size % self.heads:
+            raise InvalidValueError(
+                f"hidden_size is {self.hidden_size}, but must be a multiple of heads, {self.heads}",
+                parameter="hidden_size",
+            )
 
 
 @dataclass
@@ -51,19 +60,12 @@ class TextConfig:
     pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        require_within(self, {"trained_layers": (0, 1000)})
-        if new := self.new:
-            sizes = {"layers": (1, 1000), "vocabulary": (1, 10_000_000), "dropout": (0, 1)}
-            require_within(new, {**sizes, **dict.fromkeys(("hidden_size", "heads"), (1, _WIDEST))})
-            if new.hidden_size % new.heads:
-                raise InvalidValueError(
-                    f"hidden_size is {new.hidden_size}, but must be a multiple of heads, {new.heads}"
-                )
-            if self.trained_layers != "all":
-                raise InvalidValueError(
-                    "a new text encoder must be trained whole: set `model.text.trained_layers` to all",
-                    parameter="model.text.trained_layers",
-                )
+        require_valid(self, {"trained_layers": (0, 1000)})
+        if self.new and self.trained_layers != "all":
+            raise InvalidValueError(
+                "a new text encoder must be trained whole: set `model.text.trained_layers` to all",
+                parameter="model.text.trained_layers",
+            )
 
 
 @dataclass
@@ -91,12 +93,15 @@ class VideoConfig:
 
     def __post_init__(self) -> None:
         sizes = {"max_frames": (1, 10_000_000), **dict.fromkeys(("gru_size", "filters"), (1, _WIDEST))}
-        require_within(self, {**sizes, "dropout": (0, 1)})
+        require_valid(self, {**sizes, "dropout": (0, 1)})
         if len(self.windows) > 100 or max(self.windows, default=1) > 10_000:
-            raise InvalidValueError("windows must be at most 100 window sizes of at most 10,000 frames")
+            raise InvalidValueError(
+                "windows must be at most 100 window sizes of at most 10,000 frames", parameter="windows"
+            )
         if not self.windows or min(self.windows) < 1:
             raise InvalidValueError(
-                f"windows is {list(self.windows)}, but must be window sizes of at least 1 frame"
+                f"windows is {list(self.windows)}, but must be window sizes of at least 1 frame",
+                parameter="windows",
             )
 
 
@@ -120,7 +125,7 @@ class ModelConfig:
     padding: Literal["masked", "published"] = "masked"
 
     def __post_init__(self) -> None:
-        require_within(self, {"embedding_size": (1, _WIDEST), "dropout": (0, 1)})
+        require_valid(self, {"embedding_size": (1, _WIDEST), "dropout": (0, 1)})
         if self.padding == "published" and self.text.pooling != "mean":
             raise InvalidValueError(
                 f"`model.text.pooling` is {self.text.pooling}, but the published code averages: set it to "

@@ -7,7 +7,7 @@ from typing import Literal
 from mlcmr.data.config import DataConfig
 from mlcmr.losses.config import LossConfig
 from mlcmr.model.config import ModelConfig
-from mlcmr.settings import require_within
+from mlcmr.settings import require_valid
 
 
 @dataclass
@@ -33,7 +33,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         names = ("learning_rate", "clip", "decay", "halve_after", "patience")
-        require_within(self, dict.fromkeys(names, (0, inf)))
+        require_valid(self, dict.fromkeys(names, (0, inf)))
 
 
 @dataclass(kw_only=True)
@@ -78,7 +78,7 @@ class TrainConfig(DataConfig):
     logger: str | list[str] = "tensorboard"
 
     def __post_init__(self) -> None:
-        require_within(
+        require_valid(
             self,
             {
                 "epochs": (1, inf),

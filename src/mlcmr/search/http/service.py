@@ -31,7 +31,7 @@ from mlcmr.search.http.schemas import (
 )
 from mlcmr.search.http.uploads import receive_upload, remove_leftovers
 from mlcmr.search.searcher import Searcher
-from mlcmr.settings import require_within
+from mlcmr.settings import require_valid
 
 Result = TypeVar("Result")
 ACCEPTED = (
@@ -67,7 +67,7 @@ class ServerLimits:
 
     def __post_init__(self) -> None:
         most = float("inf")
-        require_within(
+        require_valid(
             self,
             {
                 "rate": (0, most),
