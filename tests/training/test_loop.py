@@ -108,7 +108,7 @@ def test_workers_change_nothing(root, first_half, tmp_path, workers):
     assert_same(tmp_path / "run", first_half)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "bf16"])  # the last in Python only
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "bf16"])
 def test_half_precision(root, undisturbed, tmp_path, precision):
     train(tiny_config(root, tmp_path / "run", epochs=2, precision=precision))
     losses = [record["loss"] for record in records(tmp_path / "run") if "loss" in record]

@@ -52,7 +52,7 @@ class TrainConfig(DataConfig):
             (the sum of R@1, R@5 and R@10), `R@K` or `nDCG@K` with any K, `mAP`, `nDCG`, `MedR`, `MnR`, or
             your own as `package.module:Name`. MedR and others that are better if lower count negatively.
         workers: The number of extra processes that load batches. The results do not depend on it.
-        precision: The precision of Lightning.
+        precision: The precision of Lightning; `bf16` is `bf16-mixed`.
         accelerator: `auto`, `cpu` or `gpu`.
         devices: The number of devices, or `auto`.
         checkpoint_minutes: The time between two saved states within an epoch; 0 saves after every step.
@@ -70,7 +70,9 @@ class TrainConfig(DataConfig):
     seed: int = 0
     validation_metric: str = "recall"
     workers: int = 0
-    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"] = "32-true"
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "bf16"] = (
+        "32-true"
+    )
     accelerator: str = "auto"
     devices: int | Literal["auto"] = "auto"
     checkpoint_minutes: float = 10.0
