@@ -9,9 +9,11 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 
+import mlcmr
 from mlcmr.cli import main
 from mlcmr.model import hub
 from tests.helpers.fake_hub import FakeHub
@@ -104,6 +106,24 @@ def test_only_public_names_are_imported(file):
             home = importlib.import_module(node.module)
             assert hasattr(home, "__path__") or node.module == "mlcmr.metrics", f"{node.module} is private"
             assert {alias.name for alias in node.names} <= {*home.__all__}, node.module
+
+
+def test_the_reference_names_what_is_public_by_its_public_path():
+    """Readers import what they see there."""
+    packages = ["mlcmr", *(one.name for one in walk_packages(mlcmr.__path__, "mlcmr.") if one.ispkg)]
+    public: dict[int, str] = {}
+    for package in map(importlib.import_module, packages):
+        for name in getattr(package, "__all__", ()):
+            public.setdefault(id(getattr(package, name)), f"{package.__name__}.{name}")
+    shown = [
+        target
+        for page in (ROOT / "docs/api").glob("*.md")
+        for target in re.findall(r"auto(?:class|function|exception|data):: (\S+)", page.read_text())
+    ]
+    assert len(shown) > 50
+    for target in shown:
+        module, _, name = target.rpartition(".")
+        assert public.get(id(getattr(importlib.import_module(module), name)), target) == target
 
 
 def test_no_page_shows_python_in_another_form():
