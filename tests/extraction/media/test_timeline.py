@@ -180,6 +180,23 @@ def test_same_frames_as_ffmpeg_where_the_clock_breaks(ffmpeg, make, monkeypatch,
         assert_same_as_ffmpeg(ffmpeg, path, rate, looks=False, sound=True)
 
 
+@pytest.mark.parametrize("options", [MPEG2, MPEG2[:2]], ids=["reordered", "in order"])
+@pytest.mark.parametrize("rate", [24, 25, 30])
+@pytest.mark.parametrize("ahead", ["20", "100", "1000"])
+def test_no_picture_is_lost_where_a_program_stream_jumps_ahead(ffmpeg, make, tmp_path, ahead, rate, options):
+    """FFmpeg fills the missing stamp of the last picture before the jump with one from after it."""
+    whole = tmp_path / "joined.mpg"
+    parts = (
+        make("first.mpg", *options, rate=rate),
+        make("second.mpg", *options, "-output_ts_offset", ahead, rate=rate),
+    )
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames, _, media = sampled(whole, fps=2)
+    assert (len(frames), media.duration) == (20, pytest.approx(10, abs=0.01))
+    assert_same_as_ffmpeg(ffmpeg, whole, 2, looks=False)
+    assert_same_as_ffmpeg(ffmpeg, whole, 0.7, looks=False)
+
+
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory, ffmpeg):
     """Recordings with pictures and sound, whose clocks begin at 10, 3 and 5,000 seconds."""

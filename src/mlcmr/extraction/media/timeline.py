@@ -97,7 +97,7 @@ class Clock:
         continues = expected is not None and abs(_microseconds(dts, unit) - expected) < _ROUNDED
         farthest = _FARTHEST_STEP + _MOST_REORDERED * self._usual[stream]
         if pts is not None and continues and abs(_microseconds(pts - dts, unit)) > farthest:
-            dts = pts
+            dts = pts - _ticks(self._usual[stream], unit)
         now = _microseconds(dts, unit)
         step = self._jump(stream, now, expected)
         if step:
