@@ -589,6 +589,27 @@ def test_names_are_refused_before_anything_heavy_is_imported(options, said, tmp_
     assert said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "run", "--target", "de"], "the test split has captions in en, zh"),
+        (["evaluate", "run", "--target", "xx"], "'xx' is no language"),
+        (["evaluate", "run", "--feature", "fear"], "no such feature; there is feat"),
+        (["index", "tiny", "--run", "run", "--feature", "fear"], "no such feature; there is feat"),
+    ],
+)
+def test_names_that_a_run_lacks_are_refused_before_anything_heavy_is_imported(
+    words, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_collection(tmp_path)
+    (tmp_path / "run").mkdir()
+    write_recipe(tmp_path / "run" / "config.yaml", tiny_config(tmp_path, tmp_path / "run"))
+    done = run_light(words)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "index").exists()
+
+
 def test_a_run_of_another_feature_is_refused_before_anything_heavy_is_imported(tmp_path):
     write_collection(tmp_path)
     (tmp_path / "run").mkdir()

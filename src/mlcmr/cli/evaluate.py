@@ -25,7 +25,9 @@ class _Evaluate(FunctionCommand):
         require_types(self.parameters(), parsed)
         if parsed.run:  # check the names before PyTorch is imported, which takes seconds
             names = ("rootpath", "collection", "feature")
-            data_of_run(user_path(parsed.run), {name: parsed[name] for name in names if parsed[name]})
+            data = data_of_run(user_path(parsed.run), {name: parsed[name] for name in names if parsed[name]})
+            if parsed.targets:
+                data.read_queries(parsed.split, parsed.targets)
         return super().run(parser, parsed)
 
 

@@ -1,10 +1,12 @@
 """The data that a model is trained, validated and evaluated on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mlcmr.data.collection import Collection, open_collection
-from mlcmr.data.scenarios import Scenario, ScenarioKind
+from mlcmr.data.languages import language_among
+from mlcmr.data.scenarios import Queries, Scenario, ScenarioKind, read_queries
 from mlcmr.errors import NotFoundError
 from mlcmr.settings import require_valid
 
@@ -70,3 +72,22 @@ class DataConfig:
             InvalidValueError: If the languages and the target do not fit together.
         """
         return Scenario(ScenarioKind(self.scenario), tuple(self.languages), self.target, self.engine)
+
+    def read_queries(self, split: str, targets: Sequence[str] | None = None) -> list[Queries]:
+        """Read the queries of a split in each target language.
+
+        Args:
+            split: The split.
+            targets: The languages, or one of them as text; by default those of the settings.
+
+        Raises:
+            NotFoundError: If the collection, or the caption file of a language, does not exist.
+            InvalidValueError: If a target is no language.
+            CorruptFileError: If a caption file is malformed, empty or in another language.
+        """
+        scenario, collection = self.as_scenario(), self.open_collection()
+        known = {*scenario.languages, *collection.languages(split)}
+        default = [self.target] if self.target else self.languages
+        named = [targets] if isinstance(targets, str) else targets or default
+        codes = dict.fromkeys(language_among(known, target) for target in named)
+        return [read_queries(collection, scenario, split, code) for code in codes]

@@ -10,9 +10,7 @@ from typing import Annotated, Any, Protocol, TypeAlias, cast, runtime_checkable
 from annotated_types import Len
 
 from mlcmr.data.config import DataConfig
-from mlcmr.data.languages import language_among
 from mlcmr.data.run_settings import data_of_run, read_run
-from mlcmr.data.scenarios import read_queries
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation.encode import EncodedQueries, encode_queries
 from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
@@ -183,14 +181,8 @@ def _encode(
     progress: Progress,
 ) -> list[EncodedQueries]:
     """Embed the queries of each target language, and each video once."""
-    scenario = data.as_scenario()
-    collection = data.open_collection()
-    features = collection.open_features(data.feature)
-    known = {*scenario.languages, *collection.languages(split)}
-    default = [data.target] if data.target else data.languages
-    named = [targets] if isinstance(targets, str) else targets or default
-    codes = dict.fromkeys(language_among(known, target) for target in named)
-    queries = [read_queries(collection, scenario, split, code) for code in codes]
+    features = data.open_collection().open_features(data.feature)
+    queries = data.read_queries(split, targets)
     return encode_queries(model, features, queries, batch_size=batch_size, progress=progress)
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.model.protocol import SearchModel
 from mlcmr.progress import SILENT, Progress
-from mlcmr.search.indexing.plan import plan_index
+from mlcmr.search.indexing.plan import plan_index, require_feature_of_source
 from mlcmr.search.indexing.request import IndexRequest
 from mlcmr.search.indexing.summary import IndexSummary, summarize
 from mlcmr.search.stores.base import VectorStore
@@ -72,6 +72,7 @@ def index(
     request = IndexRequest(**{field.name: given[field.name] for field in fields(IndexRequest)})
     if dry_run:
         return summarize(plan_index(request))
+    require_feature_of_source(request)
     from mlcmr.search.indexing.execute import execute  # noqa: PLC0415 – imports torch
 
     return execute(request, progress=progress)

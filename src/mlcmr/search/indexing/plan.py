@@ -240,6 +240,20 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
     )
 
 
+def require_feature_of_source(request: IndexRequest) -> None:
+    """Check that a collection has the feature, before torch is imported, which takes seconds.
+
+    Raises:
+        NotFoundError: If the feature is missing; the message shows the command that makes it.
+        MlcmrError: If the parameters do not fit the index, or there is no source or model.
+    """
+    plan = plan_settings(request)
+    collection, feature = request.collection, plan.feature
+    if collection is None or feature is None or os.path.isdir(collection.feature_folder(feature)):
+        return
+    open_index_source(plan, collection)
+
+
 def plan_videos(plan: IndexPlan, stores: Stores | None) -> IndexPlan:
     """Plan which files of a folder of videos are extracted, and how the index changes if all can be read.
 
