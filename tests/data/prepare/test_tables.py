@@ -105,6 +105,10 @@ def test_clips_of_too_few_videos_are_split_all_the_same(tmp_path):
         ("video_id,timestamp", '{},"[33, 46]"'),
         ("videoID,timestamps", "{},\"[['0:00:33.000', '0:00:46']]\""),
         ("id,start_sec,end_sec", "{}.mp4,33s,46 sec"),
+        ("video,t_start,t_end", "{},33,46"),
+        ("video,start_frame,end_frame", "{},33,46"),
+        ("video,start_timestamp,end_timestamp", "{},0:33,0:46"),
+        ("video,from,to", "{},33,46"),
     ],
 )
 def test_every_spelling_of_start_and_end(heading, cells, tmp_path):
@@ -451,6 +455,17 @@ def test_the_line_by_which_excel_says_the_separator(first, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_one_table_may_have_line_ends_of_every_kind(tmp_path):
+    """As tables have that were put together from several files."""
+    content = b'video,caption\rv,"a dog"\r\nw,a cat\rx,a pig\ny,"a\rhen"\r\n'
+    assert english(write(tmp_path / "t.csv", content)) == [
+        "v#enc#0 a dog",
+        "w#enc#0 a cat",
+        "x#enc#0 a pig",
+        "y#enc#0 a hen",
+    ]
+
+
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 def test_forms_of_unicode(encoding, ends, tmp_path):
     content = ends.join(["video;caption", "v;größer 一只猫", ""])

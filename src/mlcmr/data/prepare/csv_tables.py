@@ -20,7 +20,8 @@ def read_csv(path: Path) -> tuple[list[str], Iterator[tuple[str, TableRow]], str
         NotFoundError: If the file does not exist.
         CorruptFileError: If the file is empty, or its quotation marks do not match.
     """
-    lines = decode_lines(path)
+    # Tables that were put together from several files may have line ends of several kinds.
+    lines = [part for line in decode_lines(path) for part in line.split("\r")]
     first = 0
     delimiter = None
     # Excel writes and reads a first line that names the delimiter.

@@ -21,8 +21,10 @@ _USUAL_NAMES = {
     "language": "language lang locale",
     "split": "split subset partition",
     "start": "start starttime startsec startsecs startsecond startseconds clipstart segmentstart begin "
-    "begintime timestart timestamp timestamps span timespan segment segments interval",
-    "end": "end endtime endsec endsecs endsecond endseconds clipend segmentend stop stoptime timeend",
+    "begintime timestart starttimestamp tstart startframe framestart timestamp timestamps span timespan "
+    "segment segments interval from",
+    "end": "end endtime endsec endsecs endsecond endseconds clipend segmentend stop stoptime timeend "
+    "endtimestamp tend endframe frameend to",
 }
 _JSON_ADVICE = "correct the file, or write it again"
 _EXTENSIONS = ".csv, .tsv, .txt, .json, .jsonl, .ndjson, .parquet"
