@@ -276,16 +276,24 @@ def test_damaged_files(tmp_path):
         read_legacy_checkpoint(tmp_path)
 
 
-def test_an_encoder_of_another_depth_is_named_with_both_depths(tmp_path, capsys):
-    shallow = json.loads(str(ARRAYS["meta/bert_config"])) | {"num_hidden_layers": 3}
-    BertModel(BertConfig(**shallow)).save_pretrained(tmp_path / "shallow")
-    tiny_tokenizer().save_pretrained(tmp_path / "shallow")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_hidden_layers": 3}, "other' has 3 layers, but the weights have 8; "),
+        ({"hidden_size": 96, "num_attention_heads": 4}, "other' has token embeddings of shape ("),
+        ({"vocab_size": 161}, "other' has token embeddings of shape (161, "),
+    ],
+)
+def test_another_encoder_is_named_with_what_differs(tmp_path, capsys, change, message):
+    config = json.loads(str(ARRAYS["meta/bert_config"])) | change
+    BertModel(BertConfig(**config)).save_pretrained(tmp_path / "other")
+    tiny_tokenizer().save_pretrained(tmp_path / "other")
     checkpoint = write(tmp_path / "model_best.pth.tar", published())
-    words = ["import-checkpoint", checkpoint, "--to", tmp_path / "model", "--encoder", tmp_path / "shallow"]
+    words = ["import-checkpoint", checkpoint, "--to", tmp_path / "model", "--encoder", tmp_path / "other"]
     capsys.readouterr()
     assert main(list(map(str, words))) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "shallow' has 3 layers, but the weights have 8; " in said
+    assert message in said
     assert said.endswith("(--encoder)\n")
     assert not (tmp_path / "model").exists()

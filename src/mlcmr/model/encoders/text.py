@@ -233,13 +233,13 @@ def empty_encoder(
 
     Raises:
         NotFoundError: If there is no such encoder.
-        InvalidValueError: If it has another depth than the weights, or no fast tokenizer.
+        InvalidValueError: If it has another depth or size than the weights, or no fast tokenizer.
         CorruptFileError: If its configuration is damaged.
     """
     name = find_model(name, "encoder", "encoder")
     with _opening(name, quiet=True):
         if shapes is not None:
-            _require_depth(name, open_config(name, None), shapes)
+            _require_fit(name, open_config(name, None), shapes)
         config = open_config(name, shapes)
         models: Any = AutoModel
         if shapes is not None:
@@ -249,18 +249,28 @@ def empty_encoder(
     return _without_pooler(transformer), open_tokenizer(name, lowercase)
 
 
-def _require_depth(name: str, config: Any, shapes: Shapes) -> None:
-    """Refuse an encoder of another depth than the weights, in one line; torch would list every weight.
+def _require_fit(name: str, config: Any, shapes: Shapes) -> None:
+    """Refuse an encoder of another depth or size than the weights, in one line that says what to do.
 
     Raises:
-        InvalidValueError: If the depths differ.
+        InvalidValueError: If the number of layers, or the size of the token embeddings, differs.
     """
+    hint = "name the encoder that was trained (`encoder`)"
     numbers = [int(found[1]) for weight in shapes if (found := re.search(r"\.layer\.(\d+)\.", weight))]
     depth = getattr(config, "num_hidden_layers", None)
     if numbers and isinstance(depth, int) and depth != max(numbers) + 1:
         raise InvalidValueError(
-            f"encoder '{name}' has {plural(depth, 'layer')}, but the weights have {max(numbers) + 1}; name "
-            "the encoder that was trained (`encoder`)",
+            f"encoder '{name}' has {plural(depth, 'layer')}, but the weights have {max(numbers) + 1}; {hint}",
+            parameter="encoder",
+        )
+    width = getattr(config, "embedding_size", getattr(config, "hidden_size", None))  # ELECTRA has both
+    size = getattr(config, "vocab_size", None), width
+    trained = next(
+        (shape for weight, shape in shapes.items() if weight.endswith("word_embeddings.weight")), size
+    )
+    if None not in size and trained != size:
+        raise InvalidValueError(
+            f"encoder '{name}' has token embeddings of shape {size}, but the weights have {trained}; {hint}",
             parameter="encoder",
         )
 
