@@ -2,7 +2,7 @@
 
     documented.py WHEEL SCRATCH
 
-Every `$ mlcmr …` and `$ ./do_all.sh …` of README.md and docs/**/*.md runs, page by page, in order. Each
+Every `$ mlcmr …` and `$ ./do_all.sh …` of README.md and docs/**/*.md runs, those of a page in order. Each
 environment holds the wheel and one extra. The tutorial runs first, with its whole sample and two epochs;
 `.ci/run` asks what its model has learnt. The other pages start from its run and index, from a small sample,
 and from the collection that README.md makes. Their trainings end after one epoch.
@@ -15,7 +15,10 @@ import subprocess
 import sys
 import venv
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 
 from reader import (
     ROOT,
@@ -60,6 +63,9 @@ def install(environment: Path, what: str) -> None:
     pip = [environment / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "-q"]
     constraints = os.environ.get("CONSTRAINTS", "-c constraints.txt").split()
     subprocess.run([*pip, *constraints, what], check=True, cwd=ROOT)
+
+
+_port = Lock()  # pages that serve do so at the same port
 
 
 # ─── pages ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,12 +174,39 @@ def shortened(command: str, options: Mapping[str, str]) -> str:
     return command
 
 
-def main(wheel: Path, scratch: Path) -> None:
-    """Make environments, a home and a folder for each page, and run the pages."""
+def run(page: Path, scratch: Path, environ: Mapping[str, str]) -> None:
+    """Run the commands of a page in a folder of its own, and print what they print."""
 
     def folder_of(page: Path) -> Path:
         return scratch / "-".join(page.relative_to(ROOT).with_suffix("").parts)
 
+    if not (program := script(page)):
+        return
+    folder, home = folder_of(page), Path(environ["HOME"])
+    write_page_folder(folder, home)
+    for name, block in modules(page):
+        (folder / name).write_text(block, encoding="utf-8")
+    if page != TUTORIAL:
+        copy_tutorial(folder_of(TUTORIAL), folder)
+        (folder / "demo").symlink_to(home / "drawn")
+    if page not in (TUTORIAL, README):
+        copy_collections(folder_of(README), folder)
+    with _port if re.search(r"^mlcmr \w+ serve", program, re.MULTILINE) else nullcontext():
+        done = subprocess.run(
+            ["bash", "-c", PRELUDE + program],
+            cwd=folder,
+            env=environ,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    print(f"\n── {page.relative_to(ROOT)}", done.stdout.decode(errors="replace"), sep="\n", flush=True)
+    if done.returncode:
+        raise SystemExit(f"{page.relative_to(ROOT)}: a command ended with status {done.returncode}")
+
+
+def main(wheel: Path, scratch: Path) -> None:
+    """Make environments and a home, and run the pages."""
     home, environments = scratch / "home", scratch / "environments"
     make_environments(wheel.resolve(), environments)
     home.mkdir()
@@ -190,22 +223,13 @@ def main(wheel: Path, scratch: Path) -> None:
         env=environ,
     )
     shutil.copytree(home / "drawn/sample/VideoData", home / "Videos")
-    for page in PAGES:
-        if not (program := script(page)):
-            continue
-        print(f"\n── {page.relative_to(ROOT)}", flush=True)
-        folder = folder_of(page)
-        write_page_folder(folder, home)
-        for name, block in modules(page):
-            (folder / name).write_text(block, encoding="utf-8")
-        if page != TUTORIAL:
-            copy_tutorial(folder_of(TUTORIAL), folder)
-            (folder / "demo").symlink_to(home / "drawn")
-        if page not in (TUTORIAL, README):
-            copy_collections(folder_of(README), folder)
-        done = subprocess.run(["bash", "-c", PRELUDE + program], cwd=folder, env=environ, check=False)
-        if done.returncode:
-            sys.exit(f"{page.relative_to(ROOT)}: a command ended with status {done.returncode}")
+    for page in (TUTORIAL, README):
+        run(page, scratch, environ)
+    # Most of the time of these commands is imports, on one core each.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        others = [page for page in PAGES if page not in (TUTORIAL, README)]
+        for _ in pool.map(lambda page: run(page, scratch, environ), others):
+            pass
 
 
 if __name__ == "__main__":
