@@ -230,9 +230,10 @@ def parse_yaml(content: str | bytes, where: str, hint: str) -> Any:
 
 
 def parse_settings(content: str | bytes, where: str, hint: str) -> Any:
-    """Parse YAML for a reader that knows the type of each value: the word `null` is text, as `no` and `on`.
+    """Parse YAML for a reader that knows the type of each value: `null`, `010` and `1e3` are text.
 
-    An empty value and `~` are None. For the arguments and errors see `parse_yaml`.
+    `true` and `false` are no text; an empty value and `~` are None. For the arguments and errors see
+    `parse_yaml`.
     """
     return _parse_yaml(content, where, hint, _SettingsLoader)
 
@@ -377,30 +378,32 @@ def _refuse_constant(name: str) -> None:
 
 
 class _SettingsLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe loader for the core schema of YAML 1.2, in which the word `null` is text."""
+    """A safe loader that does not guess types: a value is text, true, false or nothing."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-
-
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|", ["~", ""]),
-    ("int", r"[-+]?(?:0|[1-9][0-9_]*)|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*\.[0-9_]*)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
-    ("float", r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
-    ("merge", r"<<", "<"),
-):
-    _SettingsLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
-    )
 
 
 class _Loader(_SettingsLoader):
     """A safe loader for the core schema of YAML 1.2."""
 
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(?:null|Null|NULL)$"), ["n", "N"])
+
+_RESOLVERS = (
+    ("null", r"~|", ["~", ""]),
+    ("merge", r"<<", "<"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"null|Null|NULL", "nN"),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*\.[0-9_]*)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
+)
+for _loader, _resolvers in ((_SettingsLoader, _RESOLVERS[:3]), (_Loader, _RESOLVERS)):
+    for _tag, _pattern, _first in _resolvers:
+        _loader.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
+        )
 
 
 @dataclass(slots=True)
@@ -483,6 +486,6 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 
 _Dumper.add_representer(str, _represent_text)
-for _first, _resolvers in _Loader.yaml_implicit_resolvers.items():
-    for _tag, _regexp in _resolvers:
+for _first, _found in _Loader.yaml_implicit_resolvers.items():
+    for _tag, _regexp in _found:
         _Dumper.add_implicit_resolver(_tag, _regexp, [_first])

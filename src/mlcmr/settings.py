@@ -15,7 +15,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_dumper, s
 from pydantic import BeforeValidator
 
 from mlcmr.errors import CorruptFileError, InvalidValueError
-from mlcmr.reading import check, dump_yaml, parse_json, parse_settings, show
+from mlcmr.reading import check, dump_yaml, parse_json, parse_settings, parse_yaml, show
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance, SupportsWrite
@@ -64,9 +64,9 @@ def _load(text: str) -> Any:
     """Read a value of the command line or a recipe; `key:` and `{a, b}` are text, as in jsonargparse."""
     if not text.strip():
         return text
-    if text.strip() in _NULL:
-        return None
     value = parse_settings(text, "settings", "write a YAML value")
+    if isinstance(value, str):
+        value = parse_yaml(text, "settings", "write a YAML value")
     require_data(value)
     if isinstance(value, dict) and value and all(item is None for item in value.values()):
         names = text.strip(" {}:").replace(" ", "").split(",")
@@ -83,16 +83,20 @@ def _load_plain(value: Any) -> Any:
     if isinstance(value, str):
         with suppress(CorruptFileError):
             value = _load(value)
-    return _with_nulls(value)
+    return _guessed(value)
 
 
-def _with_nulls(value: Any) -> Any:
-    """Replace the words `null` in lists and mappings, which no type tells from text."""
+def _guessed(value: Any) -> Any:
+    """Return a value with numbers and null in place of such words, as no type tells them apart."""
     if isinstance(value, list):
-        return [_with_nulls(item) for item in value]
+        return [_guessed(item) for item in value]
     if isinstance(value, dict):
-        return {name: _with_nulls(item) for name, item in value.items()}
-    return None if isinstance(value, str) and value in _NULL else value
+        return {name: _guessed(item) for name, item in value.items()}
+    if isinstance(value, str) and value.strip():
+        with suppress(CorruptFileError):
+            read = parse_yaml(value, "settings", "")
+            return value if isinstance(read, list | dict) else read
+    return value
 
 
 Plain = Annotated[Any, BeforeValidator(_load_plain)]

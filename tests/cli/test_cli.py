@@ -227,7 +227,7 @@ def test_what_the_parser_refuses_is_said_in_plain_words(words, said, capsys):
         ("epochs: many", "epochs is many, but must be a whole number"),
         ("model: 3", "model is 3, but must be settings"),
         ("optimizer: fast", "optimizer is fast, but must be settings"),
-        ("loss: [1]", "loss is [1], but must be settings"),
+        ("loss: [a]", "loss is ['a'], but must be settings"),
         ("model: {video: 3}", "model.video is 3, but must be settings"),
         ("model: {text: {new: {layers: x}}}", "model.text.new.layers is x, but must be a whole number"),
     ],
@@ -488,9 +488,9 @@ TYPES = get_type_hints(TrainConfig)
 TEXTS = sorted(name for name, kind in TYPES.items() if kind in (str, str | list[str]))
 
 
-@pytest.mark.parametrize("word", ["null", "Null"])
+@pytest.mark.parametrize("word", ["null", "Null", "2048", "1e3", "0x10", "1_000", ".inf", "010"])
 @pytest.mark.parametrize("setting", TEXTS)
-def test_null_as_a_word_is_text_where_text_is_expected(setting, word, tmp_path, capsys):
+def test_words_are_text_where_text_is_expected(setting, word, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"{setting}: {word}\nlanguages: [en, {word}]\n")
     assert main_status(["train", str(recipe), "--print-config"]) == 0
@@ -546,6 +546,8 @@ def test_null_is_refused_where_there_must_be_another_value(setting, tmp_path, ca
             "model.text.new.layers is null, but must be a whole number",
         ),
         ("languages: [en, true]\n", "languages is true, but must be a text; put it in quotation marks"),
+        ("optimizer: {learning_rate: .inf}\n", "optimizer.learning_rate is inf, but must be a number"),
+        ("seed: 1e400\n", "seed is inf, but must be a whole number"),
         ("languages: [~, zh]\n", "languages is null, but must be a text; put it in quotation marks"),
         ("scenario: null\n", "scenario is null, but must be parallel or pseudo-parallel or unparallel"),
     ],

@@ -142,7 +142,7 @@ def test_a_file_of_options_is_refused_in_one_line(content, said, tmp_path, capsy
         ("evaluate", "run: [~]"),
         ("evaluate", "targets: {a: ~}"),
         ("search", "k: ~"),
-        ("search", "filter: [3]"),
+        ("search", "filter: [true]"),
         ("search", "text: [dog]"),
         ("check", "folder: {a: 1}"),
         ("translate", "split: {a: 1}"),
