@@ -581,6 +581,7 @@ def run_light(words: list[str]) -> subprocess.CompletedProcess[str]:
         (["--collection", "tony"], "no such collection"),
         (["--target", "de"], "de"),
         (["--languages", "[en, en]"], "en"),
+        (["--languages", "[en, no]"], "tinytrain_no.caption.txt: no such file"),
     ],
 )
 def test_names_are_refused_before_anything_heavy_is_imported(options, said, tmp_path):

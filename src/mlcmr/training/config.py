@@ -5,6 +5,7 @@ from math import inf
 from typing import Literal
 
 from mlcmr.data.config import DataConfig
+from mlcmr.data.scenarios import read_training_pairs, training_files
 from mlcmr.losses.config import LossConfig
 from mlcmr.model.config import ModelConfig
 from mlcmr.settings import require_valid
@@ -91,3 +92,15 @@ class TrainConfig(DataConfig):
                 "log_every": (1, inf),
             },
         )
+
+    def require_names(self) -> None:
+        """Check the names in the settings, and that the training captions are there.
+
+        Raises:
+            NotFoundError: If the collection, the feature or a caption file does not exist.
+            InvalidValueError: If the languages and the target do not fit together.
+        """
+        super().require_names()
+        collection, scenario = self.open_collection(), self.as_scenario()
+        if not all(path.exists() for path in training_files(collection, scenario).values()):
+            read_training_pairs(collection, scenario)  # says which file is missing
