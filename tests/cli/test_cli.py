@@ -363,7 +363,7 @@ FULL = b"mlcmr: cannot be written: No space left on device\n"
 @pytest.mark.parametrize(
     ("where", "status", "said"),
     [
-        (">&-", 0, b""),
+        (">&-", 0, b"mlcmr: standard output is closed; results that are only printed are lost\n"),
         (">&- 2>&- <&-", 0, b""),
         ("> /dev/full", 2, FULL),
         ("> /dev/full 2>/dev/full", 2, b""),

@@ -101,9 +101,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _open_closed_streams() -> None:
     """Open the standard streams that the caller has closed (`>&-`), before another file takes their place."""
+    output_is_closed = sys.stdout is None
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    if output_is_closed:
+        print("mlcmr: standard output is closed; results that are only printed are lost", file=sys.stderr)
 
 
 def _working_folder_is_deleted() -> bool:
