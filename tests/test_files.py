@@ -133,6 +133,18 @@ with locked({str(tmp_path / "lock")!r}, ""):
             os.kill(worker, 9)
 
 
+@pytest.mark.parametrize(("mode", "expected"), [(0o666, 0o640), (0o600, 0o600)])
+def test_a_writer_that_puts_another_file_there_does_not_change_the_mode(tmp_path, mode, expected):
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "weights", mode) as temporary:
+            (tmp_path / "private").touch(0o600 if mode != 0o600 else 0o644)
+            (tmp_path / "private").replace(temporary)  # as safetensors does
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights").stat().st_mode & 0o777 == expected
+
+
 def test_what_cannot_be_written_is_said_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with (

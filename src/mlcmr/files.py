@@ -4,6 +4,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import takewhile
@@ -153,7 +154,10 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o666) -> Iterator[Path]
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
 
     with _temporary(target, create) as temporary, writing(target):
+        permissions = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        if stat.S_IMODE(temporary.stat().st_mode) != permissions:  # safetensors puts a private file there
+            temporary.chmod(permissions)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(target)
