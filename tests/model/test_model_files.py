@@ -22,8 +22,10 @@ from mlcmr.model.config import TextConfig
 from mlcmr.model.encoders.text import TextEncoder, pretrained_encoder
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.two_tower import TwoTower
+from mlcmr.search.model_description import hash_weights
 from mlcmr.translation.translator import Translator
 from tests.helpers.models import VISION, write_bert, write_clip
+from tests.helpers.permissions import forbid
 from tests.helpers.strangers import edit_json
 from tests.helpers.translators import make
 
@@ -228,6 +230,34 @@ def weights_of(folder: Path) -> Path:
 
 def largest(weights: dict[str, torch.Tensor]) -> str:
     return max(weights, key=lambda key: weights[key].numel())
+
+
+def test_weights_without_permission(kind, folder, monkeypatch):
+    forbid(weights_of(folder), monkeypatch)
+    message = refused(kind, folder)
+    assert "model.safetensors: cannot be read: Permission denied" in message
+    assert "damaged" not in message
+
+
+def test_the_digest_of_weights_without_permission(good, monkeypatch):
+    forbid(weights_of(good["two towers"]), monkeypatch)
+    with pytest.raises(MlcmrError, match=r"model\.safetensors: cannot be read: Permission denied$"):
+        hash_weights(good["two towers"])
+
+
+@pytest.mark.parametrize("kind", ["mlcmr", "frame encoder"])
+def test_a_folder_without_permission(kind, folder, monkeypatch):
+    stat, lstat = os.stat, os.lstat
+
+    def refuse(name, *arguments, follow_symlinks=True, **options):
+        if isinstance(name, (str, os.PathLike)) and folder in Path(name).parents:
+            raise PermissionError(13, "Permission denied", str(name))
+        return (stat if follow_symlinks else lstat)(name, *arguments, **options)
+
+    forbid(folder, monkeypatch)
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "lstat", lambda name, **options: refuse(name, follow_symlinks=False, **options))
+    assert "cannot be read: Permission denied" in refused(kind, folder)
 
 
 def test_weights_of_another_shape(kind, folder):

@@ -9,6 +9,7 @@ import torch
 from mlcmr.errors import CorruptFileError, MlcmrError
 from mlcmr.training import train
 from mlcmr.training.checkpoint import read_state
+from tests.helpers.permissions import forbid
 from tests.helpers.runs import damaged
 from tests.helpers.strangers import compress
 from tests.helpers.tiny import (
@@ -24,6 +25,13 @@ def test_damaged_state(root, first_half, tmp_path, content):
     state.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
     with pytest.raises(CorruptFileError, match=r"last\.ckpt: damaged .*; remove it to begin the run again"):
         train(tiny_config(root, run, epochs=3))
+
+
+def test_a_state_without_permission_is_not_called_damaged(first_half, tmp_path, monkeypatch):
+    state = damaged(first_half, tmp_path) / "checkpoints/last.ckpt"
+    forbid(state, monkeypatch)
+    with pytest.raises(MlcmrError, match=r"last\.ckpt: cannot be read: Permission denied$"):
+        read_state(state)
 
 
 def test_state_of_another_kind(root, first_half, tmp_path):

@@ -26,6 +26,7 @@ from mlcmr.errors import (
     OutOfResourcesError,
     is_out_of_space,
     reason,
+    unreadable,
 )
 from mlcmr.files import replacing, write_text, writing
 from mlcmr.model.config import ModelConfig
@@ -34,7 +35,7 @@ from mlcmr.model.encoders.text import empty_encoder
 from mlcmr.model.foreign import read_safetensors
 from mlcmr.model.model_card import CARD
 from mlcmr.model.provenance import Provenance
-from mlcmr.reading import Size, read_json
+from mlcmr.reading import Size, open_regular, read_json
 from mlcmr.settings import from_dict
 
 if TYPE_CHECKING:
@@ -151,12 +152,18 @@ def read_parts(folder: Path) -> ModelParts:
     Raises:
         NotFoundError: If a file is missing.
         CorruptFileError: If a file is damaged.
+        MlcmrError: If a file cannot be read.
         InvalidValueError: If `config.json` names code of another package that this user has not named.
     """
     for name in (CONFIG, WEIGHTS, f"{TEXT_ENCODER}/config.json"):
         path = folder / name
-        if not path.is_file():
-            raise NotFoundError(f"{path}: no such file; this is not a complete model folder", path=path)
+        try:
+            open_regular(path).close()
+        except FileNotFoundError as error:
+            message = f"{path}: no such file; this is not a complete model folder"
+            raise NotFoundError(message, path=path) from error
+        except OSError as error:
+            raise MlcmrError(f"{path}: {unreadable(error)}", path=path) from error
     hint = "copy or train the model again"
     content = read_json(folder / CONFIG, _Config, hint)
     try:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mlcmr.data.collection import open_collection
 from mlcmr.data.run_settings import RunSettings, read_run
-from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError, unreadable
 from mlcmr.extraction.feature_writer import read_encoder_settings
 from mlcmr.model.provenance import Provenance
 from mlcmr.paths import user_path
-from mlcmr.reading import parse_json, read_bytes, read_json
+from mlcmr.reading import open_regular, parse_json, read_bytes, read_json
 from mlcmr.registry import name_of
 from mlcmr.search.indexing.manifest import ModelInfo
 
@@ -167,7 +167,12 @@ def same_encoder(name: str, other: str) -> bool:
 
 
 def hash_weights(folder: Path) -> str:
-    """Return the SHA-256 of the weights of a model; for several files, the SHA-256 of their digests."""
+    """Return the SHA-256 of the weights of a model; for several files, the SHA-256 of their digests.
+
+    Raises:
+        NotFoundError: If there are no weights.
+        MlcmrError: If the weights cannot be read.
+    """
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
         raise NotFoundError(
@@ -175,8 +180,11 @@ def hash_weights(folder: Path) -> str:
         )
     digests = []
     for path in files:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        try:
+            with open_regular(path) as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            raise MlcmrError(f"{path}: {unreadable(error)}", path=path) from error
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

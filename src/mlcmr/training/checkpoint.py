@@ -10,9 +10,9 @@ import torch
 from pydantic import InstanceOf
 from typing_extensions import TypedDict
 
-from mlcmr.errors import CorruptFileError, OutOfResourcesError, reason
+from mlcmr.errors import CorruptFileError, MlcmrError, OutOfResourcesError, reason, unreadable
 from mlcmr.files import replacing
-from mlcmr.reading import Count, Name, Text, check, parse_json, require_stored
+from mlcmr.reading import Count, Name, Text, check, open_regular, parse_json, require_stored
 from mlcmr.training.schedule import Schedule
 
 _FORMAT = 1
@@ -108,8 +108,13 @@ def read_state(path: Path) -> TrainingState:
     """Read a file of `write_state`; nothing in it is executed.
 
     Raises:
+        MlcmrError: If the file cannot be read.
         CorruptFileError: If the file is damaged or of another kind.
     """
+    try:
+        open_regular(path).close()
+    except OSError as error:
+        raise MlcmrError(f"{path}: {unreadable(error)}", path=path) from error
     try:
         require_stored(path)
         with warnings.catch_warnings():

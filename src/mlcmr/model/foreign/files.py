@@ -27,7 +27,13 @@ def find_file(name: str, file: str) -> Path | None:
     """
     if os.path.isdir(name):
         path = Path(name, file)
-        return path if os.path.lexists(path) else None
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            pass  # the reader of the file says why it cannot be read
+        return path
     found = cached_file(
         name,
         file,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from mlcmr.errors import reason
+from mlcmr.errors import reason, unreadable
 from mlcmr.model.foreign.files import HINT, find_file, read_object
 from mlcmr.model.hf_errors import ForeignModelError
 from mlcmr.reading import open_regular, require_stored
@@ -46,8 +46,12 @@ def read_safetensors(path: Path) -> dict[str, tuple[int, ...]]:
     """Read the shapes in a safetensors file.
 
     Raises:
-        ForeignModelError: If the file is damaged.
+        ForeignModelError: If the file cannot be read or is damaged.
     """
+    try:
+        open_regular(path).close()  # the library calls every file that it may not open missing
+    except OSError as error:
+        raise ForeignModelError(f"{path}: {unreadable(error)}; {HINT}", path=path) from error
     try:
         with safe_open(path, framework="pt") as file:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
