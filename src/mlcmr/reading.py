@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Annotated, Any, ClassVar, TypeVar, cast
 
@@ -256,7 +257,7 @@ def _parse_yaml(content: str | bytes, where: str, hint: str, loader: type["_Sett
         raise CorruptFileError(f"{where}: not YAML: {reason(error)}; {hint}") from error
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file to read its bytes, if it is a regular file.
 
     Raises:
