@@ -32,6 +32,36 @@ def test_other_sites_are_kept_out(client):
 
 
 @pytest.mark.parametrize(
+    ("origin", "sent", "status"),
+    [
+        ("http://evil.example", {}, 403),
+        ("http://localhost.evil.example:8000", {}, 403),
+        ("http://localhost:3000", {}, 403),  # a page of another server on this machine
+        ("null", {}, 403),
+        ("", {}, 403),
+        ("http://localhost:8000", {}, 200),
+        ("http://LOCALHOST:8000", {}, 200),
+        ("http://localhost", {"Host": "localhost:80"}, 200),
+        ("https://localhost", {"Host": "localhost:443"}, 200),
+        ("https://localhost", {"Host": "localhost"}, 200),
+        ("http://[::1]:8000", {"Host": "[::1]:8000"}, 200),
+        # A web server in front that changes `Host`.
+        ("https://films.example", {}, 403),
+        ("https://films.example", {"Sec-Fetch-Site": "same-origin"}, 200),
+        ("https://films.example", {"X-Forwarded-Host": "films.example"}, 200),
+        ("https://films.example", {"X-Forwarded-Host": "films.example, inner.example"}, 200),
+        ("https://films.example", {"X-Forwarded-Host": "other.example"}, 403),
+    ],
+)
+def test_uploads_of_other_origins_are_refused(client, origin, sent, status):
+    headers = {"Host": "localhost:8000", "Origin": origin} | sent
+    files = {"file": ("a.png", PNG)}
+    assert client.post("/api/search", files=files, headers=headers).status_code == status
+    del headers["Origin"]  # as programs
+    assert client.post("/api/search", files=files, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
     "host",
     ["localhost", "LOCALHOST:8000", "localhost.", "localhost:", "127.0.0.1", "127.9.9.9:80", "[::1]",
      "[::1]:8000", "[::ffff:127.0.0.1]:1"],

@@ -175,7 +175,7 @@ class Gate:
             return _error(
                 421, "without a token the server answers to its loopback name only, such as localhost"
             )
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(path, headers):
+        if _is_foreign(scope["method"], headers) and not _is_visit(path, headers):
             return _error(403, "pages of other sites get no answer; links to the page itself work")
         client = client_of((scope.get("client") or ("",))[0])
         seconds, cookie = 0, None if _needs_no_token(path) else _cookie(headers)
@@ -240,6 +240,22 @@ def cookie_value(token: str) -> str:
 def _needs_no_token(path: str) -> bool:
     """Return whether a path is served without a token (page, icon, health check)."""
     return path in ("/", "/health", "/favicon.ico") or path.startswith("/page/")
+
+
+def _is_foreign(method: str, headers: Headers) -> bool:
+    """Return whether a page of another site has sent a request."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site in ("cross-site", "same-site"):
+        return True
+    # Browsers send no `Sec-Fetch-Site` to plain HTTP addresses of a network. Where they say `same-origin`, a
+    # web server in front may have changed `Host`.
+    if origin is None or site == "same-origin" or method in ("GET", "HEAD"):
+        return False
+    # No page can send `X-Forwarded-Host` to another site without permission.
+    hosts = headers.get("host", ""), headers.get("x-forwarded-host", "").split(",")[0].strip()
+    scheme, _, host = origin.lower().partition("://")
+    port = {"http": ":80", "https": ":443"}.get(scheme, "")
+    return not host or host not in {known.lower().removesuffix(port) for known in hosts}
 
 
 def _is_visit(path: str, headers: Headers) -> bool:
