@@ -49,10 +49,8 @@ class SettingsParser(ArgumentParser):
         """Add the fields of a dataclass as options; no value can name another class."""
         added = super().add_class_arguments(*args, **options)
         for action in self._actions:
-            if hasattr(
-                action, "basetype"
-            ):  # with it, jsonargparse imports a text to see whether it is a class
-                action.basetype = None
+            if hasattr(action, "basetype"):
+                action.basetype = None  # with it, jsonargparse imports a text to see whether it is a class
         return added
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
