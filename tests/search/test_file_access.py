@@ -38,13 +38,40 @@ def test_a_file_that_takes_the_name_after_the_check_is_not_judged(folder, cases,
 def test_the_first_bytes_of_a_jpeg_file_make_no_thumbnail(folder, content):
     (folder / "a.jpg").write_bytes(content + 100 * b"root:x:0:0:")
     with pytest.raises(NotHandedOut):
-        open_thumbnail(str(folder / "a.jpg"), [str(folder)])
+        open_thumbnail(str(folder / "a.jpg"), folder, [str(folder)])
 
 
 def test_a_picture_of_another_format_is_no_thumbnail(folder):
     Image.new("RGB", (8, 8)).save(folder / "a.jpg", "PNG")
     with pytest.raises(NotHandedOut, match="not a JPEG file"):
-        open_thumbnail(str(folder / "a.jpg"), [str(folder)])
+        open_thumbnail(str(folder / "a.jpg"), folder, [str(folder)])
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_thumbnail_outside_its_collection_cannot_be_allowed(folder, allowed):
+    (folder / "collection").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "a.jpg")
+    link = folder / "collection/link.jpg"
+    link.symlink_to(folder / "a.jpg")
+    with pytest.raises(NotHandedOut, match=r"link\.jpg: lies outside its collection, \S+/collection$"):
+        open_thumbnail(str(link), folder / "collection", [str(folder)] if allowed else [])
+
+
+@pytest.mark.parametrize("name", ["passwd", "a.txt", "mp4"])
+def test_no_folder_is_advised_for_a_file_without_the_name_of_a_video(folder, name):
+    link = folder / "link.mp4"
+    link.symlink_to(folder / "other" / name)
+    with pytest.raises(NotHandedOut, match=r"link\.mp4: lies outside .*; its name is not that of a video"):
+        open_media_file(str(link), [])
+    with pytest.raises(NotHandedOut, match=r"its name is not that of a video"):
+        open_thumbnail(str(folder / "other" / name), folder / "other", [])
+
+
+def test_the_folder_of_a_video_is_advised_as_the_shell_reads_it(folder):
+    link = folder / "link"
+    link.symlink_to(folder / "my films" / "A.MP4")
+    with pytest.raises(NotHandedOut, match=rf"`mlcmr serve --media-root '{folder}/my films'`$"):
+        open_media_file(str(link), [])
 
 
 def test_a_content_is_judged_once_until_it_changes(folder, cases, monkeypatch):

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -50,13 +50,16 @@ def downloaded(mine, tmp_path):
     return Path(shutil.copytree(mine, tmp_path / "downloads" / "index"))
 
 
-def forge(index, **changes):
-    """Changes what an index has stored of a video."""
+def forge(index, videos=(VIDEO,), **changes):
+    """Changes what an index has stored of videos, or of all."""
     with IndexWriter(index) as writer:
-        (point,) = [
-            one for one in writer.open_stores().segments.get(all_ids(writer)) if one.payload["video"] == VIDEO
+        points = writer.open_stores().segments.get(all_ids(writer))
+        changed = [
+            replace(one, payload=one.payload | changes)
+            for one in points
+            if not videos or one.payload["video"] in videos
         ]
-        writer.open_for_writing().segments.upsert([replace(point, payload=point.payload | changes)])
+        writer.open_for_writing().segments.upsert(changed)
 
 
 def all_ids(writer):
@@ -124,6 +127,37 @@ def test_an_index_in_the_place_of_an_own_one_is_a_strangers(mine, downloaded):
 def test_another_users_record_does_not_count(mine, user):
     user()
     assert statuses(mine) == [403, 200]
+
+
+@pytest.mark.parametrize("changes", [{"path": "/etc/passwd"}, {"path": "{index}/link.mp4"},
+                                     {"source": "/etc", "thumbnail": "passwd"}])  # fmt: skip
+def test_serve_does_not_advise_to_hand_out_what_is_no_video(downloaded, changes):
+    (downloaded / "link.mp4").symlink_to("/etc/passwd")
+    forge(downloaded, (), **{name: text.format(index=downloaded) for name, text in changes.items()})
+    with closing(Searcher(downloaded, device="cpu")) as searcher:
+        assert "/etc" not in searcher.folders_outside(1000)
+
+
+def test_index_does_not_advise_to_hand_out_what_is_no_video(collection, drawn, tmp_path, films):
+    link = collection / "link.mp4"
+    link.symlink_to("/etc/passwd")
+    rewrite(collection, path=str(link))
+    summary = mlcmr.index(collection, tmp_path / "index", run=drawn / "run", device="cpu")
+    assert summary.closed.endswith(f"`mlcmr serve --media-root {films}`")
+    records = [replace(one, path=str(link)) for one in read_videos(collection)]
+    write_videos(collection, records)
+    write_videos(collection, records, "hues228")
+    summary = mlcmr.index(collection, tmp_path / "index", run=drawn / "run", device="cpu")
+    assert summary.closed.startswith("7 files outside the folders that were extracted, as")
+    assert "--media-root" not in summary.closed
+
+
+def test_a_refusal_is_logged_once(downloaded, caplog):
+    forge(downloaded, path="/etc/passwd")
+    with served(downloaded) as client:
+        for _ in range(3):
+            assert client.get(f"/media/{VIDEO}").status_code == 403
+    assert caplog.text.count("not handed out: /etc/passwd: lies outside") == 1
 
 
 @pytest.mark.parametrize("allowed", [False, True])

@@ -6,15 +6,16 @@ picture or a video.
 """
 
 import os
+import shlex
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import FileIO
-from pathlib import Path
 from typing import NamedTuple
 
 from mlcmr.errors import MlcmrError, NotFoundError, unreadable
+from mlcmr.search.media_types import is_named_as_media
 from mlcmr.trust import is_below
 
 _TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # a named pipe would block
@@ -70,9 +71,15 @@ def open_media_file(path: str, roots: Iterable[str]) -> MediaFile:
         raise
 
 
-def open_thumbnail(path: str, roots: Iterable[str]) -> MediaFile:
-    """Open a JPEG file below one of some folders; see `open_media_file`."""
-    thumbnail = open_media_file(path, roots)
+def open_thumbnail(path: str, collection: str | os.PathLike[str], roots: Iterable[str]) -> MediaFile:
+    """Open a JPEG file in a collection that lies below one of some folders; see `open_media_file`."""
+    if not path:
+        raise FileGone("the index names no file")
+    real = os.path.realpath(collection)
+    if not is_below(path, [real]):
+        raise NotHandedOut(f"{path}: lies outside its collection, {real}")
+    require_below(path, roots, real)
+    thumbnail = open_media_file(path, [real])
     if thumbnail.format != "JPEG":
         thumbnail.file.close()
         raise NotHandedOut(f"{path}: is not a JPEG file, but thumbnails must be JPEG files")
@@ -97,18 +104,26 @@ def open_below(path: str, roots: Iterable[str]) -> FileIO:
     return file
 
 
-def require_below(path: str, roots: Iterable[str], *, folder: bool = False) -> None:
-    """Refuse a file, or a folder, whose real path lies in none of some folders.
+def require_below(path: str, roots: Iterable[str], folder: str | None = None) -> None:
+    """Refuse a file whose folder lies in none of some folders.
+
+    Args:
+        path: The file.
+        roots: Real paths of folders.
+        folder: The folder that must lie in one of them; by default that of the file, links followed.
 
     Raises:
-        NotHandedOut: If the file lies elsewhere.
+        NotHandedOut: If the folder lies elsewhere. The message says how to allow it, if the file has the
+            name of a video or an image: a stranger's index may name any file.
     """
-    if not path.startswith("/") or not is_below(path, roots):
-        real = Path(os.path.realpath(path))
-        raise NotHandedOut(
-            f"{path}: lies outside the folders that were indexed here; to hand the file out: "
-            f"`mlcmr serve --media-root {real if folder else real.parent}`"
-        )
+    real = os.path.realpath(path)
+    if path.startswith("/") and is_below(folder or real, roots):
+        return
+    allow = folder or os.path.dirname(real)  # noqa: PTH120 – `path` is a text
+    advice = f"to hand the file out: `mlcmr serve --media-root {shlex.quote(allow)}`"
+    if not is_named_as_media(real):
+        advice = "its name is not that of a video or an image"
+    raise NotHandedOut(f"{path}: lies outside the folders that were indexed here; {advice}")
 
 
 def path_of_open(file: FileIO, path: str) -> str:

@@ -13,9 +13,10 @@ from mlcmr.data.languages import language_among
 from mlcmr.errors import InvalidValueError
 from mlcmr.model.protocol import SearchModel
 from mlcmr.paths import user_path
-from mlcmr.search.file_access import MediaFile, open_media_file, open_thumbnail, require_below
+from mlcmr.search.file_access import MediaFile, open_media_file, open_thumbnail
 from mlcmr.search.filters import Condition, Filters
 from mlcmr.search.hits import CaptionHit, Hit, read_caption_hit, read_hit
+from mlcmr.search.media_types import is_named_as_media
 from mlcmr.search.models import open_again
 from mlcmr.search.opened_index import OpenedIndex, UnknownVideo
 from mlcmr.search.query_encoder import QueryEncoder, UnreadableQuery
@@ -239,27 +240,30 @@ class Searcher:
         """Open the thumbnail of a segment; see `open_media`."""
         payload = self._index.segment(video, segment).payload
         path, collection = read_hit(self.folder, payload).thumbnail, self.folder / payload["source"]
-        # A thumbnail lies in its own collection, which must be one that was indexed here.
-        require_below(str(collection), self.roots, folder=True)
-        return open_thumbnail(path, [os.path.realpath(collection)])
+        return open_thumbnail(path, collection, self.roots)
 
     def folders_outside(self, most: int) -> list[str]:
         """Return folders outside of `roots` that the first segments name: one of videos, and one collection.
+
+        Files without the name of a video or an image count for nothing: a stranger's index may name any file.
 
         Args:
             most: The number of segments that are read.
         """
         videos: dict[str, None] = {}
         collections: dict[str, None] = {}
-        segments = self._index.state.stores.segments.scan(["path", "source"])
+        segments = self._index.state.stores.segments.scan(["path", "source", "thumbnail"])
         for _, payload in islice(segments, most):
             if path := payload.get("path"):
                 videos[os.path.realpath(str(path))] = None
-            collections[os.path.realpath(self.folder / str(payload.get("source")))] = None
+            collection = os.path.realpath(self.folder / str(payload.get("source")))
+            if is_named_as_media(os.path.join(collection, str(payload.get("thumbnail")))):  # noqa: PTH118
+                collections[collection] = None
         roots = self.roots
-        video = next((str(Path(path).parent) for path in videos if not is_below(path, roots)), None)
-        collection = next((path for path in collections if not is_below(path, roots)), None)
-        return [folder for folder in (video, collection) if folder is not None]
+        named = (Path(path) for path in videos if is_named_as_media(path) and not is_below(path, roots))
+        video = next((str(path.parent) for path in named), None)
+        outside = next((path for path in collections if not is_below(path, roots)), None)
+        return [folder for folder in (video, outside) if folder is not None]
 
     # ─── description ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,9 @@
 """The HTTP API and the search page of a searcher."""
 
 import logging
+import math
 import re
+import time
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,6 +42,8 @@ except ImportError as error:
 _page = Files(directory=File(__file__).parent / "page")
 _COOKIE_AGE = 30 * 24 * 3600
 _CAPTIONS = 10  # in the response for a video
+_WARNED_AGAIN = 60  # seconds until the log repeats a warning
+_MOST_WARNINGS = 1000  # that are remembered
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -75,6 +79,7 @@ def create_app(
     )
     app.state.service = service
     app.state.token = token
+    app.state.warn = _Warnings()
     app.include_router(_api)
     app.include_router(_files)
     app.include_router(_operation)
@@ -379,8 +384,24 @@ def _unknown(*_: object) -> JSONResponse:
     return JSONResponse({"error": "no such video, or segment of it, in the index"}, 404)
 
 
-def _not_handed_out(_: Request, error: Exception) -> JSONResponse:
-    _log.warning("not handed out: %s", printable(str(error)))
+class _Warnings:
+    """Write warnings to the log, each one once a minute at most: pages repeat requests that are refused."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def __call__(self, message: str) -> None:
+        now = time.monotonic()
+        if now - self._last.get(message, -math.inf) < _WARNED_AGAIN:
+            return
+        if len(self._last) >= _MOST_WARNINGS:
+            self._last.clear()
+        self._last[message] = now
+        _log.warning("%s", message)
+
+
+def _not_handed_out(request: Request, error: Exception) -> JSONResponse:
+    request.app.state.warn(f"not handed out: {printable(str(error))}")
     return JSONResponse({"error": "the file is not handed out; the server's log says why"}, 403)
 
 

@@ -12,41 +12,8 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from mlcmr.search.file_access import MediaFile, path_of_open
+from mlcmr.search.media_types import TYPES
 
-# The table of Python depends on the machine, and has other types for `.ts` and `.3gp`.
-_TYPES = {
-    f".{ending}": media_type
-    for media_type, endings in {
-        "image/apng": "apng",
-        "image/avif": "avif",
-        "image/bmp": "bmp",
-        "image/gif": "gif",
-        "image/heic": "heic hif",
-        "image/heif": "heif",
-        "image/jp2": "j2k jp2",
-        "image/jpeg": "jfif jpe jpeg jpg",
-        "image/jpx": "jpf jpx",
-        "image/png": "png",
-        "image/tiff": "tif tiff",
-        "image/webp": "webp",
-        "video/3gpp": "3gp 3gpp",
-        "video/3gpp2": "3g2",
-        "video/mj2": "mj2",
-        "video/mp2t": "m2t m2ts mts ts",
-        "video/mp4": "f4v ismv m4v mp4 mpeg4",
-        "video/mpeg": "evo m1v m2p m2v mod mpe mpeg mpg mpv tod vob",
-        "video/ogg": "ogg ogm ogv",
-        "video/quicktime": "mov qt",
-        "video/webm": "webm",
-        "video/x-dv": "dv",
-        "video/x-flv": "flv",
-        "video/x-matroska": "mk3d mkv",
-        "video/x-ms-asf": "asf",
-        "video/x-ms-wmv": "wmv",
-        "video/x-msvideo": "avi divx",
-    }.items()
-    for ending in endings.split()
-}
 _OTHER = "application/octet-stream"
 # The media types of a format. The file extension chooses among them; the first type is the default.
 _TYPES_OF_FORMAT = {
@@ -99,7 +66,7 @@ def media_type(path: str, content: str | None = None) -> str:
         path: The path, whose extension suggests the type.
         content: The format of the content, if it is known (see `Media`).
     """
-    named = _TYPES.get(Path(path).suffix.lower(), _OTHER)
+    named = TYPES.get(Path(path).suffix.lower(), _OTHER)
     if content is None:
         return named
     types = _TYPES_OF_FORMAT.get(content, (_OTHER,))

@@ -31,6 +31,7 @@ from mlcmr.search.indexing.request import IndexRequest
 from mlcmr.search.indexing.storage import COLLECTION, IndexWriter, open_published
 from mlcmr.search.indexing.summary import IndexSummary
 from mlcmr.search.indexing.update import Changes, remove_videos, update_index
+from mlcmr.search.media_types import is_named_as_media
 from mlcmr.search.models import (
     OpenModel,
     is_model_of,
@@ -272,10 +273,13 @@ def _describe_outside(outside: Sequence[str], failure: str) -> str:
         return f"the names that you gave could not be recorded, so give them to `mlcmr serve` too: {failure}"
     if not outside:
         return ""
-    folder = printable(Path(os.path.realpath(outside[0])).parent)
-    files = (
-        f"{plural(len(outside), 'file')} outside the folders that were extracted, as {printable(outside[0])}"
-    )
+    # A stranger's collection may name any file.
+    named = next(filter(is_named_as_media, outside), None)
+    example = named or outside[0]
+    files = f"{plural(len(outside), 'file')} outside the folders that were extracted, as {printable(example)}"
+    if named is None:
+        return files
+    folder = printable(Path(os.path.realpath(named)).parent)
     return f"{files}; to hand them out: `mlcmr serve --media-root {folder}`"
 
 
