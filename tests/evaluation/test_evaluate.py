@@ -29,6 +29,7 @@ from mlcmr.evaluation.report.table import summary
 from mlcmr.evaluation.validate import select_score, validation_scores
 from mlcmr.training import train
 from mlcmr.training.run_folder import Run
+from tests.helpers.permissions import forbid
 from tests.helpers.tiny import FEATURE, tiny_config, write_collection
 
 
@@ -132,7 +133,10 @@ def test_a_model_that_was_not_trained_here(trained, capfd):
         b'{"step": 9, "lo',
         b"\xff\xfe\n",
         b"[1, 2]\n3\n",
-        b'{"loss": "x", "val/score": null}\n',
+        b'{"epoch": 0, "val/score": null}\n',
+        b'{"epoch": "x"}\n',
+        b'{"loss": "x", "val/score": 1}\n',
+        b'{"step": true}\n',
         b'{"step": 1%s}\n' % (b"0" * 400),
         b'{"loss": NaN}\n',
         b'{"step": {}}\n',
@@ -155,6 +159,25 @@ def test_learning_curves_of_the_lines_that_are_whole(trained, tmp_path, last, ca
     report = (run / "report.html").read_text()
     assert "Validation score" in report
     assert "Learning rate" in report
+
+
+def test_a_wrong_measurement_is_named_by_its_line(trained, tmp_path, capfd):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "metrics.jsonl").write_text('{"epoch": "x"}\n')
+    assert main(["evaluate", str(run), "--target", "en", "--device", "cpu"]) == 0
+    assert (
+        "metrics.jsonl:1: the content is {'epoch': 'x'}: epoch is 'x', but must be a number; it is left out"
+        in (" ".join(capfd.readouterr().err.split()))
+    )
+
+
+def test_measurements_without_permission_are_left_out(trained, tmp_path, monkeypatch, capfd):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    forbid(run / "metrics.jsonl", monkeypatch)
+    with Display() as display:
+        evaluate(run, targets=["en"], device="cpu", progress=display)
+    assert "the report has no learning curves: " in capfd.readouterr().err
+    assert "Validation score" not in (run / "report.html").read_text()
 
 
 def test_weight_one_is_the_target_alone(trained):

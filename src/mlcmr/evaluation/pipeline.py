@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from annotated_types import Len
+from pydantic import AfterValidator
 
 from mlcmr.data.config import DataConfig
 from mlcmr.data.run_settings import data_of_run, read_run
@@ -27,15 +28,28 @@ from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import TextVideoModel
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
-from mlcmr.reading import Number, Text, read_json_lines
+from mlcmr.reading import Number, Text, read_json_lines, show
 from mlcmr.text import plural
 from mlcmr.versions import versions
 
 BATCH = 64
 # The batch size of the published test. With the published padding, the batch size changes the numbers.
 PUBLISHED_TEST_BATCH = 16
+
+
+def _require_numbers(record: dict[str, Any]) -> dict[str, Any]:
+    for name, value in record.items():
+        if isinstance(value, bool | str) and name not in ("best", "time"):
+            raise ValueError(f"{name} is {show(value)}, but must be a number")
+    return record
+
+
 # A line of metrics.jsonl.
-_Record = Annotated[dict[Annotated[str, Len(1, 200)], Number | bool | Text | None], Len(0, 200)]
+_Record = Annotated[
+    dict[Annotated[str, Len(1, 200)], Number | bool | Text | None],
+    Len(0, 200),
+    AfterValidator(_require_numbers),
+]
 _RECORD_BYTES = 1 << 20
 
 
@@ -242,7 +256,11 @@ def _read_curves(path: Path, progress: Progress) -> list[_Record]:
 
     if not os.path.exists(path):  # an imported model has none
         return []
-    curves = list(read_json_lines(path, _Record, "it is left out", most=_RECORD_BYTES, refuse=refuse))
+    try:
+        curves = list(read_json_lines(path, _Record, "it is left out", most=_RECORD_BYTES, refuse=refuse))
+    except MlcmrError as error:
+        progress.message(f"the report has no learning curves: {error}")
+        return []
     if count:
         progress.message(f"the report leaves out {plural(count, 'line')} of measurements: {first}")
     return curves
