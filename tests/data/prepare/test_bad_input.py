@@ -109,6 +109,11 @@ BAD = {
     ),
     "MSR-VTT's list": ("t.json", {"videos": {}, "sentences": []}, "t.json: videos is {}, but must be a list"),
     "no Parquet": ("t.parquet", "PAR1", "t.parquet: not Parquet that can be read"),
+    "VATEX's split": (
+        "t.json",
+        [{"videoID": "a", "enCap": ["b"], "split": "half"}],
+        "split 'half' is none of",
+    ),
     "kind of file": ("t.xlsx", "PK", "t.xlsx: unsupported file extension; expected one of .csv"),
 }
 
@@ -125,6 +130,11 @@ def test_bad_input_is_one_line_that_says_where(case, tmp_path, capsys):
     assert main(["prepare", str(path), "--collection", str(tmp_path / "mine")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_instead_of_a_file(tmp_path):
+    with pytest.raises(InvalidValueError, match=r": a folder, expected a file$"):
+        prepare([tmp_path], tmp_path / "mine")
 
 
 def test_a_missing_file_and_a_missing_column(tmp_path):

@@ -454,7 +454,6 @@ def test_the_line_by_which_excel_says_the_separator(first, tmp_path):
         prepare([write(file, f"{first}\nvideo;caption\nv;a;b\n")], tmp_path / "c", language=["en"])
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_one_table_may_have_line_ends_of_every_kind(tmp_path):
     """As tables have that were put together from several files."""
     content = b'video,caption\rv,"a dog"\r\nw,a cat\rx,a pig\ny,"a\rhen"\r\n'
@@ -466,6 +465,7 @@ def test_one_table_may_have_line_ends_of_every_kind(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 def test_forms_of_unicode(encoding, ends, tmp_path):
     content = ends.join(["video;caption", "v;größer 一只猫", ""])
@@ -490,6 +490,16 @@ def test_other_encodings_are_refused_by_name(encoding, text, said, tmp_path):
 
 
 # ─── published data sets ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_vatex_with_a_split_in_each_row(tmp_path):
+    splits = {"aaaaaaaaaaa_000000_000010": "train", "bbbbbbbbbbb_000000_000010": "validation"}
+    rows = [{"videoID": video, "enCap": ["a dog"], "split": split} for video, split in splits.items()]
+    (tmp_path / "in.json").write_text(json.dumps(rows))
+    summary = prepare([tmp_path / "in.json"], tmp_path / "mine")
+    assert "as the files say" in str(summary)
+    for video, split in zip(splits, ("train", "val"), strict=True):
+        assert (tmp_path / f"mine/TextData/mine{split}.caption.txt").read_text().startswith(video)
 
 
 def test_vatex_with_further_keys(cases, tmp_path):

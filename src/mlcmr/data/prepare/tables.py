@@ -170,6 +170,8 @@ def open_table(path: Path, content: Any = None) -> CaptionTable:
             )
         case ".parquet" | ".pq":
             return CaptionTable(path, *open_parquet(path), str(path))
+    if path.is_dir():
+        raise InvalidValueError(f"{path}: a folder, expected a file", path=path, parameter="files")
     raise InvalidValueError(
         f"{path}: unsupported file extension; expected one of {_EXTENSIONS}", path=path, parameter="files"
     )
