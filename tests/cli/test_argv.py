@@ -17,6 +17,8 @@ from mlcmr.cli.argv import with_options, without_other_options
             {"text.trained_layers": "--text.trained_layers"},
             "set it (--text.trained-layers 2)",
         ),
+        ("more than 5; lower `rate`", {"rate": "--rate"}, "more than 5; lower --rate"),
+        ("more than 5; lower `rate`", {"k": "-k"}, "more than 5"),
         ("`auto_map` of config.json", {"to": "--to"}, "`auto_map` of config.json"),
     ],
 )

@@ -357,7 +357,7 @@ def test_a_pipe_that_nobody_reads_any_more_is_no_error(words, tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-FULL = b"mlcmr: cannot be written: No space left on device\n"
+FULL = b"mlcmr: standard output: cannot be written: No space left on device\n"
 
 
 @pytest.mark.parametrize(

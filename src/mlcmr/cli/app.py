@@ -96,7 +96,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if not is_out_of_space(error):
             raise
         _discard_output(sys.stdout)
-        return _refuse(f"cannot be written: {reason(error)}")
+        # Each file is written under its own name (see `writing`).
+        return _refuse(f"{error.filename or 'standard output'}: cannot be written: {reason(error)}")
 
 
 def _open_closed_streams() -> None:

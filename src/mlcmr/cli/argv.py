@@ -85,4 +85,4 @@ def with_options(message: str, options: Mapping[str, str]) -> str:
 
 def without_other_options(error: str) -> str:
     """Remove the parameters of `mlcmr index` from an error of a command that lacks them: ` (`to`)`."""
-    return re.sub(r" \(`(?:to|encoder|feature|model|name|rootpath)`\)", "", error)
+    return re.sub(r" \(`(?:to|encoder|feature|model|name|rootpath)`\)|; lower `rate`", "", error)

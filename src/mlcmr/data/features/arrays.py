@@ -184,7 +184,9 @@ def _load(path: Path) -> Array:
 
 
 def _require_numbers(where: object, array: Array) -> Array:
-    if array.dtype.kind not in "fiub" or not array.ndim or not array.size:
+    if array.ndim and not array.size:
+        raise InvalidValueError(f"{where}: an array of shape {array.shape}, which has no numbers")
+    if array.dtype.kind not in "fiub" or not array.ndim:
         raise InvalidValueError(
             f"{where}: an array of shape {array.shape} and type {array.dtype}, expected numbers"
         )

@@ -24,6 +24,7 @@ from typing import NamedTuple, Self
 
 from mlcmr.errors import (
     CorruptFileError,
+    InvalidValueError,
     MlcmrError,
     NotFoundError,
     OutOfResourcesError,
@@ -371,7 +372,11 @@ def _open_on_server(
     assert server is not None
     if info.url is None:
         raise CorruptFileError(f"{folder / INFO}: names no server; {_INDEX_AGAIN}", path=folder / INFO)
-    url = server.whole_address(info.url)
+    try:
+        url = server.whole_address(info.url)
+    except InvalidValueError as error:
+        fault = f"{folder / INFO}: 'url' is not the address of a server, which may hold no user or password"
+        raise CorruptFileError(f"{fault}; {_INDEX_AGAIN}", path=folder / INFO) from error
     # A stranger's index may name any server: send no request and no key to a server that it chooses.
     if not is_named_server(url) and (named is None or server.whole_address(named) != url):
         raise MlcmrError(
