@@ -344,6 +344,17 @@ def test_only_a_server_that_the_user_named_is_asked(on_server, capfd):
     assert main(words) == 0
 
 
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://me:secret@host:6333"])
+def test_a_wrong_address_in_an_index_is_the_file_s_fault(on_server, url, capfd):
+    index, _ = on_server
+    write_info(index, replace(read_info(index), url=url))
+    assert main(["search", "a", "--index", str(index)]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith(f"mlcmr: {index}/index.json: 'url' is not the address of a server")
+    assert "--url" not in error
+    assert "secret" not in error
+
+
 class Elsewhere(BaseHTTPRequestHandler):
     """Sends every client to another server, and notes what they show."""
 
