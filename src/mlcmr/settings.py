@@ -220,7 +220,8 @@ def require_type(value: object, kind: Any, name: str) -> None:
         if _find_dataclass(kind):  # an object of it has checked itself
             check(value, kind)
         else:
-            parse_json(json.dumps(value, default=os.fspath).encode(), kind, name, "")
+            text = json.dumps(value, default=os.fspath, ensure_ascii=False)
+            parse_json(text.encode(errors="replace"), kind, name, "")  # names of files need not be UTF-8
     except (CorruptFileError, TypeError, ValueError) as error:
         message = f"{name} is {show(value)}, but must be {_wanted(kind)}"
         raise InvalidValueError(message, parameter=name) from error

@@ -118,7 +118,7 @@ def test_settings_that_the_machine_cannot(root, tmp_path, changes):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("precision", ["nonsense", "16", "bf16", "8-bit", "transformer-engine"])
+@pytest.mark.parametrize("precision", ["nonsense", "16", "8-bit", "transformer-engine"])
 def test_no_such_precision(root, tmp_path, capsys, precision):
     recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(root, tmp_path / "run"))
     assert main(["train", str(recipe), "--precision", precision]) == 2
