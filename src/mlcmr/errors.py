@@ -11,7 +11,7 @@ the command line shows the option of that parameter instead.
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 _LONGEST_REASON = 300
@@ -68,6 +68,17 @@ class MissingDependencyError(MlcmrError, ImportError):
 
 class OutOfResourcesError(MlcmrError):
     """Memory, disk space or time ran out."""
+
+
+def require_list(values: object, parameter: str) -> None:
+    """Refuse a single value where a list is expected; a text is a sequence too, of its characters.
+
+    Raises:
+        InvalidValueError: If `values` is a text, a path, or no collection of values.
+    """
+    if isinstance(values, (str, bytes, os.PathLike)) or not isinstance(values, Iterable):
+        value = os.fspath(values) if isinstance(values, os.PathLike) else values
+        raise InvalidValueError(f"`{parameter}` must be a list: write [{value!r:.80}]", parameter=parameter)
 
 
 def is_out_of_space(error: BaseException) -> bool:

@@ -28,6 +28,8 @@ _KEY = re.compile(r'Parser key "([^"]*)"|argument (-[^\s/]+)\S*: invalid ')
 _WANTED = re.compile(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])|invalid (\w+) value")
 _VALUE = re.compile(r"(?:Got value: |Given value: |invalid \w+ value: ')(.*?)(?='?$| - Expected a )")
 _GROUP = re.compile(r"Parser key \"([^\"]*)\": Unable to load config '(.*?)' - ")
+_NO_LIST = re.compile(r"Parser key \"([^\"]*)\": 'str' object does not support item assignment")
+_NO_NUMBER = re.compile(r"Parser key \"([^\"]*)\": invalid literal for int\(\) with base 10: (.*)")
 _NAMES_CODE = " would name code, but settings hold only data; remove it"
 _WORDS = {
     "int": "a whole number",
@@ -168,6 +170,10 @@ def describe_error(error: ArgumentError) -> str:
         return before.rpartition(" ")[2] + found
     if group := _GROUP.match(text):
         return f"{group[1]} is {group[2]}, but must be settings"
+    if single := _NO_LIST.match(text):
+        return f"{single[1]} is a single value, but must be a list, such as '[a, b]'"
+    if item := _NO_NUMBER.match(text):
+        return f"{item[1]} holds {item[2]}, but must hold whole numbers"
     keys = ["".join(found) for found in _KEY.findall(text)]
     wanted = [name for found in _WANTED.findall(text) for name in "".join(found).split(", ")]
     value = _VALUE.search(text)

@@ -144,6 +144,10 @@ def test_a_file_of_options_is_refused_in_one_line(content, said, tmp_path, capsy
         ("search", "k: ~"),
         ("search", "filter: [true]"),
         ("search", "text: [dog]"),
+        ("evaluate", "targets: zh"),
+        ("evaluate", "recall_at: 5"),
+        ("index", "remove: abc"),
+        ("prepare", "split: test"),
         ("check", "folder: {a: 1}"),
         ("translate", "split: {a: 1}"),
     ],
@@ -154,6 +158,13 @@ def test_a_value_of_another_type_in_a_file_of_options(command, content, tmp_path
     assert main([command, "--config", str(file)]) == 2
     said = capsys.readouterr().err
     assert re.match(rf"mlcmr: (\S+: )?{content.partition(':')[0]} is .*, but must be [^\n]*\n$", said), said
+
+
+def test_an_item_of_another_type_in_a_file_of_options(tmp_path, capsys):
+    file = tmp_path / "options.yaml"
+    file.write_text("recall_at: [1, x]")
+    assert main(["evaluate", "run", "--config", str(file)]) == 2
+    assert capsys.readouterr().err == "mlcmr: recall_at holds 'x', but must hold whole numbers\n"
 
 
 def test_a_missing_file_of_options(tmp_path, capsys):

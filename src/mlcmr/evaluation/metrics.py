@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlcmr.errors import InvalidValueError
+from mlcmr.errors import InvalidValueError, require_list
 from mlcmr.evaluation import chance
 from mlcmr.evaluation.ranks import Integers, Ranks, RetrievalRanks, check_owners, compute_ranks
 from mlcmr.evaluation.scores import Scores
@@ -196,6 +196,7 @@ def choose_metrics(
     Raises:
         InvalidValueError: If a metric or a K cannot be used, or if two metrics have the same name.
     """
+    require_list(recall_at, "recall_at")
     named = [metrics] if isinstance(metrics, str) else metrics
     further = [find_metric(metric) if isinstance(metric, str) else as_metric(metric) for metric in named]
     chosen = tuple(dict.fromkeys((recall_metric(recall_at), *PUBLISHED_METRICS[1:], *further)))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from mlcmr.data.language_detection import guess_language
-from mlcmr.errors import InvalidValueError
+from mlcmr.errors import require_list
 from mlcmr.model.protocol import Advance
 from mlcmr.model.provenance import Provenance
 
@@ -103,10 +103,7 @@ class EmbeddingModel(ABC):
             InvalidValueError: If the frame encoder is unknown, or computes features of another size.
             MlcmrError: If a file cannot be read.
         """
-        if isinstance(paths, (str, os.PathLike)):  # a string is a sequence too
-            raise InvalidValueError(
-                f"`paths` must be a list: write [{os.fspath(paths)!r:.80}]", parameter="paths"
-            )
+        require_list(paths, "paths")
         read = encoder if callable(encoder) else self._open_reader(encoder)
         return self.encode_videos((read(path) for path in paths), batch_size=batch_size, advance=advance)
 

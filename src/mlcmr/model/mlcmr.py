@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
-from mlcmr.errors import InvalidValueError
+from mlcmr.errors import InvalidValueError, require_list
 from mlcmr.model.checkpoint import (
     CONFIG,
     ModelParts,
@@ -144,10 +144,7 @@ class MLCMR(EmbeddingModel, nn.Module):
         Raises:
             InvalidValueError: If `texts` is a single text.
         """
-        if isinstance(texts, str):  # a string is a sequence too, of its characters
-            raise InvalidValueError(
-                f"`texts` must be a list of texts: write [{texts[:40]!r}]", parameter="texts"
-            )
+        require_list(texts, "texts")
         tokens = self.text_encoder.tokenize(texts, self._languages(texts, language))
         order = np.arange(len(tokens))
         if not self.text_encoder.published_padding:

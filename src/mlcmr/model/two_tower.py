@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from mlcmr.data.features.finite import require_normalisable
-from mlcmr.errors import CorruptFileError, InvalidValueError
+from mlcmr.errors import CorruptFileError, InvalidValueError, require_list
 from mlcmr.model.embedding import EmbeddingModel
 from mlcmr.model.encoders.tokens import TextTokenizer, has_known_tokens, longest_text, require_embeddings
 from mlcmr.model.foreign import open_model, require_small_tokenizer
@@ -126,10 +126,7 @@ class TwoTower(EmbeddingModel):
         Raises:
             InvalidValueError: If `texts` is a single text.
         """
-        if isinstance(texts, str):  # a string is a sequence too, of its characters
-            raise InvalidValueError(
-                f"`texts` must be a list of texts: write [{texts[:40]!r}]", parameter="texts"
-            )
+        require_list(texts, "texts")
         embeddings = []
         for start in range(0, len(texts), batch_size):
             batch = list(texts[start : start + batch_size])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlcmr.data.ids import spellings
-from mlcmr.errors import InUseError, NotFoundError
+from mlcmr.errors import InUseError, NotFoundError, require_list
 from mlcmr.paths import user_path
 from mlcmr.search.indexing.manifest import INFO, IndexInfo
 from mlcmr.search.indexing.payload import segment_id
@@ -64,6 +64,7 @@ class OpenedIndex:
         self.folder = folder
         self._url = url
         self._store = store
+        require_list(media_roots, "media_roots")
         self._media_roots = tuple(os.path.realpath(user_path(root)) for root in media_roots)
         self._lock = threading.Lock()
         self._state = self._open(self._last_change(0))

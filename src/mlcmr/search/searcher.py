@@ -10,7 +10,7 @@ import numpy as np
 from mlcmr.data.features.finite import require_normalisable
 from mlcmr.data.language_detection import guess_language
 from mlcmr.data.languages import language_among
-from mlcmr.errors import InvalidValueError
+from mlcmr.errors import InvalidValueError, require_list
 from mlcmr.model.protocol import SearchModel
 from mlcmr.paths import user_path
 from mlcmr.search.file_access import MediaFile, open_media_file, open_thumbnail
@@ -70,6 +70,7 @@ class Searcher:
         model: str | os.PathLike[str] | SearchModel | None = None,
     ) -> None:
         self.folder = user_path(index).absolute()
+        require_list(models, "models")
         self._index = OpenedIndex(self.folder, url=url, store=store, media_roots=media_roots)
         info = self._index.last_state.info
         try:

@@ -17,7 +17,7 @@ from mlcmr.data.captions import Captions, read_captions, write_captions
 from mlcmr.data.collection import SPLITS, Collection, open_collection
 from mlcmr.data.languages import language_among, translation_tag
 from mlcmr.data.scenarios import human_caption_file, translation_file
-from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
+from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError, require_list
 from mlcmr.files import writing
 from mlcmr.paths import folder_or_id, user_path
 from mlcmr.progress import SILENT, Progress
@@ -114,6 +114,7 @@ def translate(
         InUseError: If another process translates the same captions.
         OutOfResourcesError: If there is not enough memory.
     """
+    require_list(split, "split")
     folder = user_path(collection).resolve()
     opened = open_collection(folder.parent, folder.name)
     known = set(chain.from_iterable(map(opened.languages, SPLITS)))

@@ -39,7 +39,7 @@ from mlcmr.data.features.frame_features import FrameFeatures, open_features, wri
 from mlcmr.data.features.text_lines import read_text_lines
 from mlcmr.data.features.video2frames import parse_video2frames, videos_of_frames
 from mlcmr.data.ids import VideoIds, normalize_name
-from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError, require_list
 from mlcmr.files import new_folder, replacing, write_text
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
@@ -193,6 +193,7 @@ def join_features(folders: Sequence[AnyPath], folder: AnyPath, progress: Progres
         InvalidValueError: If fewer than two folders are given, or a frame is missing in a feature.
         CorruptFileError: If a feature is damaged.
     """
+    require_list(folders, "folders")
     parts = [open_features(part) for part in folders]
     if len(parts) < 2:
         raise InvalidValueError(f"{folder}: name two or more features to join", parameter="folders")

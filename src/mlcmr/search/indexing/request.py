@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlcmr.data.collection import Collection
-from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError, require_list
 from mlcmr.extraction.records import VIDEOS, is_utf8
 from mlcmr.files import writing
 from mlcmr.paths import user_path
@@ -49,6 +49,7 @@ class IndexRequest:
     media_roots: Sequence[AnyPath] = ()
 
     def __post_init__(self) -> None:
+        require_list(self.media_roots, "media_roots")
         for path in (self.to, self.source, self.run, self.model, self.encoder):
             if isinstance(path, (str, os.PathLike)) and not is_utf8(user_path(path).absolute()):
                 raise InvalidValueError(
@@ -148,8 +149,7 @@ class IndexRequest:
 
     def _require_removal(self) -> None:
         """Check the videos to remove, and that a request without a source does nothing else."""
-        if isinstance(self.remove, str):  # a string is a sequence too
-            raise _invalid("remove", f"`remove` must be a list: write [{self.remove!r:.80}]")
+        require_list(self.remove, "remove")
         if self.source is not None:
             return
         for_sources = {
