@@ -302,5 +302,5 @@ def test_what_a_model_reads(text, language, read, model):
 
 
 def test_one_text_is_not_many(model):
-    with pytest.raises(InvalidValueError, match="list of texts"):
+    with pytest.raises(InvalidValueError, match="`texts` must be a list"):
         model.encode_texts("a dog runs", "en")
