@@ -33,9 +33,9 @@ EXTRAS = {"sample": "video", "extract": "video", "translate": "translate"}
 EXTRAS |= dict.fromkeys(("index", "search", "serve"), "search")
 TUTORIAL, README = ROOT / "docs/tutorial/index.md", ROOT / "README.md"
 PAGES = list(dict.fromkeys([TUTORIAL, README, *sorted((ROOT / "docs").rglob("[!_]*.md"))]))
-ELSEWHERE = re.compile(
-    r" --ray | --url |import-checkpoint|runs/published"  # tests/test_cluster, test_server_store, test_import
-)
+# tests/extraction/test_ray_cluster.py, tests/search/stores/test_qdrant_server.py and
+# tests/model/test_legacy_checkpoint.py run these.
+ELSEWHERE = re.compile(r" --ray | --url |import-checkpoint|runs/published")
 
 # A few clips and one epoch are enough to see that a command works, and two epochs that a model learns.
 SHORTER = {"mlcmr sample": "--videos 40", "mlcmr train": "--epochs 1"}

@@ -61,7 +61,7 @@ class ExtractionPlan:
 
     @property
     def is_folder(self) -> bool:
-        """Whether the source is a folder; a single file says nothing about the files beside it."""
+        """True for a folder; a single file says nothing about the files beside it."""
         return not os.path.isfile(self.source)
 
     @property

@@ -280,7 +280,7 @@ class Searcher:
 
     @property
     def exact(self) -> bool:
-        """Whether a search compares all segments, rather than following an HNSW graph."""
+        """True if a search compares all segments, False if it follows an HNSW graph."""
         return self._index.state.exact
 
     def describe_search(self, *, captions: bool = False) -> str:

@@ -116,7 +116,7 @@ def test_the_real_collections_have_no_problems(name, reference_data):
 
 def test_the_published_captions_lack_features_only(reference_data):
     report = check(reference_data("data/published-captions/vatex"))
-    assert report.problems == ["FeatureData: no such folder; features belong into FeatureData/<feature>"]
+    assert report.problems == ["FeatureData: no such folder; features belong in FeatureData/<feature>"]
 
 
 def test_the_golden_collection_is_trained_and_tested_on_the_same_videos(reference_data):
@@ -212,7 +212,7 @@ def another_collection(toy):
     write_captions(text(toy, "vatextest_de"), [("v8#de#0", "Hund")])
 
 
-@fault("FeatureData: no such folder; features belong into FeatureData/<feature>")
+@fault("FeatureData: no such folder; features belong in FeatureData/<feature>")
 def no_features_folder(toy):
     (toy / "FeatureData").rename(toy / "Features")
 

@@ -64,7 +64,7 @@ def check_features(
     """
     data = folder / "FeatureData"
     if not os.path.isdir(data):
-        findings.problems.add("FeatureData", "no such folder; features belong into FeatureData/<feature>")
+        findings.problems.add("FeatureData", "no such folder; features belong in FeatureData/<feature>")
         return []
     folders = sorted(path for path in data.glob("*") if os.path.isdir(path))
     names = [path.name for path in folders if not path.name.startswith(".")]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -152,19 +152,13 @@ class IndexRequest:
         require_list(self.remove, "remove")
         if self.source is not None:
             return
-        for_sources = {
-            "run": self.run is not None,
-            "model": self.model is not None,
-            "encoder": self.encoder is not None,
-            "feature": self.feature is not None,
-            "name": self.name is not None,
-            "prune": self.prune,
-            "captions": not self.captions,
-            "device": self.device != "auto",
-            "batch_size": self.batch_size is not None,
-            "media_roots": bool(self.media_roots),
-        }
-        if given := [name for name, is_given in for_sources.items() if is_given]:
+        without_source = {"to", "url", "store", "remove"}
+        given = [
+            field.name
+            for field in fields(self)
+            if field.name not in without_source and getattr(self, field.name) not in (field.default, [])
+        ]
+        if given:
             raise _invalid(
                 given[0], f"`{given[0]}` is for videos or a collection; give their folder, or leave it out"
             )
