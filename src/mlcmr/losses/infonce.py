@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlcmr.errors import InvalidValueError
+
 
 class InfoNCE(nn.Module):
     """Contrast each row with its own second view among the batch (InfoNCE, van den Oord et al. 2018).
@@ -28,10 +30,16 @@ class InfoNCE(nn.Module):
 
     Args:
         temperature: The divisor of the similarities; a lower value weighs hard negatives more.
+
+    Raises:
+        InvalidValueError: If the temperature is not above 0.
     """
 
     def __init__(self, temperature: float = 0.07) -> None:
         super().__init__()
+        if not temperature > 0:
+            message = f"temperature is {temperature}, but must be above 0"
+            raise InvalidValueError(message, parameter="temperature")
         self.temperature = temperature
 
     def forward(self, rows: Tensor, columns: Tensor) -> Tensor:

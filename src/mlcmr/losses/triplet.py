@@ -5,7 +5,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mlcmr.errors import InvalidValueError
 from mlcmr.losses.similarity import SIMILARITIES
+from mlcmr.settings import require_type
+
+Negatives = Literal["hardest", "all"]
+Reduction = Literal["sum", "mean"]
+Direction = Literal["both", "t2v", "v2t"]
 
 
 class TripletRanking(nn.Module):
@@ -36,17 +42,29 @@ class TripletRanking(nn.Module):
         reduction: Sum over the batch, or average over all violations.
         direction: The queries that rank: captions (`t2v`), videos (`v2t`), or both.
         similarity: The similarity between videos and captions, a name in `SIMILARITIES`.
+
+    Raises:
+        InvalidValueError: If an argument has none of its values.
     """
 
     def __init__(
         self,
         margin: float = 0.2,
-        negatives: Literal["hardest", "all"] = "hardest",
-        reduction: Literal["sum", "mean"] = "sum",
-        direction: Literal["both", "t2v", "v2t"] = "both",
+        negatives: Negatives = "hardest",
+        reduction: Reduction = "sum",
+        direction: Direction = "both",
         similarity: str = "cosine",
     ) -> None:
         super().__init__()
+        require_type(margin, float, "margin")
+        require_type(negatives, Negatives, "negatives")
+        require_type(reduction, Reduction, "reduction")
+        require_type(direction, Direction, "direction")
+        if similarity not in SIMILARITIES:
+            names = " or ".join(SIMILARITIES)
+            raise InvalidValueError(
+                f"similarity is {similarity!r}, but must be {names}", parameter="similarity"
+            )
         self.margin = margin
         self.negatives = negatives
         self.reduction = reduction
