@@ -308,8 +308,9 @@ def test_it_keeps_to_its_own_description(searcher):
     without_fields = ("/api/index", "/api/session", "/health", "/metrics")
     operations = [one.ok() for one in schema.get_all_operations()]
     assert len(operations) == 10
-    # Without parameters, a request may be wrong only in one that nothing reads, and in the token, which is sent
-    # all the same. Few files are pictures, and few words are codes of languages, which the description cannot say.
+    # Without parameters, a request may be wrong only in one that nothing reads, and in the token, which is
+    # sent all the same. Few files are pictures, and few words are codes of languages, which the description
+    # cannot say.
     unless = {one.label: [] if one.query.items else [negative_data_rejection] for one in operations}
     for label in ("GET /api/search", "POST /api/search"):
         unless[label].append(positive_data_acceptance)
