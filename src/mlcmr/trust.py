@@ -19,7 +19,7 @@ from mlcmr.paths import user_path
 from mlcmr.reading import Count, Many, Name, read_json
 
 _RECORD, _LOCK = "named.json", "lock"
-_MOST = 200  # names of a kind; older names are dropped
+_MOST = 1000  # names of a kind; older names are dropped
 _MOST_ROOTS = 20  # folders of one collection or index
 
 
