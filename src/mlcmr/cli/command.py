@@ -94,7 +94,10 @@ class FunctionCommand:
 
     def run(self, _: ArgumentParser, parsed: Namespace) -> int:
         """Call the function and print the result; return the exit status."""
-        require_types(self.parameters(), parsed)
+        # A parameter that takes a list or one value is checked by its function.
+        open_kinds = {one.name for one in self.parameters() if one.many and isinstance(parsed[one.name], str)}
+        open_kinds.update(self.single)
+        require_types((one for one in self.parameters() if one.name not in open_kinds), parsed)
         values = {}
         for parameter in self.parameters():
             value = parsed[parameter.name]

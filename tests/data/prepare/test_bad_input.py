@@ -109,11 +109,6 @@ BAD = {
     ),
     "MSR-VTT's list": ("t.json", {"videos": {}, "sentences": []}, "t.json: videos is {}, but must be a list"),
     "no Parquet": ("t.parquet", "PAR1", "t.parquet: not Parquet that can be read"),
-    "VATEX's split": (
-        "t.json",
-        [{"videoID": "a", "enCap": ["b"], "split": "half"}],
-        "split 'half' is none of",
-    ),
     "kind of file": ("t.xlsx", "PK", "t.xlsx: unsupported file extension; expected one of .csv"),
 }
 

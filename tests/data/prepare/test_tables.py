@@ -106,9 +106,7 @@ def test_clips_of_too_few_videos_are_split_all_the_same(tmp_path):
         ("videoID,timestamps", "{},\"[['0:00:33.000', '0:00:46']]\""),
         ("id,start_sec,end_sec", "{}.mp4,33s,46 sec"),
         ("video,t_start,t_end", "{},33,46"),
-        ("video,start_frame,end_frame", "{},33,46"),
         ("video,start_timestamp,end_timestamp", "{},0:33,0:46"),
-        ("video,from,to", "{},33,46"),
     ],
 )
 def test_every_spelling_of_start_and_end(heading, cells, tmp_path):
@@ -490,16 +488,6 @@ def test_other_encodings_are_refused_by_name(encoding, text, said, tmp_path):
 
 
 # ─── published data sets ─────────────────────────────────────────────────────────────────────────────────
-
-
-def test_vatex_with_a_split_in_each_row(tmp_path):
-    splits = {"aaaaaaaaaaa_000000_000010": "train", "bbbbbbbbbbb_000000_000010": "validation"}
-    rows = [{"videoID": video, "enCap": ["a dog"], "split": split} for video, split in splits.items()]
-    (tmp_path / "in.json").write_text(json.dumps(rows))
-    summary = prepare([tmp_path / "in.json"], tmp_path / "mine")
-    assert "as the files say" in str(summary)
-    for video, split in zip(splits, ("train", "val"), strict=True):
-        assert (tmp_path / f"mine/TextData/mine{split}.caption.txt").read_text().startswith(video)
 
 
 def test_vatex_with_further_keys(cases, tmp_path):

@@ -172,12 +172,11 @@ def split_code(word: str) -> str:
 def _read_vatex(rows: Iterable[tuple[str, TableRow]]) -> Iterator[Annotation]:
     for where, row in rows:
         clip = AnnotatedClip(read_name(where, "videoID", row), where)
-        split = parse_name(where, "split", row, split_code) if "split" in row else None
         if not any(row.get(name) for name in _VATEX):
-            yield Annotation(clip, "en", None, split)
+            yield Annotation(clip, "en", None)
         for name, language in _VATEX.items():
             for number, text in enumerate(read_texts(where, name, row[name]) if row.get(name) else []):
-                yield Annotation(clip, language, text, split, number=number)
+                yield Annotation(clip, language, text, number=number)
 
 
 class _MsrvttSentence(TypedDict):

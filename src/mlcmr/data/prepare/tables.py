@@ -21,10 +21,9 @@ _USUAL_NAMES = {
     "language": "language lang locale",
     "split": "split subset partition",
     "start": "start starttime startsec startsecs startsecond startseconds clipstart segmentstart begin "
-    "begintime timestart starttimestamp tstart startframe framestart timestamp timestamps span timespan "
-    "segment segments interval from",
+    "begintime timestart timestamp timestamps span timespan segment segments interval starttimestamp tstart",
     "end": "end endtime endsec endsecs endsecond endseconds clipend segmentend stop stoptime timeend "
-    "endtimestamp tend endframe frameend to",
+    "endtimestamp stoptimestamp tend",
 }
 _JSON_ADVICE = "correct the file, or write it again"
 _EXTENSIONS = ".csv, .tsv, .txt, .json, .jsonl, .ndjson, .parquet"
