@@ -22,7 +22,7 @@ def main(videos: str, queries: list[str], model: str = MODEL) -> None:
     for query in queries:
         print(query)
         for hit in searcher.search(query, k=3):
-            print(f"  {hit.score:.3f}  {hit.start:5.0f}–{hit.end:.0f} s  {hit.path}")
+            print(f"  {hit.score:.3f}  {hit.time_range}  {hit.path}")
 
 
 if __name__ == "__main__":

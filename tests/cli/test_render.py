@@ -4,10 +4,8 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from mlcmr.cli import main
-from mlcmr.cli.render import print_captions, print_hits, time_range
+from mlcmr.cli.render import print_captions, print_hits
 from mlcmr.data.captions import write_captions
 from mlcmr.search.hits import CaptionHit, Hit
 
@@ -35,11 +33,3 @@ def test_control_characters_are_shown_escaped_and_given_to_programs_as_they_are(
         assert r"dog\x1b[31m\nruns" in shown
         print_([hit], searcher, as_json=True)
         assert json.loads(capsys.readouterr().out)[0]["video"] == odd
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "shown"),
-    [(0, 2, "0:00–0:02"), (12, 20.9, "0:12–0:20"), (59.99, 61, "0:59–1:01"), (3599, 3725, "59:59–1:02:05")],
-)
-def test_time_ranges(start, end, shown):
-    assert time_range(start, end) == shown

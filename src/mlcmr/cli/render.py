@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -42,7 +41,7 @@ def hits_table(hits: Sequence[Hit], *, paths: bool = True) -> Table:
         cells = {
             "#": Text(str(rank)),
             "score": Text(f"{hit.score:.3f}"),
-            "time": Text(time_range(hit.start, hit.end) if hit.end else ""),
+            "time": Text(hit.time_range),
             "video": Text(printable(hit.video), style=f"link {Path(hit.path).as_uri()}" if hit.path else ""),
             "caption": Text(printable(hit.caption)),
             "path": Text(printable(hit.path)),
@@ -103,7 +102,7 @@ def print_captions(hits: Sequence[CaptionHit], searcher: Searcher, *, as_json: b
 
 
 def _print_json(hits: Sequence[Hit] | Sequence[CaptionHit]) -> None:
-    print(json.dumps([asdict(hit) for hit in hits], indent=2, ensure_ascii=False))
+    print(json.dumps([hit.to_dict() for hit in hits], indent=2, ensure_ascii=False))
 
 
 def _print(table: Table, searcher: Searcher, how: str, nothing: str = "nothing found") -> None:
@@ -114,14 +113,3 @@ def _print(table: Table, searcher: Searcher, how: str, nothing: str = "nothing f
 
 def _note(line: str) -> None:
     Console(stderr=True).print(printable(line), style="dim", highlight=False, markup=False, soft_wrap=True)
-
-
-def time_range(start: float, end: float) -> str:
-    """Return a time range: `0:12–0:20`."""
-    return f"{_clock(start)}–{_clock(end)}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -2,17 +2,18 @@
 
 import math
 import reprlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mlcmr.errors import CorruptFileError, reason
 from mlcmr.search.stores.base import Payload, ScoredPoint
+from mlcmr.text import printable
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A segment of a video that was found.
+    """A segment of a video that was found; `str` gives one line: `cat01 0:12–0:20 0.613`.
 
     Attributes:
         video: The video's id.
@@ -43,10 +44,22 @@ class Hit:
     thumbnail: str
     caption: str
 
+    @property
+    def time_range(self) -> str:
+        """The start and the end as a text: `0:12–0:20`; empty for an image, or if the end is not known."""
+        return f"{_clock(self.start)}–{_clock(self.end)}" if self.end else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as `mlcmr search --json` prints them."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (printable(self.video), self.time_range, f"{self.score:.3f}")))
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionHit:
-    """A caption that was found for a video.
+    """A caption that was found for a video; `str` gives one line: `cat01 0.613 A cat sleeps.`.
 
     Attributes:
         video: The video that the caption was written for.
@@ -61,6 +74,13 @@ class CaptionHit:
     language: str
     text: str
     score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as `mlcmr search --json` prints them."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{printable(self.video)} {self.score:.3f} {printable(self.text)}"
 
 
 def read_hit(folder: Path, payload: Payload, score: float = 1.0, language: str = "") -> Hit:
@@ -89,6 +109,12 @@ def read_caption_hit(point: ScoredPoint) -> CaptionHit:
     return CaptionHit(
         payload["video"], payload["caption_id"], payload["language"], payload["text"], point.score
     )
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _checked_hit(folder: Path, payload: Payload, score: float, language: str) -> Hit:
