@@ -61,6 +61,9 @@ class Captions:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, {plural(len(self), 'caption')})"
+
 
 def parse_caption_id(caption_id: str) -> CaptionId:
     """Split a caption's id into `<video>`, `<tag>` and `<number>`.

@@ -43,6 +43,9 @@ class Ranks:
     relevant: Integers
     candidates: int
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.relevant):,} queries, {self.candidates:,} candidates)"
+
     @classmethod
     def from_lists(cls, ranks: Iterable[Iterable[int]], candidates: int) -> Self:
         """Build ranks from lists.

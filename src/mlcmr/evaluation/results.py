@@ -80,6 +80,10 @@ class EvaluationResults(Mapping[str, TargetResults]):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield ResultsTable(list(self.values()))
 
+    def __repr__(self) -> str:
+        sums = ", ".join(f"{target}: SumR {result.sum_recalls:.1f}" for target, result in self.items())
+        return f"{type(self).__name__}({sums})"
+
     def __str__(self) -> str:
         console = Console(width=_WIDE, color_system=None, force_terminal=False)
         with console.capture() as capture:

@@ -23,6 +23,10 @@ class ViewEmbeddings:
     captions: Mapping[str, Tensor]
     masked: Mapping[str, Tensor]
 
+    def __repr__(self) -> str:
+        examples, size = self.video.shape
+        return f"{type(self).__name__}({examples} × {size}, {', '.join(self.captions)})"
+
     def upcast(self) -> "ViewEmbeddings":
         """Return the embeddings in float32; those in float64 stay in float64."""
         return ViewEmbeddings(

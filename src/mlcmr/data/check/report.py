@@ -1,7 +1,7 @@
 """The result of a check."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +60,7 @@ class CheckReport:
     warnings: list[str]
     problem_count: int
     captions: list[CaptionSummary]
-    features: list[FeatureSummary]
+    features: list[FeatureSummary] = field(repr=False)
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.tables()), *self.lines()])

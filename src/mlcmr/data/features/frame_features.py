@@ -19,6 +19,7 @@ from mlcmr.data.ids import normalize_name
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.files import new_folder
 from mlcmr.paths import user_path
+from mlcmr.text import plural
 
 __all__ = ["BROKEN", "Features", "FrameFeatures", "open_features", "write_features"]
 
@@ -56,6 +57,11 @@ class FrameFeatures:
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker process maps the files itself, instead of receiving gigabytes.
         return open_features, (self.folder,)
+
+    def __repr__(self) -> str:
+        frames, dimension = self.matrix.shape
+        size = f"{plural(len(self), 'video')}, {plural(frames, 'frame')} × {dimension:,}"
+        return f"{type(self).__name__}({str(self.folder)!r}, {size})"
 
     def __len__(self) -> int:
         return len(self.videos)

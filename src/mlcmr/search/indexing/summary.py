@@ -1,7 +1,7 @@
 """The result of `mlcmr.index`."""
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class IndexSummary:
     closed: str = ""
     gone: str = ""
     skipped: str = ""
-    plan: IndexPlan | None = None
+    plan: IndexPlan | None = field(default=None, repr=False)
     dry_run: bool = False
 
     def __str__(self) -> str:
