@@ -14,6 +14,7 @@ def mean_precision_at_best(ranks: Ranks) -> dict[str, float]:
 def test_metrics_that_keep_the_contract():
     check_metric(mean_precision_at_best)
     check_metric(recall_at)
+    check_metric(lambda ranks: {"P@best": np.float32(np.mean(1 / ranks.best))})
     check_metric(Metric(median_rank, "g", higher_is_better=False))
 
 
@@ -34,12 +35,20 @@ def counting():
         (lambda ranks: {f"x{len(ranks.relevant)}": 0.0}, "the same names"),
         (lambda _: {"x": float("inf")}, "finite number"),
         (lambda _: {1: 0.0}, "is a text"),
+        (lambda _: 0.5, "a metric returns numbers by name, not float"),
+        (lambda _: [("x", 0.5)], "a metric returns numbers by name, not list"),
+        (lambda _: {"x": "high"}, "'x' is a finite number, not 'high'"),
+        (lambda ranks: {"x": ranks.best}, "'x' is a finite number, not array"),
         (counting(), "the same ranks give the same values"),
         (changing, "does not change the ranks"),
         (lambda ranks: {"x": float(ranks.best[0])}, "order of the queries"),
         (median_rank, "as `higher_is_better` says"),
         (Metric(mean_precision_at_best, chance=lambda *_: {"other": 1.0}), "names of the metric"),
         (Metric(mean_precision_at_best, chance=lambda *_: {"P@best": float("nan")}), "finite number"),
+        (
+            Metric(mean_precision_at_best, chance=lambda *_: 0.5),
+            "`chance` returns numbers by name",
+        ),
     ],
 )
 def test_metrics_that_break_the_contract(metric, part):

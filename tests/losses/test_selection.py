@@ -118,6 +118,9 @@ def first_example(views):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
+        (lambda views: views.video.sum(), "returns its terms by name, not Tensor"),
+        (lambda _: {"one": 0.5}, "term 'one' is a tensor, not float"),
+        (Squares, "returns its terms by name, not Squares"),
         (no_term, "at least one term"),
         (matrix, "is a scalar"),
         (detached, "has gradients"),

@@ -67,6 +67,7 @@ def noisy(rows: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (None, "a model has the method `encode_texts`"),
         (Model(text=lambda rows: rows.numpy()), "of a text in 'en' are a tensor"),
         (Model(video=lambda rows: rows[1:]), "one embedding per item, .* of a video"),
         (Model(text=lambda rows: rows.sum(dim=1)), "one embedding per item"),

@@ -33,6 +33,7 @@ def check_frame_encoder(encoder: FrameEncoder) -> None:
         value = getattr(encoder, attribute)
         assert isinstance(value, int), f"{attribute!r} is a whole number"
         assert value >= 1, f"{attribute!r} is 1 or more"
+    assert isinstance(encoder.fps, (int, float)), "'fps' is a number"
     assert encoder.fps > 0, "'fps' is positive"
     for size in _SIZES:
         _check_size(encoder, size)
@@ -46,6 +47,7 @@ def _check_size(encoder: FrameEncoder, size: tuple[int, int]) -> None:
     pictures = _pictures(2 * encoder.frames_per_feature, size)
     before = [picture.copy() for picture in pictures]
     features = encoder.encode(pictures)
+    assert isinstance(features, np.ndarray), f"features are a NumPy array, not {type(features).__name__}"
     assert features.shape == (2, encoder.dimension), f"features are (n, dimension) {where}"
     assert features.dtype == np.float32, f"features are float32 {where}"
     assert np.isfinite(features).all(), f"features are finite numbers {where}"
@@ -53,6 +55,8 @@ def _check_size(encoder: FrameEncoder, size: tuple[int, int]) -> None:
         assert np.array_equal(picture, original), f"an encoder does not change pictures {where}"
     assert np.array_equal(features, encoder.encode(pictures)), f"equal pictures give equal features {where}"
     prepared = [encoder.prepare(picture) for picture in pictures]
+    for array in prepared:
+        assert isinstance(array, np.ndarray), f"'prepare' returns a NumPy array, not {type(array).__name__}"
     assert len({(array.shape, array.dtype) for array in prepared}) == 1, f"prepared shapes are equal {where}"
     np.testing.assert_array_equal(
         encoder.encode_prepared(prepared), features, f"'encode' is 'prepare', then 'encode_prepared' {where}"

@@ -1,5 +1,7 @@
 """The contract of a loss."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,8 +24,8 @@ def check_loss(loss: Loss, *, size: int = 16) -> None:
         assert not list(loss.parameters()), "a loss has no weights: training neither trains nor saves them"
     for examples, languages in ((6, ["en"]), (6, ["en", "zh"]), (2, ["de", "en", "zh"]), (1, ["en"])):
         views = _views(examples, languages, size)
-        terms = loss(views)
         where = f"for {examples} examples in {', '.join(languages)}"
+        terms = _terms(loss, views)
         assert terms, f"there is at least one term ({where})"
         for name, term in terms.items():
             assert term.ndim == 0, f"term {name!r} is a scalar ({where})"
@@ -57,8 +59,17 @@ def _check_function_of_the_batch(loss: Loss, size: int) -> None:
         )
 
 
+def _terms(loss: Loss, views: ViewEmbeddings) -> Mapping[str, Tensor]:
+    terms = loss(views)
+    assert isinstance(terms, Mapping), f"a loss returns its terms by name, not {type(terms).__name__}"
+    for name, term in terms.items():
+        assert isinstance(name, str), f"the name {name!r} is a text"
+        assert isinstance(term, Tensor), f"term {name!r} is a tensor, not {type(term).__name__}"
+    return terms
+
+
 def _values(loss: Loss, views: ViewEmbeddings) -> dict[str, float]:
-    return {name: term.item() for name, term in loss(views).items()}
+    return {name: term.item() for name, term in _terms(loss, views).items()}
 
 
 def _tensors(views: ViewEmbeddings) -> list[Tensor]:

@@ -1,6 +1,8 @@
 """The contract of a metric."""
 
 import math
+from collections.abc import Mapping
+from numbers import Real
 
 import numpy as np
 
@@ -33,10 +35,8 @@ def check_metric(metric: MetricFunction | type[MetricFunction]) -> None:
     _check_function_of_the_ranks(checked, relevant, values)
     _check_direction(checked)
     if checked.chance:
-        expected = checked.chance(relevant, _CANDIDATES)
+        expected = _numbers(checked.chance(relevant, _CANDIDATES), "`chance`")
         assert list(expected) == list(values), "`chance` returns the names of the metric"
-        for name, value in expected.items():
-            assert math.isfinite(value), f"`chance` of {name!r} is a finite number"
 
 
 def _check_function_of_the_ranks(metric: Metric, relevant: Integers, values: dict[str, float]) -> None:
@@ -60,12 +60,20 @@ def _check_direction(metric: Metric) -> None:
 
 
 def _values(metric: Metric, ranks: Ranks) -> dict[str, float]:
-    values = dict(metric(ranks))
+    values = _numbers(metric(ranks), "a metric")
     for name, value in values.items():
-        assert isinstance(name, str), f"the name {name!r} is a text"
-        assert math.isfinite(value), f"{name!r} is a finite number"
         assert format(float(value), metric.format), f"the format of {name!r} prints something"
     return values
+
+
+def _numbers(values: object, what: str) -> dict[str, float]:
+    """Return the finite numbers by name that a function of the metric returned."""
+    assert isinstance(values, Mapping), f"{what} returns numbers by name, not {type(values).__name__}"
+    for name, value in values.items():
+        assert isinstance(name, str), f"the name {name!r} is a text"
+        finite = isinstance(value, Real) and math.isfinite(value)
+        assert finite, f"{name!r} is a finite number, not {value!r:.80}"
+    return dict(values)
 
 
 def _draw(relevant: Integers) -> Ranks:

@@ -29,6 +29,8 @@ def check_model(model: TextVideoModel, *, feature_size: int) -> None:
     Raises:
         AssertionError: If a property of a model does not hold.
     """
+    for method in ("encode_texts", "encode_videos"):
+        assert callable(getattr(model, method, None)), f"a model has the method `{method}`"
     sizes = set()
     for language, texts in _TEXTS.items():
 

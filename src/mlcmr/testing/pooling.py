@@ -25,6 +25,7 @@ def check_pooling(pooling: Pooling | Callable[[int], Pooling], *, size: int = 16
     states = torch.randn(4, 7, size, generator=generator, dtype=torch.float64, requires_grad=True)
     lengths = torch.tensor([7, 1, 4, 2])
     features = pool(states, lengths)
+    assert isinstance(features, torch.Tensor), f"a pooling returns a tensor, not {type(features).__name__}"
     assert features.ndim == 2, "a pooling returns one vector per text, (B, F)"
     assert len(features) == 4, "a pooling returns one vector per text, (B, F)"
     assert features.dtype == torch.float64, "features have the type of the states"

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mlcmr.search.filters import Condition, Filters
-from mlcmr.search.stores.base import Point, StoreConfig, Vector, VectorQuery, VectorStore
+from mlcmr.search.stores.base import Point, ScoredPoint, StoreConfig, Vector, VectorQuery, VectorStore
 
 SIZE = 16
+_METHODS = ("upsert", "delete", "search", "get", "scan", "count", "publish", "close")
 _FIELDS = {"video": "keyword", "kind": "keyword", "path": "keyword", "duration": "float"}
 
 
@@ -51,12 +52,20 @@ _Open = Callable[[StoreConfig], VectorStore]
 
 def _check_nearest(open_store: _Open, config: StoreConfig) -> None:
     store = open_store(config)
+    for method in _METHODS:
+        assert callable(getattr(store, method, None)), f"a store has the method `{method}`"
     rows, queries = _vectors(200), _vectors(7, seed=1)
     store.upsert(_points(rows))
     assert store.count() == 200, "`count` is the number of points"
     assert store.exact, "a small store compares all vectors"
     asked = [VectorQuery(query, limit) for limit, query in enumerate(queries, 1)]
-    for query, hits in zip(asked, store.search(asked), strict=True):
+    found = store.search(asked)
+    assert isinstance(found, list), "`search` returns a list"
+    assert len(found) == len(asked), "`search` returns the hits of each query"
+    for hits in found:
+        assert isinstance(hits, list), "the hits of a query are a list"
+        assert all(isinstance(hit, ScoredPoint) for hit in hits), "a hit is a `ScoredPoint`"
+    for query, hits in zip(asked, found, strict=True):
         scores = rows @ query.vector
         nearest = [_id(number) for number in np.argsort(-scores)[: query.limit]]
         assert [hit.id for hit in hits] == nearest, "`search` returns the nearest points, the best first"
@@ -67,6 +76,7 @@ def _check_nearest(open_store: _Open, config: StoreConfig) -> None:
     assert np.isclose(plain.score, scaled.score, atol=1e-5), "a score does not depend on the query's length"
     store.upsert([Point(_id(0), 3 * rows[0], {})])
     (point,) = store.get([_id(0)])
+    assert isinstance(point, Point), "`get` returns a `Point`"
     assert np.allclose(point.vector, rows[0], atol=1e-5), "`get` returns normalised vectors"
     store.close()
 

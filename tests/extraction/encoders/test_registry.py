@@ -165,11 +165,16 @@ class Broken(HistogramEncoder):
         self.fault = fault
         self.needs_previous_frame = fault != "previous"
         self.dimension = "many" if fault == "dimension" else super().dimension
+        self.fps = "fast" if fault == "fps" else super().fps
 
     def prepare(self, picture):
         if self.fault == "changes" and picture.flags.writeable:
             picture[0, 0] += 1
-        return super().prepare(picture)
+        return "a picture" if self.fault == "text" else super().prepare(picture)
+
+    def encode(self, pictures):
+        features = (HistogramEncoder() if self.fault == "text" else super()).encode(pictures)
+        return features.tolist() if self.fault == "list" else features
 
     def encode_prepared(self, prepared):
         features = super().encode_prepared(prepared)
@@ -191,6 +196,9 @@ class Broken(HistogramEncoder):
         ("nan", "finite numbers"),
         ("double", "float32"),
         ("rows", r"\(n, dimension\)"),
+        ("list", "features are a NumPy array, not list"),
+        ("fps", "'fps' is a number"),
+        ("text", "'prepare' returns a NumPy array, not str"),
         ("previous", "does not depend on other pictures"),
     ],
 )

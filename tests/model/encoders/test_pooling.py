@@ -154,6 +154,7 @@ def single(states, lengths):
         (looks_at_the_batch, "does not depend on its batch"),
         (one_number, "one vector per text"),
         (single, "type of the states"),
+        (lambda states, _: states[:, 0].tolist(), "a pooling returns a tensor, not list"),
     ],
 )
 def test_poolings_that_break_the_contract(pooling, message):

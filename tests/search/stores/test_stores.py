@@ -35,6 +35,29 @@ def test_a_store_that_forgets_is_found():
         check_vector_store(Forgetful.open)
 
 
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "`search` returns a list"),
+        ([], "`search` returns the hits of each query"),
+        ([None] * 7, "the hits of a query are a list"),
+        ([["v0"]] * 7, "a hit is a `ScoredPoint`"),
+    ],
+)
+def test_a_store_that_returns_something_else_is_found(found, message):
+    class Strange(EdgeStore):
+        def search(self, queries):
+            return found
+
+    with pytest.raises(AssertionError, match=message):
+        check_vector_store(Strange.open)
+
+
+def test_something_else_than_a_store_is_found():
+    with pytest.raises(AssertionError, match="a store has the method `upsert`"):
+        check_vector_store(lambda _: None)
+
+
 def test_an_index_in_a_store_of_another_package(place, trained, indexed, monkeypatch):
     """The store of the documentation finds what Qdrant Edge finds."""
     page = Path(__file__).parents[3] / "docs/extending/vector-store.md"
