@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import mlcmr
-from mlcmr.data.features.convert import join_features
+from mlcmr.data.features import join_features
 from mlcmr.errors import InvalidValueError
 from mlcmr.evaluation.metrics import choose_metrics
 from mlcmr.search import IndexRequest
-from mlcmr.search.http.run import serve
+from mlcmr.search.http import serve
 from mlcmr.search.opened_index import OpenedIndex
 
 CALLS = {

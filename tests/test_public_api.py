@@ -22,6 +22,7 @@ PACKAGES = [
     "metrics",
     "model",
     "search",
+    "search.http",
     "search.stores",
     "testing",
     "training",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mlcmr.model.config import TextConfig as TextConfig
     from mlcmr.model.config import VideoConfig as VideoConfig
     from mlcmr.model.encoders.pooling import Pooling as Pooling
+    from mlcmr.model.legacy_checkpoint import import_checkpoint as import_checkpoint
     from mlcmr.model.legacy_checkpoint import read_legacy_checkpoint as read_legacy_checkpoint
     from mlcmr.model.mlcmr import MLCMR as MLCMR
     from mlcmr.model.outputs import ViewEmbeddings as ViewEmbeddings
@@ -28,6 +29,7 @@ __all__ = [
     "TwoTower",
     "VideoConfig",
     "ViewEmbeddings",
+    "import_checkpoint",
     "read_legacy_checkpoint",
 ]
 
@@ -44,6 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "TwoTower": "two_tower",
         "VideoConfig": "config",
         "ViewEmbeddings": "outputs",
+        "import_checkpoint": "legacy_checkpoint",
         "read_legacy_checkpoint": "legacy_checkpoint",
     },
 )
