@@ -176,7 +176,11 @@ class Gate:
                 421, "without a token the server answers to its loopback name only, such as localhost"
             )
         if _is_foreign(scope["method"], headers) and not _is_visit(path, headers):
-            return _error(403, "pages of other sites get no answer; links to the page itself work")
+            return _error(
+                403,
+                "pages of other sites get no answer, but links to the page work; a web server in front must "
+                "pass on `Host` as the browser sends it",
+            )
         client = client_of((scope.get("client") or ("",))[0])
         seconds, cookie = 0, None if _needs_no_token(path) else _cookie(headers)
         right = cookie is not None and self._cookie is not None and equals_secret(cookie, self._cookie)
@@ -252,10 +256,12 @@ def _is_foreign(method: str, headers: Headers) -> bool:
     if origin is None or site == "same-origin" or method in ("GET", "HEAD"):
         return False
     # No page can send `X-Forwarded-Host` to another site without permission.
-    hosts = headers.get("host", ""), headers.get("x-forwarded-host", "").split(",")[0].strip()
+    known = {headers.get("host", ""), headers.get("x-forwarded-host", "").split(",")[0].strip()}
     scheme, _, host = origin.lower().partition("://")
-    port = {"http": ":80", "https": ":443"}.get(scheme, "")
-    return not host or host not in {known.lower().removesuffix(port) for known in hosts}
+    default = {"http": ":80", "https": ":443"}.get(scheme, "")
+    # Browsers leave out the default port, and many web servers in front leave out any (nginx: `$host`).
+    meant = {host, f"{host}{default}", re.sub(r":[0-9]+$", "", host)}
+    return not host or meant.isdisjoint(map(str.lower, known))
 
 
 def _is_visit(path: str, headers: Headers) -> bool:
