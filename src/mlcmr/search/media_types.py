@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from mlcmr.data.ids import split_ending
+
 # The table of Python depends on the machine, and has other types for `.ts` and `.3gp`.
 TYPES = {
     f".{ending}": media_type
@@ -37,9 +39,9 @@ TYPES = {
     }.items()
     for ending in endings.split()
 }
-"""The media type of each file extension, in lower case."""
+"""The media type of each file extension, in lower case. Formats without a registered type are missing."""
 
 
 def is_named_as_media(path: str | os.PathLike[str]) -> bool:
     """Return whether a file, links followed, has the extension of a video or an image; it is not opened."""
-    return Path(os.path.realpath(path)).suffix.lower() in TYPES
+    return split_ending(Path(os.path.realpath(path)).name)[1] != ""
