@@ -123,6 +123,20 @@ def test_foreign_configuration(saved, tmp_path, name, value):
         MLCMR.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("place", ["text_encoder", ""])
+def test_a_file_in_place_of_a_folder(place, tmp_path):
+    folder = tmp_path / "model"
+    if place:
+        folder.mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).touch()
+        (folder / place).touch()
+    else:
+        folder.touch()
+    with pytest.raises(NotFoundError, match=r"config\.json: no such file; this is not a complete model"):
+        checkpoint.read_parts(folder)
+
+
 def test_no_such_model(tmp_path):
     for name, message in (
         (tmp_path / "nothing", f"model '{tmp_path}/nothing': no such folder; name another$"),

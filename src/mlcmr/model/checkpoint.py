@@ -159,7 +159,7 @@ def read_parts(folder: Path) -> ModelParts:
         path = folder / name
         try:
             open_regular(path).close()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             message = f"{path}: no such file; this is not a complete model folder"
             raise NotFoundError(message, path=path) from error
         except OSError as error:
