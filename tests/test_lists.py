@@ -37,6 +37,7 @@ def test_one_value_is_no_list(call, kind, tmp_path):
     assert error.value.parameter == parameter
 
 
-def test_one_number_is_no_list():
-    with pytest.raises(InvalidValueError, match=re.escape("`recall_at` must be a list: write [5]")):
-        choose_metrics(5)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("value", "written"), [(5, "[5]"), (None, "[]")])
+def test_one_number_and_none_are_no_list(value, written):
+    with pytest.raises(InvalidValueError, match=rf"^`recall_at` must be a list: write {re.escape(written)}$"):
+        choose_metrics(value)

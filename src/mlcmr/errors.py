@@ -78,7 +78,8 @@ def require_list(values: object, parameter: str) -> None:
     """
     if isinstance(values, (str, bytes, os.PathLike)) or not isinstance(values, Iterable):
         value = os.fspath(values) if isinstance(values, os.PathLike) else values
-        raise InvalidValueError(f"`{parameter}` must be a list: write [{value!r:.80}]", parameter=parameter)
+        written = "" if value is None else f"{value!r:.80}"
+        raise InvalidValueError(f"`{parameter}` must be a list: write [{written}]", parameter=parameter)
 
 
 def is_out_of_space(error: BaseException) -> bool:

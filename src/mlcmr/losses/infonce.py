@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlcmr.errors import InvalidValueError
+from mlcmr.settings import require_type
 
 
 class InfoNCE(nn.Module):
@@ -32,11 +33,12 @@ class InfoNCE(nn.Module):
         temperature: The divisor of the similarities; a lower value weighs hard negatives more.
 
     Raises:
-        InvalidValueError: If the temperature is not above 0.
+        InvalidValueError: If the temperature is not a finite number above 0.
     """
 
     def __init__(self, temperature: float = 0.07) -> None:
         super().__init__()
+        require_type(temperature, float, "temperature")
         if not temperature > 0:
             message = f"temperature is {temperature}, but must be above 0"
             raise InvalidValueError(message, parameter="temperature")

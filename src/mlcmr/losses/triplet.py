@@ -44,7 +44,7 @@ class TripletRanking(nn.Module):
         similarity: The similarity between videos and captions, a name in `SIMILARITIES`.
 
     Raises:
-        InvalidValueError: If an argument has none of its values.
+        InvalidValueError: If an argument is not among its values, or the margin is below 0.
     """
 
     def __init__(
@@ -60,11 +60,9 @@ class TripletRanking(nn.Module):
         require_type(negatives, Negatives, "negatives")
         require_type(reduction, Reduction, "reduction")
         require_type(direction, Direction, "direction")
-        if similarity not in SIMILARITIES:
-            names = " or ".join(SIMILARITIES)
-            raise InvalidValueError(
-                f"similarity is {similarity!r}, but must be {names}", parameter="similarity"
-            )
+        require_type(similarity, Literal[tuple(SIMILARITIES)], "similarity")
+        if margin < 0:
+            raise InvalidValueError(f"margin is {margin}, but must be at least 0", parameter="margin")
         self.margin = margin
         self.negatives = negatives
         self.reduction = reduction
