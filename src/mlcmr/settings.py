@@ -7,15 +7,26 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from math import inf
+from math import inf, isfinite
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_dumper, set_loader
+from jsonargparse.typing import register_type
 from pydantic import BeforeValidator
 
 from mlcmr.errors import CorruptFileError, InvalidValueError
-from mlcmr.reading import check, dump_yaml, parse_json, parse_settings, parse_yaml, show
+from mlcmr.reading import (
+    Quoted,
+    check,
+    dump_yaml,
+    parse_json,
+    parse_settings,
+    parse_yaml,
+    quoted,
+    show,
+    unquoted,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance, SupportsWrite
@@ -29,7 +40,9 @@ _WANTED = re.compile(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\]
 _VALUE = re.compile(r"(?:Got value: |Given value: |invalid \w+ value: ')(.*?)(?='?$| - Expected a )")
 _GROUP = re.compile(r"Parser key \"([^\"]*)\": Unable to load config '(.*?)' - ")
 _NO_LIST = re.compile(r"Parser key \"([^\"]*)\": 'str' object does not support item assignment")
-_NO_NUMBER = re.compile(r"Parser key \"([^\"]*)\": invalid literal for int\(\) with base 10: (.*)")
+_NO_NUMBER = re.compile(
+    r"Parser key \"([^\"]*)\": (?:invalid literal for (int)\(\) with base 10|could not convert.*float): (.*)"
+)
 _NAMES_CODE = " would name code, but settings hold only data; remove it"
 _WORDS = {
     "int": "a whole number",
@@ -77,25 +90,18 @@ def _load(text: str) -> Any:
 _MODE = "core-yaml"
 set_loader(_MODE, _load, exceptions=(CorruptFileError,))
 set_dumper(_MODE, dump_yaml)
+register_type(Quoted, serializer=Quoted)  # else jsonargparse reads a text of unknown type as YAML again
 
 
 def _load_plain(value: Any) -> Any:
-    if isinstance(value, str):
-        with suppress(CorruptFileError):
-            value = _load(value)
-    return _guessed(value)
-
-
-def _guessed(value: Any) -> Any:
-    """Return a value with numbers and null in place of such words, as no type tells them apart."""
+    """Return a value with numbers and null in place of such words, as no type tells them from texts."""
+    if isinstance(value, Mapping):
+        return {name: _load_plain(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_guessed(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _guessed(item) for name, item in value.items()}
-    if isinstance(value, str) and value.strip():
+        return [_load_plain(item) for item in value]
+    if isinstance(value, str) and not isinstance(value, Quoted):
         with suppress(CorruptFileError):
-            read = parse_yaml(value, "settings", "")
-            return value if isinstance(read, list | dict) else read
+            return quoted(_load(value))
     return value
 
 
@@ -137,6 +143,8 @@ def require_plain(content: object, name: str) -> None:
     elif isinstance(content, list | tuple):
         for item in content:
             require_plain(item, name)
+    elif isinstance(content, float) and not isfinite(content):
+        raise InvalidValueError(f"{name} is {content}, but must be a finite number", parameter=name)
     elif not isinstance(content, str | int | float | NoneType):
         message = f"{name} is {content!r}, but must be plain data: numbers, texts, lists and mappings"
         raise InvalidValueError(message, parameter=name)
@@ -147,7 +155,7 @@ def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
 
     Args:
         settings: The dataclass.
-        content: The values by field.
+        content: The values by field. Where no type is expected, a text that is not `Quoted` is read as YAML.
 
     Raises:
         InvalidValueError: If a name is unknown, a value has another type, or a key names code.
@@ -173,7 +181,7 @@ def describe_error(error: ArgumentError) -> str:
     if single := _NO_LIST.match(text):
         return f"{single[1]} is a single value, but must be a list, such as '[a, b]'"
     if item := _NO_NUMBER.match(text):
-        return f"{item[1]} holds {item[2]}, but must hold whole numbers"
+        return f"{item[1]} holds {item[3]}, but must hold {'whole ' if item[2] else ''}numbers"
     keys = ["".join(found) for found in _KEY.findall(text)]
     wanted = [name for found in _WANTED.findall(text) for name in "".join(found).split(", ")]
     value = _VALUE.search(text)
@@ -226,11 +234,22 @@ def require_type(value: object, kind: Any, name: str) -> None:
         if _find_dataclass(kind):  # an object of it has checked itself
             check(value, kind)
         else:
-            text = json.dumps(value, default=os.fspath, ensure_ascii=False)
+            text = json.dumps(_as_data(value), ensure_ascii=False)
             parse_json(text.encode(errors="replace"), kind, name, "")  # names of files need not be UTF-8
     except (CorruptFileError, TypeError, ValueError) as error:
-        message = f"{name} is {show(value)}, but must be {_wanted(kind)}"
-        raise InvalidValueError(message, parameter=name) from error
+        # Infinity cannot be kept: the files of a run hold finite numbers only.
+        finite = not isinstance(value, float) or isfinite(value)
+        wanted = _wanted(kind) if finite else "a finite number"
+        raise InvalidValueError(f"{name} is {show(value)}, but must be {wanted}", parameter=name) from error
+
+
+def _as_data(value: Any) -> Any:
+    """Return a value with numbers and texts in place of numbers of NumPy or PyTorch and of paths."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_as_data, value))
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _wanted(kind: Any) -> str:
@@ -249,6 +268,8 @@ def _wanted(kind: Any) -> str:
 def require_valid(settings: "DataclassInstance", limits: Mapping[str, tuple[float, float]]) -> None:
     """Check the types of all fields, and that numbers lie within limits, both included.
 
+    Numbers of NumPy and PyTorch become those of Python, and paths become texts, as a file would hold them.
+
     Args:
         settings: The dataclass.
         limits: The minimum and the maximum by field; a text passes.
@@ -258,7 +279,9 @@ def require_valid(settings: "DataclassInstance", limits: Mapping[str, tuple[floa
     """
     types = get_type_hints(type(settings), include_extras=True)
     for field in fields(settings):
-        require_type(getattr(settings, field.name), types[field.name], field.name)
+        value = _as_data(getattr(settings, field.name))
+        require_type(value, types[field.name], field.name)
+        object.__setattr__(settings, field.name, value)
     for name, (least, most) in limits.items():
         value = getattr(settings, name)
         if not isinstance(value, str) and not least <= value <= most:
@@ -278,7 +301,7 @@ def from_parsed(settings: type[Settings], parsed: Namespace, within: str = "") -
         InvalidValueError: If a value has another type or lies outside its limits.
     """
     types = get_type_hints(settings)
-    values = {field.name: parsed[field.name] for field in fields(settings)}
+    values = {field.name: unquoted(parsed[field.name]) for field in fields(settings)}
     for name, value in values.items():
         inner = _find_dataclass(types[name])
         if inner and isinstance(value, Namespace):

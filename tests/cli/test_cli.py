@@ -1,6 +1,7 @@
 """The command line: help, completion, clear errors, and nothing heavy imported for nothing."""
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from mlcmr.errors import InvalidValueError
 from mlcmr.reading import parse_yaml
 from mlcmr.settings import from_dict
 from mlcmr.training.config import TrainConfig
-from mlcmr.training.recipes import RECIPES, read_recipe
+from mlcmr.training.recipes import RECIPES, change_settings, read_recipe
 from tests.helpers.tiny import tiny_config, write_collection, write_recipe
 
 SOURCE = str(Path(mlcmr.__file__).parents[1])
@@ -499,6 +500,33 @@ def test_words_are_text_where_text_is_expected(setting, word, tmp_path, capsys):
         assert settings["languages"] == ["en", word]
 
 
+OPTIONS = {"a": "1", "b": 1, "c": ["2", 2, "null", None, "true", True, "1e3", "[1]", "x"], "d": {"e": "010"}}
+
+
+def test_texts_of_a_loss_of_ones_own_stay_texts(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "loss:\n  name: a:B\n  options: {a: '1', b: 1, d: {e: \"010\"},\n"
+        "    c: ['2', 2, 'null', null, 'true', true, '1e3', '[1]', x]}\n"
+    )
+    for command in (
+        ["train", str(recipe)],
+        ["train", "--loss.name", "a:B", "--loss.options", json.dumps(OPTIONS)],
+        ["train", "--loss.options.a", '"1"', "--loss.options.b", "1", "--loss.options.d", "{e: '010'}",
+         "--loss.options.c", json.dumps(OPTIONS["c"])],
+    ):  # fmt: skip
+        assert main_status([*command, "--print-config"]) == 0
+        shown = capsys.readouterr().out
+        assert yaml.safe_load(shown)["loss"]["options"] == OPTIONS
+        (tmp_path / "shown.yaml").write_text(shown)
+        assert read_recipe(tmp_path / "shown.yaml", {}).loss.options == OPTIONS
+    in_python = read_recipe(recipe, {"loss": {"options": {"f": "3", **OPTIONS}}})
+    assert in_python.loss.options == {"f": "3", **OPTIONS}
+    changed = change_settings(in_python, {"loss": {"options": {"f": "4", "g": 5}}})
+    assert changed.loss.options == {"f": "4", "g": 5, **OPTIONS}
+    assert {type(value) for value in changed.loss.options["c"]} == {str, int, bool, type(None)}
+
+
 @pytest.mark.parametrize("nothing", ["null", "~", ""])
 def test_null_is_nothing_where_nothing_is_allowed(nothing, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
@@ -546,7 +574,7 @@ def test_null_is_refused_where_there_must_be_another_value(setting, tmp_path, ca
             "model.text.new.layers is null, but must be a whole number",
         ),
         ("languages: [en, true]\n", "languages is true, but must be a text; put it in quotation marks"),
-        ("optimizer: {learning_rate: .inf}\n", "optimizer.learning_rate is inf, but must be a number"),
+        ("optimizer: {learning_rate: .inf}\n", "optimizer.learning_rate is inf, but must be a finite number"),
         ("seed: 1e400\n", "seed is inf, but must be a whole number"),
         ("languages: [~, zh]\n", "languages is null, but must be a text; put it in quotation marks"),
         ("scenario: null\n", "scenario is null, but must be parallel or pseudo-parallel or unparallel"),

@@ -1,10 +1,16 @@
 """Settings that make no sense are refused."""
 
+from dataclasses import asdict
+from math import inf
+
+import numpy as np
 import pytest
+import torch
 
 from mlcmr.errors import InvalidValueError
 from mlcmr.losses.config import LossConfig
 from mlcmr.model.config import ModelConfig, NewEncoder, TextConfig, VideoConfig
+from mlcmr.reading import dump_yaml
 from mlcmr.training.config import OptimizerConfig, TrainConfig
 from mlcmr.training.recipes import read_recipe
 from tests.helpers.tiny import tiny_config
@@ -64,14 +70,35 @@ def test_impossible_settings(settings, message):
         (lambda: TextConfig(new=NewEncoder), "but must be settings or null"),
         (lambda: TextConfig(lowercase="yes"), "lowercase is 'yes', but must be true or false or null"),
         (lambda: VideoConfig(windows=(1.5,)), "windows is (1.5,), but must be a list, each item a whole"),
-        (lambda: VideoConfig(dropout=float("nan")), "dropout is nan, but must be a number"),
-        (lambda: OptimizerConfig(learning_rate=float("inf")), "learning_rate is inf, but must be a number"),
+        (lambda: VideoConfig(dropout=float("nan")), "dropout is nan, but must be a finite number"),
+        (lambda: OptimizerConfig(clip=inf), "clip is inf, but must be a finite number"),
+        (lambda: LossConfig(options={"max": inf}), "loss.options.max is inf, but must be a finite number"),
+        (lambda: LossConfig(options={"max": [-inf]}), "loss.options.max is -inf, but must be a finite"),
+        (lambda: TrainConfig(epochs=np.array([3, 4])), "epochs is array([3, 4]), but must be a whole number"),
+        (lambda: TrainConfig(epochs=np.float64(1.5)), "epochs is 1.5, but must be a whole number"),
     ],
 )
 def test_settings_of_another_type_are_refused_in_python_too(settings, message):
     with pytest.raises(InvalidValueError) as error:
         settings()
     assert message in str(error.value)
+
+
+def test_numbers_and_paths_are_kept_as_a_file_holds_them(tmp_path):
+    config = TrainConfig(
+        rootpath=tmp_path,
+        epochs=np.int64(3),
+        seed=torch.tensor(4),
+        checkpoint_minutes=np.float32(0.5),
+        model=ModelConfig(
+            text=TextConfig(lowercase=np.bool_(True)),
+            video=VideoConfig(windows=(np.int8(2),), dropout=np.float16(0.5)),
+        ),
+    )
+    (tmp_path / "config.yaml").write_text(dump_yaml(asdict(config)))
+    assert read_recipe(tmp_path / "config.yaml", {}) == config
+    kept = [config.epochs, config.seed, config.checkpoint_minutes, config.model.video.dropout]
+    assert [(value, type(value)) for value in kept] == [(3, int), (4, int), (0.5, float), (0.5, float)]
 
 
 def test_a_tuple_a_list_and_a_path_may_stand_for_each_other(tmp_path):

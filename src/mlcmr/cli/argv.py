@@ -46,7 +46,7 @@ def _find_file(name: str) -> Path:
     """Return the path of a file of options.
 
     Raises:
-        MlcmrError: If there is no such file, or it is no YAML.
+        MlcmrError: If there is no such file, it is no YAML, or a value is a mapping.
     """
     path = user_path(name)
     hint = "write options as `--print-config` does"

@@ -12,6 +12,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from mlcmr.cli.argv import with_options
 from mlcmr.cli.signature import REQUIRED, Parameter, read_signature
 from mlcmr.errors import InvalidValueError
+from mlcmr.reading import unquoted
 from mlcmr.settings import require_type
 
 
@@ -100,7 +101,7 @@ class FunctionCommand:
         require_types((one for one in self.parameters() if one.name not in open_kinds), parsed)
         values = {}
         for parameter in self.parameters():
-            value = parsed[parameter.name]
+            value = unquoted(parsed[parameter.name])
             if _is_required(parameter) and not value:
                 raise InvalidValueError(f"the following arguments are required: {parameter.name}")
             if not _is_left_out(parameter, value):
@@ -154,7 +155,7 @@ def _load(home: str) -> Any:
 
 
 def require_types(parameters: Iterable[Parameter], parsed: Namespace) -> None:
-    """Check the types of values, which the parser does not for all that come from a file of options.
+    """Check the types of values; the parser itself checks only part of a file of options.
 
     Raises:
         InvalidValueError: If a value has another type.
