@@ -3,8 +3,8 @@
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import filterfalse
 from pathlib import Path
@@ -89,7 +89,6 @@ def extract(
         InUseError: If another process extracts into the collection.
         OutOfResourcesError: If there is not enough memory.
     """
-    started = time.monotonic()
     _require_positive("workers", workers)
     _require_positive("batch_size", batch_size)
     source, folder = real_path(videos), real_path(collection)
@@ -98,37 +97,126 @@ def extract(
     named = [str(encoder)] if isinstance(encoder, (str, Path)) and not os.path.isdir(encoder) else []
     if isinstance(encoder, (str, Path)):
         encoder = open_encoder(encoder, device=device, source=None)
+    with open_extraction(
+        folder,
+        encoder,
+        feature=feature,
+        rate=rate,
+        count=count,
+        segment=segment,
+        batch_size=batch_size,
+    ) as extraction:
+        plan = plan_extraction(source, folder, extraction.records, prune=prune)
+        plan.require_files()
+        return extraction.execute(
+            plan, encoders=named, device=device, workers=workers, ray=ray, progress=progress
+        )
+
+
+@contextmanager
+def open_extraction(
+    collection: Path,
+    encoder: FrameEncoder,
+    *,
+    feature: str | None = None,
+    rate: float | None = None,
+    count: int | None = None,
+    segment: float | Literal["shots", "none"] | None = SEGMENT,
+    batch_size: int | None = None,
+) -> Iterator["Extraction"]:
+    """Lock a collection, so that an extraction into it can be planned and executed.
+
+    Args:
+        collection: The real path of the collection.
+        encoder: The frame encoder.
+        feature: The name of the feature; by default the encoder's.
+        rate: The sampling; see `extract`.
+        count: The sampling; see `extract`.
+        segment: The length of segments; see `extract`.
+        batch_size: The number of features computed at a time.
+
+    Raises:
+        InvalidValueError: If an option is out of range, or the feature exists with other settings.
+        InUseError: If another process extracts into the collection.
+    """
     require_encoder(encoder)
     sampling = _sampling(rate, count, encoder)
     settings = PipelineSettings(encoder, sampling, checked_rule(segment), batch_size=batch_size)
-    with open_feature_writer(folder, feature or encoder.feature, _feature_settings(settings)) as writer:
-        plan = plan_extraction(source, folder, writer.records.values(), prune=prune)
-        plan.require_files()
+    with open_feature_writer(collection, feature or encoder.feature, _feature_settings(settings)) as writer:
+        yield Extraction(writer, settings)
+
+
+class Extraction:
+    """An extraction into a locked collection; see `open_extraction`.
+
+    Args:
+        writer: The feature.
+        settings: The settings that all its videos share.
+    """
+
+    def __init__(self, writer: FeatureWriter, settings: PipelineSettings) -> None:
+        self._writer = writer
+        self._settings = settings
+
+    @property
+    def records(self) -> Collection[VideoRecord]:
+        """The videos extracted before, from which the extraction is planned."""
+        return self._writer.records.values()
+
+    def execute(
+        self,
+        plan: ExtractionPlan,
+        *,
+        encoders: Sequence[str] = (),
+        device: str = "auto",
+        workers: int | None = None,
+        ray: str | None = None,
+        progress: Progress = SILENT,
+    ) -> ExtractionSummary:
+        """Execute a plan that was made from `records`; videos are removed last.
+
+        Args:
+            plan: The plan.
+            encoders: The encoders that the user has named.
+            device: The device of a cluster's workers; see `extract`.
+            workers: The number of files decoded at a time.
+            ray: The address of a Ray cluster.
+            progress: Receives the progress.
+
+        Raises:
+            CorruptFileError: If no file can be read.
+            InvalidValueError: If no video would be left, and the user has named none to remove.
+            OutOfResourcesError: If there is not enough memory, or the disk is full.
+        """
+        started = time.monotonic()
+        writer, settings = self._writer, self._settings
         for path, record in plan.moves.items():
             writer.move(record, path)
-        progress.message(_introduction(encoder, sampling))
+        progress.message(_introduction(settings.encoder, settings.sampling))
         for path, why in plan.skipped.items():
             progress.message(f"skipped: {printable(path)}: {why}")
         with progress.task("extracting", len(plan.read)) as task:
             meter = _ProgressMeter(task)
             extracted = _extracted(plan.read, settings, meter, workers=workers, ray=ray, device=device)
             totals = _write(extracted, plan, writer, meter=meter, progress=progress)
-        if os.path.isfile(source) and totals.skipped:
-            raise CorruptFileError(totals.skipped[0][1], path=source)
-        if not writer.records:
+        if os.path.isfile(plan.source) and totals.skipped:
+            raise CorruptFileError(totals.skipped[0][1], path=plan.source)
+        if totals.skipped and not writer.records:
             count = len(plan.files) + len(plan.unreadable)
             raise CorruptFileError(
-                f"{source}: {plural(count, 'file')}, none can be read: {totals.skipped[0][1]}",
-                path=source,
+                f"{plan.source}: {plural(count, 'file')}, none can be read: {totals.skipped[0][1]}",
+                path=plan.source,
             )
-        _remember(folder, [str(plan.root), *_link_target(source)], named, progress)
-        if writer.unfinished or plan.moves or (prune and plan.gone):
-            writer.merge(without=plan.gone if prune else ())
+        _remember(writer.collection, [str(plan.root), *_link_target(plan.source)], encoders, progress)
+        if plan.named:
+            writer.remove(plan.removed)
+        elif writer.unfinished or plan.moves or plan.removed:
+            writer.merge(without=plan.removed)
         return ExtractionSummary(
-            collection=folder,
+            collection=writer.collection,
             feature=writer.feature,
-            encoder=encoder.name,
-            sampling=sampling,
+            encoder=settings.encoder.name,
+            sampling=settings.sampling,
             videos=len(writer.records),
             extracted=totals.extracted,
             frames=totals.frames,
@@ -140,7 +228,7 @@ def extract(
             others=plan.others,
             gone=list(plan.gone),
             away=count_away(writer.records.values(), plan.root) if plan.is_folder else {},
-            pruned=prune,
+            pruned=plan.pruned,
             seconds=time.monotonic() - started,
         )
 

@@ -5,7 +5,7 @@ shows it.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,13 +35,14 @@ class ExtractionPlan:
         moved: The number of those files that were found under a new path.
         gone: Ids of videos whose files no longer exist, in order.
         pruned: Whether the videos in `gone` are removed.
+        named: Ids of videos that are removed because the user has named them; their files are not read.
         closed: Why a file or folder cannot be accessed, by path; videos extracted from it before are kept.
         unreadable: Why a video or image cannot be read, by path.
         others: The number of files that are neither videos nor images, by file extension.
         files: The videos and images that can be read, with their status.
         ids: The video ids of these files.
         moves: The records of videos with a new path, by this path.
-        records: The records of the videos extracted before, with their new paths.
+        records: The records of the videos extracted before, with their new paths, without those in `named`.
     """
 
     source: Path
@@ -51,6 +52,7 @@ class ExtractionPlan:
     moved: int = 0
     gone: tuple[str, ...] = ()
     pruned: bool = False
+    named: tuple[str, ...] = ()
     closed: Mapping[Path, str] = field(default_factory=dict)
     unreadable: Mapping[Path, str] = field(default_factory=dict)
     others: Mapping[str, int] = field(default_factory=dict)
@@ -81,9 +83,14 @@ class ExtractionPlan:
         return {path: status for path, status in self.files.items() if path in touched}
 
     @property
+    def removed(self) -> tuple[str, ...]:
+        """Ids of all videos to remove: the named ones, and with `pruned` those in `gone`."""
+        return (*self.named, *self.gone) if self.pruned else self.named
+
+    @property
     def removes_all(self) -> bool:
-        """Return whether the last videos are removed."""
-        return self.pruned and not self.read and 0 < len(self.gone) == len(self.records)
+        """Return whether the last videos are removed because their files are gone."""
+        return self.pruned and not self.files and 0 < len(self.gone) == len(self.records)
 
     def require_files(self) -> None:
         """Check that there is something to do.
@@ -96,7 +103,12 @@ class ExtractionPlan:
 
 
 def plan_extraction(
-    source: Path, collection: Path, records: Iterable[VideoRecord], *, prune: bool = False
+    source: Path,
+    collection: Path,
+    records: Iterable[VideoRecord],
+    *,
+    remove: Collection[str] = (),
+    prune: bool = False,
 ) -> ExtractionPlan:
     """Plan an extraction.
 
@@ -104,6 +116,7 @@ def plan_extraction(
         source: The real path of a folder of videos and images, or of one file.
         collection: The real path of the collection.
         records: The videos extracted before.
+        remove: Ids of videos to remove; their files are not read.
         prune: Whether videos whose files are gone are removed. Then the folder itself may be gone.
 
     Raises:
@@ -112,38 +125,44 @@ def plan_extraction(
         MlcmrError: If the folder cannot be accessed.
     """
     known = list(records)
-    plan = ExtractionPlan(source, pruned=prune, records=tuple(known))
+    named = tuple(sorted(record.video for record in known if record.video in remove))
+    plan = ExtractionPlan(source, pruned=prune, named=named)
     root = plan.root
     if prune and not os.path.lexists(source) and any(was_in(record, root) for record in known):
-        return replace(plan, gone=tuple(sorted(find_gone(known, root, {}, {}))))
+        kept = tuple(record for record in known if record.video not in remove)
+        return replace(plan, gone=tuple(sorted(find_gone(kept, root, {}, {}))), records=kept)
     found = find_files(source, collection)
     moved = find_moved(known, root, found.files) if plan.is_folder else {}
     moves = find_left_behind(known, root, moved) | moved
     places = {record.video: str(path) for path, record in moves.items()}
     known = [replace(record, path=places.get(record.video, record.path)) for record in known]
     by_path = {record.path: record for record in known}
+    kept = tuple(record for record in known if record.video not in remove)
     unreadable = {path: "its name is not UTF-8; rename it" for path in found.files if not is_utf8(path)}
     readable = {path: status for path, status in found.files.items() if path not in unreadable}
-    new = tuple(path for path in readable if str(path) not in by_path)
+    # A video to remove takes its id with it: its file must not be read as another video.
+    ids = assign_ids(readable, root, {record.path: record.video for record in known})
+    wanted = {path: status for path, status in readable.items() if ids[path] not in remove}
+    new = tuple(path for path in wanted if str(path) not in by_path)
     changed = tuple(
         path
-        for path, status in readable.items()
+        for path, status in wanted.items()
         if str(path) in by_path and not is_unchanged(by_path[str(path)], path, status)
     )
     return replace(
         plan,
         new=new,
         changed=changed,
-        unchanged=len(readable) - len(new) - len(changed),
-        moved=len(moved),
-        gone=tuple(sorted(find_gone(known, root, found.files, found.closed))) if plan.is_folder else (),
+        unchanged=len(wanted) - len(new) - len(changed),
+        moved=sum(record.video not in remove for record in moved.values()),
+        gone=tuple(sorted(find_gone(kept, root, found.files, found.closed))) if plan.is_folder else (),
         closed=found.closed,
         unreadable=unreadable,
         others=found.others,
         files=readable,
-        ids=assign_ids(readable, root, {record.path: record.video for record in known}),
-        moves=moves,
-        records=tuple(known),
+        ids=ids,
+        moves={path: record for path, record in moves.items() if record.video not in remove},
+        records=kept,
     )
 
 

@@ -1,4 +1,4 @@
-"""A video that was removed by its id comes back only with its file."""
+"""A video that was removed by its id comes back only with its file, and not in the same call."""
 
 from pathlib import Path
 
@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 
 import mlcmr
+from mlcmr.data.captions import write_captions
 from mlcmr.errors import InvalidValueError, NotFoundError
+from mlcmr.extraction import plan
+from mlcmr.search.indexing.manifest import read_info
 from mlcmr.search.indexing.request import IndexRequest
 from tests.helpers.fake_index import MeanColour, MeanModel, MemoryStore
 from tests.helpers.folders import contents
@@ -55,6 +58,33 @@ def test_a_video_that_is_gone_stays_removed_in_the_same_call(tmp_path):
     assert videos(to) == {"tall"}
 
 
+@pytest.mark.parametrize("named", [["wide"], ["wide", "tall"]])
+def test_a_video_whose_file_is_there_comes_back_with_the_next_call(tmp_path, named):
+    films, to = draw(tmp_path / "films", "wide", "tall"), tmp_path / "index"
+    index(films, to)
+    draw(films, "tall", "wide")  # a changed file is not read either
+    kept = {"wide", "tall"} - set(named)
+    summary = index(films, to, remove=named)
+    assert (summary.added, summary.removed) == (0, len(named))
+    assert summary.plan.extraction.read.keys() == {films / f"{name}.png" for name in kept}
+    assert videos(to) == kept
+    assert index(films, to).added == len(named)
+    assert videos(to) == {"wide", "tall"}
+
+
+def test_a_video_of_a_collection_comes_back_with_the_next_call(tmp_path):
+    films, mine, to = draw(tmp_path / "films", "wide", "tall"), tmp_path / "mine", tmp_path / "index"
+    mlcmr.extract(films, mine, encoder=MeanColour())
+    write_captions(mine / "TextData" / "mine.caption.txt", [("wide#zh#0", "一"), ("tall#en#0", "one")])
+    options = {"model": MeanModel(), "feature": "colour", "store": MemoryStore}
+    assert mlcmr.index(mine, to, **options).captions == 2
+    summary = mlcmr.index(mine, to, remove=["wide"], **options)
+    assert (summary.added, summary.removed, summary.captions) == (0, 1, 1)
+    assert videos(to) == {"tall"}
+    assert read_info(to).languages == ("en",)
+    assert mlcmr.index(mine, to, **options).added == 1
+
+
 def test_a_removed_video_comes_back_with_its_own_folder_only(tmp_path):
     films, more, to = draw(tmp_path / "films", "wide"), draw(tmp_path / "more", "tall"), tmp_path / "index"
     index(films, to)
@@ -93,6 +123,39 @@ def test_an_interrupted_removal_is_continued(tmp_path, monkeypatch):
     assert index(None, to, remove=["wide"]).removed == 1
     assert index(films, to).added == 0
     assert videos(to) == {"tall"}
+
+
+def test_an_interrupted_update_still_knows_what_to_remove(tmp_path, monkeypatch):
+    films, to = draw(tmp_path / "films", "wide", "tall"), tmp_path / "index"
+    index(films, to)
+    draw(films, "wide", "tall", "new")
+
+    def interrupt(store, points):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryStore, "upsert", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            index(films, to, remove=["wide"])
+    summary = index(films, to, remove=["wide"])
+    assert (summary.added, summary.removed) == (1, 1)
+    assert videos(to) == {"tall", "new"}
+
+
+@pytest.mark.parametrize("remove", [[], ["wide"]])
+def test_the_folder_is_listed_and_the_index_is_read_once(tmp_path, monkeypatch, remove):
+    films, to = draw(tmp_path / "films", "wide", "tall"), tmp_path / "index"
+    index(films, to)
+    calls = []
+
+    def count(owner, name):
+        function = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: calls.append(name) or function(*args))
+
+    count(plan, "find_files")
+    count(MemoryStore, "scan")
+    mlcmr.index(films, to, store=MemoryStore, model=MeanModel(), encoder=MeanColour(), remove=remove)
+    assert sorted(calls) == ["find_files", "scan", "scan"]  # segments and captions
 
 
 @pytest.mark.parametrize("fault", ["encoder", "empty folder", "one folder for another"])

@@ -12,10 +12,17 @@ from mlcmr.data.collection import Collection
 from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
 from mlcmr.extraction.discovery import removed_files
 from mlcmr.extraction.feature_writer import remove_videos as remove_extracted
+from mlcmr.extraction.plan import real_path
 from mlcmr.paths import folder_or_id
 from mlcmr.progress import SILENT, Progress
 from mlcmr.registry import is_code, is_importable
-from mlcmr.search.indexing.index_source import IndexSource, extract_command, files_outside, without_features
+from mlcmr.search.indexing.index_source import (
+    IndexSource,
+    SourceContent,
+    extract_command,
+    files_outside,
+    without_features,
+)
 from mlcmr.search.indexing.manifest import IndexInfo, write_info
 from mlcmr.search.indexing.plan import (
     IndexPlan,
@@ -30,7 +37,15 @@ from mlcmr.search.indexing.plan import (
 from mlcmr.search.indexing.request import IndexRequest
 from mlcmr.search.indexing.storage import COLLECTION, IndexWriter, open_published
 from mlcmr.search.indexing.summary import IndexSummary
-from mlcmr.search.indexing.update import Changes, remove_videos, update_index
+from mlcmr.search.indexing.update import (
+    EMPTY,
+    Changes,
+    StoredContent,
+    plan_removal,
+    read_content,
+    remove_videos,
+    update_index,
+)
 from mlcmr.search.media_types import is_named_as_media
 from mlcmr.search.models import (
     OpenModel,
@@ -46,6 +61,7 @@ from mlcmr.trust import NotRecordedError, remember
 
 if TYPE_CHECKING:
     from mlcmr.extraction.encoders.base import FrameEncoder
+    from mlcmr.extraction.summary import ExtractionSummary
 
 
 class _Result(NamedTuple):
@@ -73,14 +89,19 @@ def execute(request: IndexRequest, *, progress: Progress = SILENT) -> IndexSumma
     with IndexWriter(request.folder, url=request.url, store=request.store) as writer:
         plan = plan_settings(request)
         if request.place is None:
-            update = plan_changes(request, writer.open_stores(), None)
-            _remove_features(plan, update.removed, progress)
-            remove_videos(writer, update.stored, update.removed)
-            changes = Changes(removed=len(update.removed), unchanged=len(update.unchanged))
-            plan, result = replace(plan, update=update), _Result(changes)
+            plan, result = _remove(plan, writer, progress)
         else:
             plan, result = _index_source(plan, writer, progress)
     return _summary(plan, result)
+
+
+def _remove(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Result]:
+    """Remove videos; return the whole plan and its result."""
+    update = plan_removal(read_content(writer.open_stores()), plan.request.remove)
+    _remove_features(plan, update.removed, progress)
+    remove_videos(writer, update.stored, update.removed)
+    changes = Changes(removed=len(update.removed), unchanged=len(update.unchanged))
+    return replace(plan, update=update), _Result(changes)
 
 
 def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Result]:
@@ -89,14 +110,16 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     opened = _open_model(plan, request)
     _require_same_model(plan, opened)
     require_free(plan)
-    stores = None if plan.info is None else writer.open_stores()
+    stored = EMPTY if plan.info is None else read_content(writer.open_stores())
     if collection is None:
-        encoder = _open_encoder(plan, opened)
-        plan = plan_videos(plan, stores)
-        assert plan.update is not None
-        _remove_features(plan, plan.update.removed, progress)  # only now: what is refused changes nothing
-        plan, extraction = _extract(plan, encoder, opened, progress)
+        plan, extracted = _extract(plan, stored, opened, progress)
+        extraction = str(extracted)
         collection = Collection(request.folder / COLLECTION, COLLECTION)
+        if not extracted.videos:  # all were removed, and no feature is left to open
+            update = plan_changes(request, stored, SourceContent(collection.folder, {}, {}, ()))
+            remove_videos(writer, stored, update.all_removed)
+            changes = Changes(removed=len(update.all_removed))
+            return replace(plan, update=update), _Result(changes, extraction)
     source = open_index_source(plan, collection)
     _require_fit(source, opened)
     encoding = encoding_of(source.features.folder)
@@ -110,7 +133,7 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     )
     write_info(request.folder, _described(info, opened, encoding, request))
     failure = _remember(plan, info, source, opened)
-    plan = replace(plan, update=plan_changes(request, writer.open_stores(), source.content))
+    plan = replace(plan, update=plan_changes(request, stored, source.content, writer.open_stores()))
     assert plan.update is not None
     if request.collection is not None:
         _remove_features(plan, plan.update.removed, progress)
@@ -138,31 +161,26 @@ def _open_model(plan: IndexPlan, request: IndexRequest) -> OpenModel:
 
 
 def _extract(
-    plan: IndexPlan, encoder: "FrameEncoder", opened: OpenModel, progress: Progress
-) -> tuple[IndexPlan, str]:
-    """Extract videos into the collection of the index; return the plan with their feature, and a summary."""
-    from mlcmr.extraction.extract_collection import extract  # noqa: PLC0415 – needs PyAV
+    plan: IndexPlan, stored: StoredContent, opened: OpenModel, progress: Progress
+) -> tuple[IndexPlan, "ExtractionSummary"]:
+    """Plan and execute an extraction into the collection of the index; a refusal changes nothing."""
+    from mlcmr.extraction.extract_collection import open_extraction  # noqa: PLC0415 – needs PyAV
 
     request, info = plan.request, plan.info
-    assert request.place is not None
-    collection = request.folder / COLLECTION
+    encoder = _open_encoder(plan, opened)
+    collection = real_path(request.folder / COLLECTION)
     # The sampling of the features that exist; else that of the index, or of the training.
     done = encoding_of(Collection(collection, COLLECTION).feature_folder(encoder.feature))
     samplings = [(done.get("rate"), done.get("count"))]
     samplings += [(known.rate, known.count) for known in (info, opened.description) if known is not None]
     rate, count = next(filter(any, samplings), (None, None))
-    summary = extract(
-        request.place,
-        collection,
-        encoder=encoder,
-        rate=rate,
-        count=count,
-        prune=request.prune,
-        device=request.device,
-        batch_size=request.batch_size,
-        progress=progress,
-    )
-    return replace(plan, encoder=encoder.name, feature=summary.feature), str(summary)
+    with open_extraction(
+        collection, encoder, rate=rate, count=count, batch_size=request.batch_size
+    ) as extraction:
+        plan = plan_videos(plan, stored, extraction.records)
+        assert plan.extraction is not None
+        summary = extraction.execute(plan.extraction, device=request.device, progress=progress)
+    return replace(plan, encoder=encoder.name, feature=summary.feature), summary
 
 
 def _remove_features(plan: IndexPlan, videos: Sequence[str], progress: Progress) -> None:

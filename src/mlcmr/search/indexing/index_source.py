@@ -59,6 +59,12 @@ class SourceContent:
     languages: tuple[str, ...]
     source: "IndexSource | None" = None
 
+    def without(self, videos: Container[str]) -> "SourceContent":
+        """Return the content without some videos and their captions."""
+        captions = {name: known for name, known in self.captions.items() if known.video not in videos}
+        segments = {video: known for video, known in self.segments.items() if video not in videos}
+        return replace(self, segments=segments, captions=captions, languages=_languages_of(captions))
+
 
 @dataclass(frozen=True)
 class IndexSource:

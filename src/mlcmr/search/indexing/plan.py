@@ -1,12 +1,12 @@
 """The plan of `mlcmr.index`: a value that says what will change in an index, and why.
 
 A plan needs neither the weights of the model nor decoded videos. Its execution takes the lock of the index
-and plans again, by the same functions: another process may have changed the index since. So a plan may be
-executed at any later time, and from any working directory.
+and plans again, once and by the same functions: another process may have changed the index since. So a plan
+may be executed at any later time, and from any working directory.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction.feature_writer import ENCODER, read_encoder_settings
 from mlcmr.extraction.plan import ExtractionPlan, plan_extraction, real_path
-from mlcmr.extraction.records import read_videos, videos_file
+from mlcmr.extraction.records import VideoRecord, read_videos, videos_file
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
 from mlcmr.search.indexing.index_source import (
@@ -31,6 +31,7 @@ from mlcmr.search.indexing.request import IndexRequest
 from mlcmr.search.indexing.storage import COLLECTION, Stores, collection_names, open_published, store_of
 from mlcmr.search.indexing.update import (
     EMPTY,
+    StoredContent,
     UpdatePlan,
     find_skipped,
     plan_removal,
@@ -179,12 +180,15 @@ def plan_index(request: IndexRequest, *, check_features: bool = True) -> IndexPl
 def _plan_contents(plan: IndexPlan, stores: Stores | None, *, check_features: bool) -> IndexPlan:
     """Add the changes of an index to the plan of its settings; see `plan_index`."""
     request = plan.request
+    stored = EMPTY if stores is None else read_content(stores)
     if request.place is None:
-        return replace(plan, update=plan_changes(request, stores, None))
+        return replace(plan, update=plan_removal(stored, request.remove))
     if request.collection is None:
-        return plan_videos(plan, stores)
+        records = videos_file(request.folder / COLLECTION, plan.feature)
+        known = read_videos(request.folder / COLLECTION, plan.feature) if os.path.isfile(records) else []
+        return plan_videos(plan, stored, known)
     source = open_index_source(plan, request.collection)
-    update = plan_changes(request, stores, source.content)
+    update = plan_changes(request, stored, source.content, stores)
     if check_features:
         update = _without_skipped(update, find_skipped(source, [*update.added, *update.changed]))
     return replace(plan, update=update)
@@ -254,70 +258,55 @@ def require_feature_of_source(request: IndexRequest) -> None:
     open_index_source(plan, collection)
 
 
-def plan_videos(plan: IndexPlan, stores: Stores | None) -> IndexPlan:
+def plan_videos(plan: IndexPlan, stored: StoredContent, records: Iterable[VideoRecord]) -> IndexPlan:
     """Plan which files of a folder of videos are extracted, and how the index changes if all can be read.
 
     Args:
         plan: The plan of the settings.
-        stores: The stores of the index; None if there is none yet.
+        stored: The content of the index.
+        records: The videos extracted before into the collection of the index.
 
     Raises:
         NotFoundError: If there is no such folder or no video in it, or no video of the index would be left.
         MlcmrError: If the videos do not fit the index, or a video to remove is not in the index.
     """
     request = plan.request
-    extraction = _plan_extraction(plan, plan_removed(request, stores))
-    own = Collection(request.folder / COLLECTION, COLLECTION)
-    content = planned_content(own, extraction, captions=request.captions)
-    return replace(plan, extraction=extraction, update=plan_changes(request, stores, content))
-
-
-def _plan_extraction(plan: IndexPlan, removed: Sequence[str]) -> ExtractionPlan:
-    """Plan the extraction into the collection of the index.
-
-    Videos in `removed` are removed first; those whose file is in the folder count as new.
-    """
-    request = plan.request
     assert request.place is not None
-    collection = real_path(request.folder / COLLECTION)
-    exists = os.path.isfile(videos_file(collection, plan.feature))
-    records = read_videos(collection, plan.feature) if exists else []
-    records = [record for record in records if record.video not in removed]
-    extraction = plan_extraction(real_path(request.place), collection, records, prune=request.prune)
+    own = Collection(request.folder / COLLECTION, COLLECTION)
+    removed = plan_removal(stored, request.remove).removed
+    # A link may lead to the collection of somebody who has not named this index.
+    remove = () if own.folder.is_symlink() else removed
+    extraction = plan_extraction(
+        real_path(request.place), real_path(own.folder), records, remove=remove, prune=request.prune
+    )
     if extraction.removes_all and os.path.exists(request.folder / INFO):
         raise NotFoundError(
             f"{request.place}: no videos or images there any more; remove the index {request.folder} itself"
         )
     extraction.require_files()
-    return extraction
+    content = planned_content(own, extraction, captions=request.captions)
+    return replace(plan, extraction=extraction, update=plan_changes(request, stored, content))
 
 
-def plan_removed(request: IndexRequest, stores: Stores | None) -> tuple[str, ...]:
-    """Return the ids of the videos that the user has named for removal.
-
-    Raises:
-        NotFoundError: If one of the videos is not in the index.
-    """
-    return plan_changes(request, stores, None).removed if request.remove else ()
-
-
-def plan_changes(request: IndexRequest, stores: Stores | None, content: SourceContent | None) -> UpdatePlan:
+def plan_changes(
+    request: IndexRequest, stored: StoredContent, content: SourceContent, stores: Stores | None = None
+) -> UpdatePlan:
     """Plan the changes of an index.
 
     Args:
         request: The parameters of `mlcmr.index`.
-        stores: The stores of the index; None if there is none yet.
-        content: The content of the source; None if videos are only removed.
+        stored: The content of the index.
+        content: The content of the source.
+        stores: The stores of the index; see `plan_update`.
 
     Raises:
         MlcmrError: If the source does not fit the index, or a video to remove is not in the index.
     """
-    if content is None:
-        return plan_removal(EMPTY if stores is None else read_content(stores), request.remove)
     return plan_update(
         request.folder,
-        stores,
+        stored,
         content,
+        stores=stores,
         remove=request.remove,
         prune=request.prune,
         captions=request.captions,

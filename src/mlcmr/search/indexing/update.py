@@ -180,9 +180,10 @@ def plan_removal(content: StoredContent, videos: Sequence[str]) -> UpdatePlan:
 
 def plan_update(
     folder: Path,
-    stores: Stores | None,
+    stored: StoredContent,
     content: SourceContent,
     *,
+    stores: Stores | None = None,
     remove: Sequence[str] = (),
     prune: bool = False,
     captions: bool = True,
@@ -194,9 +195,10 @@ def plan_update(
 
     Args:
         folder: The index.
-        stores: Its stores; None if there is no index yet.
+        stored: The content of the index.
         content: The content of the collection.
-        remove: Ids of videos to remove first.
+        stores: The stores of the index, to recognise a collection that was moved; None if there are none yet.
+        remove: Ids of videos to remove; they count as absent from the collection too.
         prune: Whether videos that are no longer in the collection are removed, with their captions.
         captions: Whether the index holds the captions of the collection.
 
@@ -204,9 +206,8 @@ def plan_update(
         InvalidValueError: If the index holds a video of the collection from another source.
         NotFoundError: If a video in `remove` is not in the index.
     """
-    stored = EMPTY if stores is None else read_content(stores)
     removed = plan_removal(stored, remove).removed
-    held = stored.without(set(removed))
+    held, content = stored.without(set(removed)), content.without(set(removed))
     key = _source_name(folder, content)
     others = {held.videos[video].source for video in content.segments if video in held.videos} - {key}
     moved = [
@@ -348,11 +349,12 @@ def update_index(
         opened: The model.
         progress: Shows the progress and the skipped videos.
     """
-    remove_videos(writer, plan.stored, plan.all_removed)
     for before in plan.moved:
         _rename_source(writer.open_for_writing(), before, plan.source, source)
     skipped = _update_segments(writer, plan, source, opened, progress)
     skipped_captions = _update_captions(writer, plan, opened, skipped, progress)
+    # Last: the same call refuses a video that the index no longer holds, and could not be made again.
+    remove_videos(writer, plan.stored, plan.all_removed)
     for fault in (skipped | skipped_captions).values():
         progress.message(f"skipped: {fault}")
     return Changes(
