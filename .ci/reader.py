@@ -1,4 +1,4 @@
-"""What a reader of the documentation has: models under their hub ids, collections, tables, clips.
+"""Files of a reader of the documentation: models under their hub ids, collections, tables, clips.
 
 The models lie in the hub's cache: tiny ones of the real classes, with the files that the real ones have.
 """

@@ -1,1 +1,1 @@
-"""How fast the work is, beside what the published code took: `python -m benchmarks --help`."""
+"""Speed and memory, compared with the published code: `python -m benchmarks --help`."""

@@ -1,4 +1,4 @@
-"""What is worked on: a collection of VATEX's shape, captions, the published model with random weights."""
+"""Inputs: a collection of VATEX's shape, captions, the published model with random weights."""
 
 from dataclasses import dataclass
 from itertools import cycle
@@ -31,7 +31,7 @@ _CHINESE = "一个穿着黑色衣服的男人在舞台上弹吉他旁边有几�
 
 @dataclass(frozen=True)
 class Sources:
-    """Where real captions and the text encoder's configuration lie.
+    """The sources of real captions and of the text encoder's configuration.
 
     Attributes:
         captions: A folder with VATEX's caption files, or None: made up in the lengths of VATEX's.

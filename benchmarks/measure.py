@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line chose.
+    """The options of the command line.
 
     Attributes:
         captions: A folder with VATEX's caption files, or None: made up in the lengths of VATEX's.

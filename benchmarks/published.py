@@ -1,4 +1,4 @@
-"""What the published code took.
+"""Figures of the published code.
 
 Measured 2026-11-23 on 2 cores of an AMD EPYC with 24 GiB (torch 2.13.0 for CPU, transformers 5.23), the
 published algorithm untouched; medians. Other work on that machine moved its times by 10–30 %.

@@ -34,7 +34,7 @@ class Row:
         return self.clock if self.alone is None else self.alone
 
     def times_better_than(self, other: float) -> float:
-        """How many times better ours is than another figure."""
+        """Return the factor by which ours is better than another figure."""
         return self.ours / other if self.unit.endswith("/s") else other / self.ours
 
 

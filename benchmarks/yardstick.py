@@ -1,4 +1,4 @@
-"""How fast the machine is at this moment: a large matrix product, a memory copy."""
+"""The present speed of the machine: a large matrix product, a memory copy."""
 
 from typing import Any
 

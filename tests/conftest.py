@@ -1,4 +1,4 @@
-"""What all tests share: one thread, no network, reference data beside the checkout, models in runs."""
+"""The setting of all tests: one thread, no network, reference data beside the checkout, models in runs."""
 
 import os
 import shutil

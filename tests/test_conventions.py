@@ -11,6 +11,8 @@ import mlcmr
 
 SOURCE = Path(mlcmr.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
+ROOT = Path(__file__).parents[1]
+QUESTION = re.compile(r"(how|what|when|where|whether|which|who|whose|why)\b", re.IGNORECASE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w.-]*")
 # Options of other programs.
 FOREIGN = {"--abbrev", "--always", "--dirty", "--error-unmatch", "--head", "--prefix"}
@@ -39,6 +41,14 @@ def strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def name_of(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
+
+
+@pytest.mark.parametrize("folder", [SOURCE, *map(ROOT.joinpath, ("tests", "benchmarks", "examples", ".ci"))])
+def test_docstrings_are_statements(folder):
+    wrong = []
+    for path in sorted(folder.rglob("*.py")):
+        wrong += [f"{path}:{line}: {text:.50}" for line, text in docstrings(path) if QUESTION.match(text)]
+    assert not wrong
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

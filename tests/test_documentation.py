@@ -96,7 +96,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 @pytest.mark.parametrize("file", [*WITH_PYTHON, *EXAMPLES], ids=page_name)
 def test_only_public_names_are_imported(file):
-    """What a reader copies is exported by a package."""
+    """The names in examples are exported by a package."""
     sources = python_blocks(file) if file.suffix == ".md" else [file.read_text(encoding="utf-8")]
     for node in ast.walk(ast.parse("\n".join(sources))):
         if isinstance(node, ast.Import):

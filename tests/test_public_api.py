@@ -66,7 +66,7 @@ def test_names_and_signatures():
 
 
 def test_lists_of_names_agree():
-    """What type checkers read is what is imported at run time."""
+    """Type checkers see the names that are imported at run time."""
     tree = ast.parse(Path(mlcmr.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     imported = {}

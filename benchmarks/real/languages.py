@@ -1,4 +1,4 @@
-"""How often the language of a query is guessed right: python -m benchmarks.real.languages ROOTPATH."""
+"""Accuracy of the guessed language of a query: python -m benchmarks.real.languages ROOTPATH."""
 
 import sys
 from collections.abc import Sequence

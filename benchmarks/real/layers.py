@@ -1,4 +1,4 @@
-"""What the number of trained layers changes: python -m benchmarks.real.layers ROOTPATH RUNS [SEEDS].
+"""Effect of the number of trained layers: python -m benchmarks.real.layers ROOTPATH RUNS [SEEDS].
 
 ROOTPATH holds the collection flickr8kcn and, as a folder, the vocabulary of bert-base-multilingual-cased.
 Each seed has a random encoder of 8 layers, of which the published code trains 2. Interrupted, it goes on.

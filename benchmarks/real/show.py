@@ -1,4 +1,4 @@
-"""What run.sh brought, as a table and as curves: `python -m benchmarks.real.show RUNS [CURVES.svg]`."""
+"""Results of run.sh, as a table and as curves: `python -m benchmarks.real.show RUNS [CURVES.svg]`."""
 
 import json
 import sys

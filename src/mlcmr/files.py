@@ -107,7 +107,7 @@ def _open(target: Path, attempts: int = _ATTEMPTS) -> IO[bytes]:
 def _lock(file: IO[bytes], path: Path, refusal: str) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:  # which of them depends on the system
+    except (BlockingIOError, PermissionError) as error:  # the type depends on the system
         raise InUseError(refusal, path=path) from error
     except OSError as error:
         raise MlcmrError(

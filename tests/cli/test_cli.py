@@ -379,7 +379,7 @@ def test_output_that_cannot_be_written(words, where, status, said, tmp_path):
     command = f"{sys.executable} -m mlcmr {words} {where}"
     done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (status, said)
-    if words.startswith("features"):  # what was asked for is there, and holds nothing that was printed
+    if words.startswith("features"):  # the output is complete, and nothing printed is mixed into it
         assert (tmp_path / "feature" / "shape.txt").read_text().split() == ["1", "3"]
         assert (tmp_path / "feature" / "feature.bin").stat().st_size == 12
 
@@ -471,7 +471,7 @@ def test_words_of_yaml_1_1_are_text_in_recipes_and_on_the_command_line(tmp_path,
         assert [settings[name] for name in ("collection", "engine", "run")] == ["on", "012", "12:30:00"]
         assert settings["model"]["text"]["encoder"] == "yes"
         assert settings["optimizer"]["learning_rate"] == 1e-3
-    # What a run writes down is read again in the same way.
+    # The settings that a run writes are read back unchanged.
     recipe.write_text(printed)
     assert main_status(["train", str(recipe), "--print-config"]) == 0
     assert capsys.readouterr().out == printed

@@ -74,7 +74,7 @@ def options_of(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "features"])
 def test_a_file_of_options_is_the_command_line(name, tmp_path, capsys):
-    """What `--print-config` prints, read again, gives the same; the command line goes before the file."""
+    """The output of `--print-config` reads back unchanged; the command line overrides the file."""
     words = options_of(name)
     with pytest.raises(SystemExit):
         main([name, *words, "--print-config"])

@@ -142,7 +142,7 @@ def dataset(folder) -> PairDataset:
 
 
 def test_a_batch_is_its_examples(dataset):
-    """What an example is does not depend on what it is batched with."""
+    """An example does not depend on the other examples of its batch."""
     together = dataset[BatchKey(2, np.array([7, 0, 33, 12]))]
     for place, example in enumerate((7, 0, 33, 12)):
         alone = tensors(dataset[BatchKey(2, np.array([example]))])
@@ -282,7 +282,7 @@ def test_epochs_and_seeds_shuffle_anew():
 
 
 def test_every_place_is_as_likely():
-    """Where example 0 stands, over many epochs: the chi-square of 10 places."""
+    """Over many epochs, example 0 is as often in each of the 10 places: a chi-square test."""
     sampler = EpochSampler(10, 10, seed=0)
     places = [epoch_of(sampler, epoch)[0].index(0) for epoch in range(2000)]
     counts = np.bincount(places, minlength=10)

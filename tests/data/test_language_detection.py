@@ -1,4 +1,4 @@
-"""Which language a query is in."""
+"""The language of a query is guessed."""
 
 import pytest
 from hypothesis import given

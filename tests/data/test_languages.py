@@ -139,7 +139,7 @@ def test_the_tables_of_languages_are_opened_when_they_are_needed():
     assert done.stdout == "False\n"
 
 
-# How files mark languages
+# Tags and suffixes of languages
 
 
 @given(st.sampled_from(["en", "zh", "de", "es", "fil"]))

@@ -1,4 +1,4 @@
-"""What is masked and dropped: so many, of these places, each as likely, and nobody else's business."""
+"""Masking and dropping take the right number of places, each as likely, and leave the rest unchanged."""
 
 from itertools import combinations
 from math import comb

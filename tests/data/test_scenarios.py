@@ -239,7 +239,7 @@ def test_malformed_line(collection):
 
 
 def test_a_caption_in_another_language_than_its_file(collection):
-    """What was tagged as English would be cleaned as English, letters and digits only."""
+    """A caption tagged as English would be cleaned as English, to letters and digits only."""
     for split in ("train", "val", "test"):
         write(collection, split, "", lines("enc"))
         write(collection, split, "_zh", [*lines("zh", KEYS[:1]), *lines("enc", KEYS[1:])])

@@ -94,7 +94,7 @@ def example_curves(
 
 
 class Page(HTMLParser):
-    """What a browser would find in the page."""
+    """The parts of a report, as a browser reads them."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ def test_several_targets():
 
 
 def drawn_losses(monkeypatch, curves: list[dict]) -> tuple[dict[str, list[float]], str]:
-    """What the loss curve is made of, and what stands above it."""
+    """Return the points of the loss curve, and the text above it."""
     drawn: dict[str, list[float]] = {}
 
     def loss_curve(steps, losses):

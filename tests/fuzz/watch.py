@@ -30,7 +30,7 @@ class Fault:
 
 @dataclass
 class Result:
-    """What a run found."""
+    """The number of inputs of a run, and its faults."""
 
     fed: int = 0
     faults: list[Fault] = field(default_factory=list)

@@ -55,7 +55,7 @@ _CHANGES = (
 
 
 class Watch:
-    """What the interpreter tells of side effects while an input is read."""
+    """Records the side effects that the interpreter reports while an input is read."""
 
     def __init__(self) -> None:
         self.folder = ""
@@ -203,7 +203,7 @@ def run(names: Iterable[str], module: str, *, seed: int, count: int, seconds: fl
     for name in names:
         target = targets[name]
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-            tempfile.tempdir = folder  # where uploads lie
+            tempfile.tempdir = folder  # the folder of uploads
             print(json.dumps({"target": name, "file": str(Path(folder) / target.file)}), file=out)
             feeder = Feeder(target, Path(folder), watch, errors)
             limit = _memory("VmSize") + _GROWTH

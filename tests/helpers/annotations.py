@@ -46,7 +46,7 @@ def by_split(collection: Path) -> dict[str, set[str]]:
 
 
 def problems(collection: Path) -> list[str]:
-    """What `check` finds once there are features of all videos."""
+    """Write features of all videos, and return the problems that `check` finds."""
     videos = sorted(set().union(*by_split(collection).values()))
     frames = np.ones((len(videos), 3), np.float32)
     write_features(collection / "FeatureData" / "ones", [([f"{video}_0" for video in videos], frames)])

@@ -23,14 +23,14 @@ _PREFIX = {"en": "enc", "zh": "zh"}
 
 @dataclass(frozen=True)
 class FakeVideo:
-    """What the fake knows of one video."""
+    """The segments and captions of one video."""
 
     hits: tuple[Hit, ...]  # one per segment
     captions: dict[str, list[str]]
 
 
 class FakeSearcher(Searcher):
-    """What the server calls of a `Searcher`; mypy sees that it is as there."""
+    """The methods of `Searcher` that the server calls; mypy checks that the signatures agree."""
 
     model_name = "fake"
     languages = known_languages = ("en", "zh")

@@ -1,4 +1,4 @@
-"""What the tests of indexes share: vectors to store, and what an index holds."""
+"""Vectors to store, and the content of an index."""
 
 import json
 import shutil

@@ -55,7 +55,7 @@ class Command:
     log: Path
 
     def kill(self) -> None:
-        """What `kill -9` does."""
+        """Kill the process, as `kill -9` does."""
         self.process.kill()
         self.process.join(TIMEOUT)
 
@@ -67,7 +67,7 @@ class Command:
         return status
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
-        """Whether the condition came true before the command ended."""
+        """Wait for the condition; return False if the command ended first."""
         end = monotonic() + TIMEOUT
         while self.process.is_alive():
             if condition():
@@ -91,7 +91,7 @@ class Command:
 
     @property
     def output(self) -> str:
-        """What it printed, on both streams."""
+        """The text that the command printed, on both streams."""
         return self.log.read_text(encoding="utf-8")
 
     @property

@@ -90,7 +90,7 @@ class QdrantServer:
         assert not self._thread.is_alive()
 
     def bodies(self, path: str) -> list[Any]:
-        """What came for paths that end so."""
+        """Return the bodies of the requests whose paths end in `path`."""
         return [one.body for one in self.asked if one.path.endswith(path)]
 
     def __enter__(self) -> "QdrantServer":

@@ -117,7 +117,7 @@ MODELS: dict[str, Make] = {
     "mbart50": mbart50, "t5": t5, "madlad": madlad,
 }  # fmt: skip
 
-# What people who trained such models gave them, in words of their own documentation.
+# The inputs that the documentation of each kind of model asks for.
 _SOURCE = {"m2m100": "en", "nllb": "eng_Latn", "mbart50": "en_XX"}
 _TARGET = {
     "m2m100": {"zh": "zh", "de": "de"}, "nllb": {"zh": "zho_Hans", "de": "deu_Latn"},

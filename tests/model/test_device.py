@@ -1,4 +1,4 @@
-"""Where a model computes, and one line where its memory ends."""
+"""A model computes on the chosen device, and a lack of memory is one line."""
 
 import pytest
 import torch

@@ -113,7 +113,7 @@ def test_a_terminal_is_not_asked(place):
 
 
 def test_the_code_is_real(tmp_path):
-    """What the tests above refuse would run."""
+    """The code that the tests above refuse does run if it is trusted."""
     add_code(tmp_path / "folder", tmp_path / "marker")
     AutoConfig.from_pretrained(tmp_path / "folder", trust_remote_code=True)
     assert (tmp_path / "marker").exists()

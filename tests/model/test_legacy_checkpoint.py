@@ -47,7 +47,7 @@ def state_dict(submodel: str) -> "OrderedDict[str, torch.Tensor]":
 
 
 def published(**changes: Any) -> dict[str, Any]:
-    """What the published code saves as `model_best.pth.tar`."""
+    """Return the content of `model_best.pth.tar` as the published code saves it."""
     states = [state_dict(submodel) for submodel in SUBMODELS]
     assert any(".pooler." in name for name in states[1])
     states[1]["text_bert.text_bert.embeddings.position_ids"] = torch.arange(64)[None]  # older transformers

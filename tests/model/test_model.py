@@ -57,7 +57,7 @@ def test_videos_alone_are_as_together(videos, options):
 
 @pytest.mark.parametrize("options", VIDEO_OPTIONS, ids=str)
 def test_published_padding_depends_on_the_batch(videos, options):
-    """What the default mode is there to avoid."""
+    """The default mode avoids this dependence."""
     model = options_model("published", **options)
     alone = torch.cat([model.encode_videos([one]) for one in videos])
     assert (alone - model.encode_videos(videos)).abs().max() > 1e-3

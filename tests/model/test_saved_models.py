@@ -182,7 +182,7 @@ def test_a_card_on_the_hub_stays(model, tmp_path, monkeypatch):
 
 
 def test_the_model_card(tmp_path):
-    """What the hub reads of it, and what people do; no folder of this machine is in it."""
+    """The card has the hub's metadata and a text for people, and names no folder of this machine."""
     known = Provenance(("en", "zh"), "vatex", "clip", str(tmp_path / "encoders/clip"), 2.0)
     made = make_model()
     model = MLCMR(made.config, SIZE, made.text_encoder.transformer, made.text_encoder.tokenizer, known)

@@ -99,7 +99,7 @@ def test_no_text_makes_a_special_token(tokenizer, data):
     special = special_ids(tokenizer)
     bare, ids = tokenize(["", text])
     assert [one for one in ids if one in special] == bare
-    # What stands around stays, and the ends stay at the ends.
+    # The text around it stays, and the end tokens stay at the ends.
     assert ids[:1] == bare[:1] or bare[:1] == bare[-1:]
     assert ids[len(ids) - 1 :] == bare[-1:] or not special & set(bare)
 

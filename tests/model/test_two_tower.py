@@ -129,7 +129,7 @@ def test_a_video_is_the_mean_of_its_frames_directions(folder):
     frames = np.random.default_rng(0).normal(size=(5, model.feature_size)).astype(np.float32)
     directions = frames / np.linalg.norm(frames, axis=1, keepdims=True)
     mean = directions.mean(0)
-    loud = frames * np.arange(1, 6, dtype=np.float32)[:, None]  # how long a frame's vector is does not count
+    loud = frames * np.arange(1, 6, dtype=np.float32)[:, None]  # the length of a frame's vector is irrelevant
     for video in (frames, loud):
         np.testing.assert_allclose(model.encode_videos([video])[0], mean / np.linalg.norm(mean), atol=1e-6)
 

@@ -370,7 +370,7 @@ def test_two_things_are_where_they_are_said_to_be(kinds, sizes, seed):
 
 
 def stems(module: object, thing: Thing) -> tuple[list[str], list[str]]:
-    """What a caption must have one of, for the kind and for the colour, inflected or not."""
+    """Return the stems for the kind and for the colour; a caption must have one of each, inflected or not."""
     nouns = [getattr(noun, "word", noun).lower() for noun in module.NOUNS[thing.shape]]
     return nouns, [
         word.removesuffix("o") if module is spanish else word for word in module.COLOURS[thing.colour]

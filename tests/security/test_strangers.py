@@ -1,4 +1,4 @@
-"""What somebody else made leads to no file, server or model that this user has not named."""
+"""Data made by a stranger leads to no file, server or model that this user has not named."""
 
 import json
 import os
@@ -179,7 +179,7 @@ def test_only_films_and_pictures_below_are_handed_out(downloaded, path, allowed)
     (downloaded / "script.mp4").write_text("ffconcat version 1.0\nfile /etc/passwd\n")
     os.mkfifo(downloaded / "pipe.mp4")
     forge(downloaded, path=path.format(index=downloaded))
-    # Where everything is allowed, what is no film is not handed out either.
+    # Even if every folder is allowed, only films are served.
     media, _ = statuses(downloaded, media_roots=["/"] if allowed else [])
     assert media in (403, 404)
 

@@ -156,7 +156,7 @@ def test_best_model_is_that_of_the_best_epoch(root, tmp_path, monkeypatch):
 
 
 def test_the_score_is_that_of_the_model(root, tmp_path):
-    """What validation wrote is what the saved model scores."""
+    """The score that validation wrote is the score of the saved model."""
     config = tiny_config(root, tmp_path / "run", epochs=1)
     train(config)
     collection = config.open_collection()

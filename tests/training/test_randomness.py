@@ -1,4 +1,4 @@
-"""What a training in `padding: published` draws at random is distributed as in the published code.
+"""The random draws of a training in `padding: published` are distributed as in the published code.
 
 `test_views.py`, `test_batches.py` and `test_dropout.py` test each source of chance by itself. Here a whole
 training is watched, so that a part that is left out, drawn twice or switched off would be seen.
@@ -33,7 +33,7 @@ SHARES = {"text_encoder": 0.1, "video_encoder": 0.2, "text_mapping": 0.2, "video
 
 @dataclass
 class Watched:
-    """What one training did.
+    """The random draws of one training.
 
     Attributes:
         keys: The batches that were asked for.

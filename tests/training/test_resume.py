@@ -37,7 +37,7 @@ from tests.helpers.tiny import (
 
 
 class StopTraining(BaseException):
-    """What ends a training in these tests."""
+    """Ends a training in these tests."""
 
 
 def dying(function: Callable[..., Any], call: int, *, before: bool) -> Callable[..., Any]:
@@ -134,7 +134,7 @@ def test_killed(root, undisturbed, tmp_path):
     started = recorded = 0
 
     def writing(pattern: str) -> bool:
-        """Whether it writes such a file; the one killed before it may have left one."""
+        """Return whether this process has written such a file; a killed one may have left an older file."""
         with suppress(FileNotFoundError):
             return any(path.stat().st_mtime_ns > started for path in run.folder.glob(pattern))
         return False
@@ -206,7 +206,7 @@ def test_metrics_that_were_removed(root, first_half, tmp_path):
 
 
 def test_broken_features(root, first_half, undisturbed, tmp_path):
-    """What is not a number stops the training in one line, and spoils nothing that is there."""
+    """A value that is not a number stops the training with one line, and damages no file of the run."""
     run = damaged(first_half, tmp_path)
     shutil.copytree(root / COLLECTION, tmp_path / COLLECTION)
     config = tiny_config(tmp_path, run, epochs=4)

@@ -1,4 +1,4 @@
-"""What `train` says: one line for what a user can mend."""
+"""`train` reports an error that a user can fix in one line."""
 
 import errno
 import os

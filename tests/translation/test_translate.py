@@ -423,7 +423,7 @@ def test_a_journal_that_cannot_be_written(collection, model, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Translator, "__call__", unreadable)
-        with pytest.raises(FileNotFoundError, match=r"model.safetensors"):  # which is no fault of the journal
+        with pytest.raises(FileNotFoundError, match=r"model.safetensors"):  # the journal is not at fault
             translate(collection, **options)
 
     def filled(self, texts):

@@ -73,7 +73,7 @@ class ExtractionPlan:
 
     @property
     def skipped(self) -> dict[Path, str]:
-        """Why a file or folder is skipped, by path."""
+        """The reason for each file or folder that is skipped, by path."""
         return {**self.closed, **self.unreadable}
 
     @property

@@ -1,4 +1,4 @@
-"""What is not finite is found where it enters, by name."""
+"""Values that are not finite are found where they enter, and named."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Which frames are taken, and what they look like."""
+"""The right frames are sampled, and they have the right pixels."""
 
 import subprocess
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tests.helpers.videos import SIZE, assert_same_as_ffmpeg, brightness, make_s
 
 
 def numbers(path: Path, sampling: Sampling) -> list[int]:
-    """Which frames of such a video were taken, by their brightness."""
+    """Return the numbers of the sampled frames, which their brightness tells."""
     with open_media(path) as media:
         seen = [float(np.median(frame.picture)) for frame in media.sample(sampling)]
     known = np.array([brightness(number) for number in range(31)])

@@ -149,7 +149,7 @@ def test_a_moving_picture_is_extracted_as_a_video(cases, tmp_path):
 def test_a_moving_picture_that_breaks_off_is_read_as_far_as_it_goes(tmp_path, kind):
     path = moving_picture(tmp_path / "a", kind, [100] * 200)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    if kind == "WEBP":  # whose decoder takes no broken container
+    if kind == "WEBP":  # its decoder refuses a broken container
         with pytest.raises(UnreadableFileError), open_media(path):
             pass
         return

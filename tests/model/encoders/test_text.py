@@ -166,7 +166,7 @@ def test_an_encoder_that_the_hub_has(monkeypatch):
 
 
 def test_opening_an_encoder_is_silent(tmp_path, capfd):
-    """Where nobody watches; whoever wants transformers' bars has them afterwards."""
+    """No progress bars are shown without a terminal; the setting of transformers is restored afterwards."""
     folder = write_encoder(tmp_path, ENCODERS["bert"])
     capfd.readouterr()
     logging.enable_progress_bar()

@@ -51,7 +51,7 @@ def status(port, address="127.0.0.1", path="/api/index"):
 
 
 def is_ended(connection):
-    """Whether the server has closed the connection; waits for it."""
+    """Wait for the server to close the connection; return False if it does not."""
     try:
         while connection.recv(65536):
             pass

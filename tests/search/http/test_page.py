@@ -152,7 +152,7 @@ def test_over_a_real_index(real, open_page, tmp_path, language, text):
     until(page, "document.querySelector('#player video')?.currentTime > 0.1")
     expect(page.locator("#player-caption")).to_have_text(found[0].caption)
     page.keyboard.press("Escape")
-    # What looks like it.
+    # Similar videos.
     card = page.locator("#results li").first
     card.hover()
     card.locator(".similar").click()
@@ -275,7 +275,7 @@ def test_a_second_picture_opens_while_it_moves_under_the_mouse(pictures, open_pa
         card.locator(".open").click()
         expect(page.locator("#player-path")).to_have_text(re.compile(f"moving.{ending}$"))
         expect(page.locator("#player")).to_be_visible()
-        page.keyboard.press("Escape")  # which gives the focus back to the card
+        page.keyboard.press("Escape")  # this gives the focus back to the card
         expect(page.locator("#player")).not_to_be_visible()
 
 

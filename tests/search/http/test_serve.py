@@ -373,7 +373,7 @@ def test_other_uploads_are_refused_with_a_list_of_formats(client, name, content)
 
 
 def test_truncated_uploads(client, searcher, tmp_path):
-    """What breaks off is read as far as it goes, or refused; never a failure of the server."""
+    """A truncated file is read as far as it goes, or refused; the server never fails."""
     hit = searcher.segment("sample00003")
     sources = {
         "a.mp4": Path(hit.path).read_bytes(),
@@ -464,7 +464,7 @@ def percent(content):
 
 
 def header(content):
-    """What of random bytes a header can hold."""
+    """Remove the bytes that a header cannot hold."""
     return content.replace(b"\r", b"").replace(b"\n", b"").replace(b"\0", b"")
 
 
@@ -530,7 +530,7 @@ def requests(draw, size):
 
 
 def leaks(answer, index):
-    """What an answer says that it should not."""
+    """Return the forbidden words that a response contains."""
     told = answer.text if answer.status_code >= 400 else ""  # hits name the paths of their files
     told += "".join(answer.headers.values())
     forbidden = ("Traceback", 'File "', "mlcmr/search", "site-packages", "mlcmr-upload", str(index.parent))

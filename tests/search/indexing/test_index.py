@@ -1,4 +1,4 @@
-"""What goes together in an index."""
+"""An index is updated only with a matching model, matching features and matching options."""
 
 import shutil
 from pathlib import Path

@@ -75,7 +75,7 @@ def test_planned_is_done(place, trained):
 
 
 def test_an_old_plan_is_made_again(place, trained):
-    """What another process has done since is neither done twice nor undone."""
+    """The work that another process has done since is neither repeated nor undone."""
     plan = plan_index(IndexRequest(source=place / "tiny", to=place / "index", run=trained, device="cpu"))
     mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     whole = content(place / "index")

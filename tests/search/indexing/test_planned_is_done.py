@@ -1,4 +1,4 @@
-"""What a dry run shows is what the next run does, whatever has happened to the videos."""
+"""The next run does exactly the work that a dry run shows, whatever has happened to the videos."""
 
 import re
 import shutil
@@ -32,7 +32,7 @@ def own_state(tmp_path_factory):
 
 @dataclass(frozen=True)
 class Step:
-    """What happens before an update: the content of each video, or None if there is no such video."""
+    """The state before an update: the content of each video, or None if there is no such video."""
 
     videos: dict[str, int | None]
     moves: bool

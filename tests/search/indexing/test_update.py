@@ -229,7 +229,7 @@ def test_a_renaming_that_is_interrupted_goes_on(place, trained, monkeypatch, sto
 
 
 def sources(index: Path) -> set[tuple[str, str]]:
-    """Where an index says its segments and captions are from."""
+    """Return the source and kind of each segment and caption of an index."""
     _, stores = open_published(index)
     held = {
         (payload["source"], kind)

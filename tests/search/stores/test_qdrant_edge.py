@@ -30,7 +30,7 @@ def test_a_sealed_store_is_read_by_many_and_written_again(tmp_path):
     path, rows = tmp_path / "store", vectors(50)
     for turn in range(4):
         one = EdgeStore(path, SIZE, SEGMENT_FIELDS, writing=True)
-        # What is there already is replaced and removed as well as what is new is added.
+        # Known points are replaced and removed, new points are added.
         one.upsert([Point(identity(n), rows[n], {"turn": turn}) for n in range(10 * turn + 10)])
         one.delete([identity(turn)])
         one.optimize()

@@ -273,7 +273,7 @@ def test_killed_is_as_not_killed(place, trained, indexed, qdrant, tmp_path):
     assert last.process.exitcode == 0, last.output
     assert "36 as before" in last.output
     assert content(place / "index") == content(indexed)
-    # What makes filters fast is there too, and was not made twice.
+    # The payload indexes, which make filters fast, exist too and were not created twice.
     assert [set(qdrant.indexes[name]) for name in COLLECTIONS] == [set(FILTER_FIELDS), set(CAPTION_FIELDS)]
     qdrant.asked.clear()
     index_on(qdrant, place)
@@ -491,7 +491,7 @@ def test_the_key(place, trained, capfd, monkeypatch, key, words):
 )
 def test_an_address_has_a_port(url, whole):
     assert whole_address(url) == whole
-    assert server.connect(whole)._client.rest_uri == whole  # what the client makes of it
+    assert server.connect(whole)._client.rest_uri == whole  # as the client reads it
 
 
 @pytest.mark.parametrize(

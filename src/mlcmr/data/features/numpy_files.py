@@ -25,7 +25,7 @@ from mlcmr.reading import open_regular
 Array = NDArray[Any]
 
 _HEADER_BYTES = 10_000
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the methods of NumPy
 _GROWTH = 100  # the largest growth of an archive in memory, as a factor
 _GROWN_BYTES = 256 << 20  # the size in memory that any archive may have
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}

@@ -65,7 +65,7 @@ class AnimationReader:
         image = self._image
         size = self._size
         begin = Fraction(0)
-        delay = Fraction(0)  # how much later frames are shown than the file says
+        delay = Fraction(0)  # added to the times that the file gives
         first = 1 if getattr(image, "default_image", False) else 0
         for number in itertools.count(first):
             try:

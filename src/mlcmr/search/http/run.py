@@ -33,7 +33,7 @@ TOKEN_VARIABLE = "MLCMR_TOKEN"  # noqa: S105
 _SHORTEST_TOKEN = 12
 # The addresses whose X-Forwarded-For is trusted: web servers on this machine.
 _PROXIES = "127.0.0.1,::1,::ffff:127.0.0.1"
-_CHECKED_SEGMENTS = 1000  # whose files are checked at the start
+_CHECKED_SEGMENTS = 1000  # the files of so many are checked at the start
 _CONNECTIONS = 2000  # of all clients; above, uvicorn itself answers 503
 
 
