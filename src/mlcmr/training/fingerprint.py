@@ -34,13 +34,13 @@ def hash_inputs(
     columns = ([name, captions.texts, captions.languages] for name, captions in pairs.captions.items())
     queries = ([query.captions.ids, query.captions.texts] for query in validation)
     return {
-        "captions": _digest(chain([pairs.videos], columns, queries)),
-        "frame features": _digest([features.dimension, [len(features.rows(video)) for video in videos]]),
-        "token ids": _digest([tokenizer.backend_tokenizer.to_str()]),
+        "captions": _hash_parts(chain([pairs.videos], columns, queries)),
+        "frame features": _hash_parts([features.dimension, [len(features.rows(video)) for video in videos]]),
+        "token ids": _hash_parts([tokenizer.backend_tokenizer.to_str()]),
     }
 
 
-def _digest(parts: Iterable[Any]) -> str:
+def _hash_parts(parts: Iterable[Any]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(json.dumps(part).encode() + b"\n")

@@ -62,7 +62,7 @@ class Translator:
             if number < 1:
                 raise InvalidValueError(f"`{parameter}` {number}: expected 1 or more", parameter=parameter)
         model = find_model(model, "model")
-        with _opening(model):
+        with _opening_translation_model(model):
             config = open_config(model, read_shapes(model))
             require_small_tokenizer(model)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
@@ -78,7 +78,7 @@ class Translator:
         self.note = require_direction(
             model, self._tokenizer, family, self.direction, source=source, target=target
         )
-        with _opening(model):
+        with _opening_translation_model(model):
             opened, missing = open_model(model, AutoModelForSeq2SeqLM, config)
             self._model: Any = opened.eval()
         if missing:
@@ -135,7 +135,7 @@ class Translator:
 
 
 @contextmanager
-def _opening(model: str) -> Iterator[None]:
+def _opening_translation_model(model: str) -> Iterator[None]:
     failure = "no Hugging Face translation model, by hub id or folder"
     with opening(f"model '{model}'", failure), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Marian recommends a package that it does not need

@@ -56,7 +56,7 @@ class HuggingFaceEncoder:
         self.name = name
         self.feature = feature_name(name)
         name = find_model(name, "encoder", "encoder", built_in=[HISTOGRAM])
-        with _opening(name):
+        with _opening_frame_encoder(name):
             config = open_config(name, read_shapes(name))
             model, missing = open_model(name, _model_class(config), config)
             _require_pictures(model, name)
@@ -81,7 +81,7 @@ class HuggingFaceEncoder:
         self.frames_per_feature = int(getattr(vision, "num_frames", 0) or 1)
         self.fps = VIDEO_FPS if self.frames_per_feature > 1 else IMAGE_FPS
         self.batch_size = max(_BATCH.get(self.device.type, 64) // self.frames_per_feature, 1)
-        with _opening(name):
+        with _opening_frame_encoder(name):
             self.dimension = self._probe(f"encoder '{name}'")
 
     def _probe(self, subject: str) -> int:
@@ -216,7 +216,7 @@ def _model_class(config: Any) -> Any:
     return getattr(transformers, name) if name.endswith("VisionModelWithProjection") else AutoModel
 
 
-def _opening(name: str) -> AbstractContextManager[None]:
+def _opening_frame_encoder(name: str) -> AbstractContextManager[None]:
     return opening(
         f"encoder '{name}'",
         "not a supported image or video model with its preprocessor_config.json, by folder or hub id",

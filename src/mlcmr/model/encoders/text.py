@@ -208,7 +208,7 @@ def pretrained_encoder(config: TextConfig) -> tuple["PreTrainedModel", "PreTrain
     """
     alternative = ", or train a small one with `model.text.new`"
     name = find_model(config.encoder, "model.text.encoder", "encoder", alternative=alternative)
-    with _opening(name, quiet=True):
+    with _opening_text_encoder(name, quiet=True):
         transformer, lacking = open_model(name)
     if missing := sorted(key for key in lacking if "pooler" not in key):
         raise CorruptFileError(
@@ -237,7 +237,7 @@ def empty_encoder(
         CorruptFileError: If its configuration is damaged.
     """
     name = find_model(name, "encoder", "encoder")
-    with _opening(name, quiet=True):
+    with _opening_text_encoder(name, quiet=True):
         if shapes is not None:
             _require_fit(name, open_config(name, None), shapes)
         config = open_config(name, shapes)
@@ -287,7 +287,7 @@ def open_tokenizer(name: str | Path, lowercase: bool | None) -> "PreTrainedToken
         InvalidValueError: If there is no fast tokenizer.
         CorruptFileError: If its files are damaged.
     """
-    with _opening(str(name)):
+    with _opening_text_encoder(str(name)):
         require_small_tokenizer(str(name))
         tokenizer: Any = AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
     if not getattr(tokenizer, "is_fast", False):
@@ -323,7 +323,7 @@ def _lowercases(normalizer: Any) -> bool:
     return isinstance(normalizer, normalizers.Sequence) and isinstance(normalizer[0], normalizers.Lowercase)
 
 
-def _opening(name: str, *, quiet: bool = False) -> AbstractContextManager[None]:
+def _opening_text_encoder(name: str, *, quiet: bool = False) -> AbstractContextManager[None]:
     return opening(f"encoder '{name}'", "not a Hugging Face encoder, by hub id or folder", quiet=quiet)
 
 

@@ -42,7 +42,7 @@ class _Checksums:
 def write_checksums(vectors: Path) -> None:
     """Write the checksums of a folder of vectors, after its last change."""
     files = {
-        str(path.relative_to(vectors)): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+        str(path.relative_to(vectors)): {"bytes": path.stat().st_size, "sha256": _checksum(path)}
         for path in _files(vectors)
     }
     write_text(vectors / CHECKSUMS, json.dumps({"files": files}, indent=1) + "\n")
@@ -103,7 +103,7 @@ class Guard:
         if self._sums is None:
             return name not in self._good or self._good[name][0] == state[0]
         wanted = self._sums[name]
-        return state[0] == wanted.bytes and _digest(path) == wanted.sha256
+        return state[0] == wanted.bytes and _checksum(path) == wanted.sha256
 
 
 def _files(vectors: Path) -> list[Path]:
@@ -131,7 +131,7 @@ def _chunk(handle: int, at: int) -> bytes:
     return part
 
 
-def _digest(path: Path) -> str:
+def _checksum(path: Path) -> str:
     """Return the SHA-256 of the chunks of a file that are not all zeros, each with its offset."""
     digest = hashlib.sha256()
     try:

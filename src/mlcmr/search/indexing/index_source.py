@@ -342,12 +342,12 @@ def _first_captions(
 
 def _stamp(record: VideoRecord, captions: Mapping[str, str], state: Sequence[object]) -> str:
     # The digest of a file is left out: records of older versions have none, and would count as changed.
-    return _digest([_described(record), captions, state])
+    return _hash_json([_described(record), captions, state])
 
 
 def _described(record: VideoRecord) -> dict[str, Any]:
     return {name: value for name, value in asdict(record).items() if name != "digest"}
 
 
-def _digest(content: object) -> str:
+def _hash_json(content: object) -> str:
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=12).hexdigest()

@@ -292,7 +292,7 @@ def _has_most(stores: Stores, content: SourceContent, held: StoredContent, befor
     videos = [video for video, stored in held.videos.items() if stored.source == before]
     same = [video for video in videos if video in source.videos]
     features = {
-        segment_id(video, 0): _digest(source.frames(source.videos[video], 0)) for video in same[:BATCH]
+        segment_id(video, 0): _hash_frames(source.frames(source.videos[video], 0)) for video in same[:BATCH]
     }
     points = stores.segments.get(list(features))
     return len(same) * 2 > len(videos) and features == {
@@ -401,7 +401,7 @@ def _update_segments(
                     _require_finite(source, record.video)
             batch = [record for record in records if record.video not in skipped]
             segments = {segment_id(r.video, n): (r, n) for r in batch for n in range(len(r.segments))}
-            features = {point: _digest(source.frames(*segment)) for point, segment in segments.items()}
+            features = {point: _hash_frames(source.frames(*segment)) for point, segment in segments.items()}
             # If only the file was moved or captions were added, the vector is kept.
             vectors = {
                 point.id: point.vector
@@ -459,7 +459,7 @@ def _noting(faults: dict[str, str], name: str) -> Iterator[None]:
         faults.setdefault(name, str(error))
 
 
-def _digest(frames: Features) -> str:
+def _hash_frames(frames: Features) -> str:
     return hashlib.blake2b(frames.tobytes(), digest_size=12).hexdigest()
 
 
