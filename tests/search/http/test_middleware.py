@@ -237,7 +237,7 @@ def test_who_guesses_cookies_waits_and_nobody_else(searcher, clock, path):
         guesses = [ask(client, Cookie=f"a=b; mlcmr={n}") for n in range(300)]
         assert guesses[:3] == [401] * 3
         assert set(guesses[3:]) == {429}
-        # Who shares the address, and has the right cookie or token, notices nothing.
+        # Clients of the same address with the right cookie or token are still served.
         assert ask(client, Cookie=f"mlcmr={cookie_value(TOKEN)}") in (200, 404)
         assert ask(client, Authorization=f"Bearer {TOKEN}") in (200, 404)
         assert ask(client, Authorization=f"Bearer {TOKEN}", Cookie="mlcmr=of-another-server") in (200, 404)

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "mlcmr"
 # The whole header must match: `[::1].evil.example` names a foreign host.
 _HOST = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(:[0-9]{0,5})?", re.ASCII)
-_MOST_CLIENTS = 10_000  # whose rates are remembered
+_MOST_CLIENTS = 10_000  # the rates of so many are remembered
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
