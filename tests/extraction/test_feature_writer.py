@@ -182,6 +182,24 @@ def test_killed_while_it_forgets_or_moves_it_is_ended_by_the_next(
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("all_of_them", [True, False])
+@pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos", "unlink"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_removal_that_was_killed_is_ended_by_the_next(
+    videos, tmp_path, monkeypatch, all_of_them, moment, nth
+):
+    run(videos, tmp_path / "mine")
+    names = [record.video for record in read_videos(tmp_path / "mine")]
+    removed = names if all_of_them else names[:1]
+    shutil.copytree(tmp_path / "mine", tmp_path / "fresh")
+    feature_writer.remove_videos(tmp_path / "fresh", "hues228", removed)
+    with dying(monkeypatch, moment, nth):
+        feature_writer.remove_videos(tmp_path / "mine", "hues228", removed)
+    feature_writer.remove_videos(tmp_path / "mine", "hues228", removed)
+    assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
+    assert not all_of_them or set(contents(tmp_path / "mine")) == {".extract.lock"}
+
+
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("moment", ["rename", "rmtree", "write_videos", "unlink"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])

@@ -82,6 +82,8 @@ class FeatureWriter:
         self.records = {record.path: record for record in by_video.values()}
         if self._beside("old").exists():  # the process was killed after the new folder took its place
             self._finish_merge(merged)
+        if self._beside("removed").exists():
+            self._finish_removal()
 
     def add(self, record: VideoRecord, features: Features, thumbnails: Sequence[bytes]) -> None:
         """Write a finished video: first its thumbnails, then its features and record in one step."""
@@ -156,16 +158,20 @@ class FeatureWriter:
         self.records = {}
         shutil.rmtree(self._parts, ignore_errors=True)
         if self.folder.exists():
-            self.folder.rename(self._beside("new"))  # after a kill, the next process removes it
-        videos_file(self.collection).unlink(missing_ok=True)
-        self._remove_surplus_thumbnails(())
-        shutil.rmtree(self._beside("new"), ignore_errors=True)
+            self.folder.rename(self._beside("removed"))  # after a kill, the next process finishes the removal
+        self._finish_removal()
 
     def _finish_merge(self, merged: Iterable[VideoRecord]) -> None:
         """Write what depends on the new feature folder; remove the old folder last."""
         write_videos(self.collection, merged)
         self._remove_surplus_thumbnails(self.records.values())
         shutil.rmtree(self._beside("old"), ignore_errors=True)
+
+    def _finish_removal(self) -> None:
+        """Remove what belongs to a removed feature; the renamed feature folder last."""
+        videos_file(self.collection).unlink(missing_ok=True)
+        self._remove_surplus_thumbnails(self.records.values())
+        shutil.rmtree(self._beside("removed"), ignore_errors=True)
 
     def _blocks(self, records: Sequence[VideoRecord]) -> Iterator[tuple[list[str], Features]]:
         """Yield the frame ids and features of each video, from its part or the existing feature folder."""
@@ -202,8 +208,7 @@ class FeatureWriter:
         return self._parts / f"{video}.npz"
 
     def _beside(self, purpose: str) -> Path:
-        """Return the path of a temporary folder beside the feature folder."""
-        return self.folder.with_name(f".{self.feature}.{purpose}")
+        return _beside(self.folder, purpose)
 
     def _recover(self) -> None:
         """Remove half-written files of a killed process; restore the old feature folder if need be."""
@@ -258,6 +263,8 @@ def open_feature_writer(
 def remove_videos(collection: Path, feature: str, videos: Iterable[str]) -> None:
     """Remove videos from a feature of a collection; nothing happens if there is no such feature or video.
 
+    A removal that was interrupted is finished.
+
     Args:
         collection: The collection's folder.
         feature: The feature's name.
@@ -268,8 +275,11 @@ def remove_videos(collection: Path, feature: str, videos: Iterable[str]) -> None
         InUseError: If another process extracts into the collection.
     """
     folder = collection / "FeatureData" / feature
-    if os.path.isdir(folder):
-        with open_feature_writer(collection, feature, read_encoder_settings(folder)) as writer:
+    old, removed = _beside(folder, "old"), _beside(folder, "removed")  # of a killed process
+    kept = next(filter(os.path.isdir, (folder, old)), None)
+    if kept is not None or os.path.isdir(removed):
+        settings = {} if kept is None else read_encoder_settings(kept)
+        with open_feature_writer(collection, feature, settings) as writer:
             writer.remove(videos)
 
 
@@ -284,6 +294,11 @@ def read_encoder_settings(folder: Path) -> dict[str, Any]:
     """
     hint = "if `mlcmr extract` did not make this feature, choose another `feature`"
     return cast("dict[str, Any]", read_json(folder / ENCODER, FeatureSettings, hint))
+
+
+def _beside(folder: Path, purpose: str) -> Path:
+    """Return the path of a temporary folder beside a feature folder."""
+    return folder.with_name(f".{folder.name}.{purpose}")
 
 
 def _read_part(path: Path) -> tuple[Mapping[str, Any], VideoRecord]:
