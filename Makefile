@@ -29,6 +29,8 @@ lint: $(VENV)/.dev ## Check style, types, workflows and the Dockerfile.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/zizmor --quiet --offline --strict-collection .github
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/hadolint Dockerfile
 
 docs: $(VENV)/.dev ## Build the documentation into docs/_build.
