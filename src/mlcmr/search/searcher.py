@@ -130,8 +130,12 @@ class Searcher:
     ) -> list[list[Hit]]:
         """Find the hits of several texts in one batch; see `search`.
 
-        `k` and `filters` apply to all texts, or are lists with an entry for each text. A text that the model
-        cannot read is no error here, but its hits mean nothing: see `require_readable`.
+        `k` and `filters` apply to all texts, or are lists with an entry for each text. `languages` has
+        an entry for each text; if it is None, the language is guessed. A text that the model cannot read
+        raises no error, but its hits mean nothing: see `require_readable`.
+
+        Returns:
+            For each text its hits, the best first.
         """
         given = languages or [None] * len(texts)
         if blank := [text for text in texts if not text.strip()]:
@@ -228,12 +232,12 @@ class Searcher:
         return self._index.state.roots
 
     def open_media(self, video: str) -> MediaFile:
-        """Open the file of an indexed video to hand it out.
+        """Open the file of an indexed video, to send it to a client.
 
         Raises:
             UnknownVideo: If there is no such video.
             FileGone: If the file is gone, or the video has no file.
-            NotHandedOut: If the file may not be handed out.
+            NotHandedOut: If the file is outside of `roots`, or is neither a video nor an image.
         """
         return open_media_file(self.segment(video).path, self.roots)
 

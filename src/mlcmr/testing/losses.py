@@ -13,12 +13,15 @@ from mlcmr.model.outputs import ViewEmbeddings
 def check_loss(loss: Loss, *, size: int = 16) -> None:
     """Check that a loss can train a model.
 
+    A loss returns scalars by name, each finite and with finite gradients, also for one example. It has no
+    weights, does not change its input, and does not depend on the order of the examples.
+
     Args:
         loss: The loss: a function or an `nn.Module`.
         size: The size of the embeddings that the loss takes.
 
     Raises:
-        AssertionError: If a property of a loss does not hold.
+        AssertionError: If a property does not hold; the message states the property.
     """
     if isinstance(loss, nn.Module):
         assert not list(loss.parameters()), "a loss has no weights: training neither trains nor saves them"

@@ -22,12 +22,15 @@ _Item = TypeVar("_Item")
 def check_model(model: TextVideoModel, *, feature_size: int) -> None:
     """Check that a model can be evaluated.
 
+    Embeddings are float32 on the CPU, without gradients, finite and of length 1; those of texts and of videos
+    have the same size.
+
     Args:
         model: The model.
         feature_size: The size of the frame features that the model takes.
 
     Raises:
-        AssertionError: If a property of a model does not hold.
+        AssertionError: If a property does not hold; the message states the property.
     """
     for method in ("encode_texts", "encode_videos"):
         assert callable(getattr(model, method, None)), f"a model has the method `{method}`"

@@ -14,7 +14,8 @@ def read_csv(path: Path) -> tuple[list[str], Iterator[tuple[str, TableRow]], str
     """Read a CSV or TSV.
 
     Returns:
-        The names of the columns, the place and the cells of each row, and the place of the names.
+        The names of the columns, then for each row its place (`file:line`, for messages) and its cells by
+        column, and last the place of the names.
 
     Raises:
         NotFoundError: If the file does not exist.
