@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mlcmr.data.captions import read_captions
 from mlcmr.data.check import check
@@ -27,6 +28,12 @@ def write_table(path: Path, rows, delimiter=",") -> Path:
         table = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
         table.writeheader()
         table.writerows(rows)
+    return path
+
+
+def write_parquet(path: Path, rows: list[dict]) -> Path:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs mlcmr[tables]")
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(rows), path)
     return path
 
 

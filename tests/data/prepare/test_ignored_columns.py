@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlcmr.data.prepare import prepare
-from tests.data.prepare.test_tables import write_parquet
-from tests.helpers.annotations import contents, write, write_table
+from tests.helpers.annotations import contents, write, write_parquet, write_table
 
 VIDEOS = [f"v{i}" for i in range(20)]
 

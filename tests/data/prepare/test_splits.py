@@ -1,5 +1,6 @@
 """Splits by chance, by the names of files and by lists."""
 
+import json
 import random
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from mlcmr.data.prepare import prepare
 from mlcmr.data.prepare.annotations import split_by_name
 from mlcmr.errors import CorruptFileError, InvalidValueError
-from tests.helpers.annotations import by_split, problems, write, write_table
+from tests.helpers.annotations import by_split, problems, write, write_parquet, write_table
 
 
 def test_splits_by_chance_depend_on_videos_and_seed_only(tmp_path):
@@ -79,6 +80,70 @@ def test_a_video_in_two_splits(tmp_path):
         CorruptFileError, match=r"t.csv:4: video 'v' is in split test, but in split train at .*t.csv:2"
     ):
         prepare([table], tmp_path / "mine", language=["en"])
+
+
+VATEX = ["train", "Training", " validation ", "dev", "TEST", "testing"]
+
+
+@pytest.mark.parametrize("column", ["split", "subset", "Split"])
+@pytest.mark.parametrize("kind", ["csv", "json", "jsonl", "parquet"])
+def test_a_split_in_each_row_of_vatex(kind, column, tmp_path):
+    rows = [{"videoID": f"v{i}", "enCap": "a dog", column: split} for i, split in enumerate(VATEX)]
+    path = tmp_path / f"vatex_training.{kind}"
+    if kind == "csv":
+        write_table(path, rows)
+    elif kind == "parquet":
+        write_parquet(path, rows)
+    else:
+        write(path, rows if kind == "json" else "\n".join(map(json.dumps, rows)))
+    summary = prepare([path], tmp_path / "mine")
+    assert by_split(tmp_path / "mine") == {"train": {"v0", "v1"}, "val": {"v2", "v3"}, "test": {"v4", "v5"}}
+    assert not summary.by_chance
+    assert not summary.unknown_splits
+    prepare([path], tmp_path / "options", split="test")
+    assert list(by_split(tmp_path / "options")) == ["test"]
+
+
+def test_the_split_of_vatex_in_a_column_of_another_name(tmp_path):
+    rows = [{"videoID": f"v{i}", "enCap": ["a dog"], "split": i, "fold": "val"} for i in range(2)]
+    prepare(write(tmp_path / "t.json", rows), tmp_path / "mine", split_column="fold")
+    assert by_split(tmp_path / "mine") == {"val": {"v0", "v1"}}
+
+
+def test_splits_that_vatex_has_besides_are_counted(tmp_path):
+    words = ["val", "public_test", "", "public_test", "train", None] + 14 * ["private_test"]
+    rows = [{"videoID": f"v{i}", "enCap": [f"dog {i}"], "split": word} for i, word in enumerate(words)]
+    rows.append({"videoID": "bare", "split": "private_test"})
+    summary = prepare(write(tmp_path / "t.json", rows), tmp_path / "mine")
+    assert (
+        "splits: videos whose rows name no known split, as if without the column: 'private_test' 15, "
+        "'public_test' 2, '' 2" in summary.lines()
+    )
+    assert json.loads(json.dumps(summary.to_dict()))["unknown_splits"]["public_test"] == 2
+    assert "in a column; other videos by chance, 0.8 : 0.1 : 0.1, seed 0" in summary.split_source
+    plain = write(tmp_path / "plain.json", [{"videoID": row["videoID"], "enCap": ["a"]} for row in rows[:20]])
+    prepare(plain, tmp_path / "plain")
+    expected = {video: split for split, videos in by_split(tmp_path / "plain").items() for video in videos}
+    found = {video: split for split, videos in by_split(tmp_path / "mine").items() for video in videos}
+    assert found == expected | {"v0": "val", "v4": "train"}
+
+
+def test_a_video_of_vatex_in_two_splits(tmp_path):
+    rows = [{"videoID": "v", "enCap": ["a dog"], "split": word} for word in ("", "train", "training", "dev")]
+    table = write(tmp_path / "t.json", rows)
+    with pytest.raises(
+        CorruptFileError, match=r"item 4: video 'v' is in split val, but in split train at .*t.json, item 3"
+    ):
+        prepare(table, tmp_path / "mine")
+    prepare(write(tmp_path / "t.json", rows[:3]), tmp_path / "mine")
+    assert by_split(tmp_path / "mine") == {"train": {"v"}}
+
+
+def test_rows_of_vatex_say_where_new_videos_belong(tmp_path):
+    prepare(write(tmp_path / "t.csv", "video,text\na,x\n"), tmp_path / "c", language="en", split="train")
+    rows = [{"videoID": video, "chCap": ["狗"], "split": "test"} for video in "ab"]
+    prepare(write(tmp_path / "zh.json", rows), tmp_path / "c")
+    assert by_split(tmp_path / "c") == {"train": {"a"}, "test": {"b"}}
 
 
 def test_some_videos_without_a_split(tmp_path):

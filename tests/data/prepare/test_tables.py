@@ -16,6 +16,7 @@ from mlcmr.data.prepare import prepare
 from mlcmr.data.prepare.cells import clean_text, read_spans, read_texts
 from mlcmr.data.prepare.summary import PrepareSummary
 from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, OutOfResourcesError
+from tests.helpers.annotations import write_parquet
 
 VISIBLE = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=8)
 
@@ -38,12 +39,6 @@ def prepared(file: Path, **options) -> tuple[list[str], PrepareSummary]:
 
 def english(file: Path, **options) -> list[str]:
     return prepared(file, language=["en"], **options)[0]
-
-
-def write_parquet(path: Path, rows: list[dict]) -> Path:
-    pyarrow = pytest.importorskip("pyarrow", reason="needs mlcmr[tables]")
-    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(rows), path)
-    return path
 
 
 def copy(path: Path, folder: Path) -> Path:

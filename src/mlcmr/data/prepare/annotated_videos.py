@@ -39,12 +39,14 @@ class AnnotatedVideo:
         split: The split that the files say; None if they say none.
         where: The first place that names the video, for messages.
         captions: The captions by language.
+        vatex_splits: The splits in rows of VATEX, as written, and the first place of each.
     """
 
     source: str
     split: str | None
     where: str
     captions: dict[str, list[Annotation]] = field(default_factory=dict)
+    vatex_splits: dict[str, str] = field(default_factory=dict)
 
 
 def annotation_files(
@@ -86,7 +88,10 @@ def read_annotation_files(
         for file in files:
             by_name = split_by_name(file.path)
             for caption in read_annotations(file.path, columns, file.language, unknown):
-                yield caption._replace(split=file.split or caption.split or by_name)
+                yield caption._replace(
+                    split=file.split or caption.split or by_name,
+                    vatex_split=None if file.split else caption.vatex_split,
+                )
             task.advance(note=file.path.name)
 
 
@@ -105,6 +110,8 @@ def group_by_video(captions: Iterable[Annotation], ids: ClipIds) -> dict[str, An
                 f"split {split}" if split else "no split" for split in (caption.split, video.split)
             )
             raise CorruptFileError(f"{where}: video '{name}' is in {here}, but in {before} at {video.where}")
+        if caption.vatex_split is not None:
+            video.vatex_splits.setdefault(caption.vatex_split, where)
         if caption.text is not None:
             video.captions.setdefault(caption.language, []).append(caption)
     return videos

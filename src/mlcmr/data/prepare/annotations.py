@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from mlcmr.data.captions import decode_lines
 from mlcmr.data.languages import UnknownLanguageError, language_code
-from mlcmr.data.prepare.cells import TableRow, parse_name, read_name, read_spans, read_texts
+from mlcmr.data.prepare.cells import TableRow, parse_name, read_name, read_spans, read_texts, read_word
 from mlcmr.data.prepare.tables import CaptionTable, ColumnNames, load_json, open_table
 from mlcmr.errors import CorruptFileError, InvalidValueError
 from mlcmr.reading import check
@@ -58,6 +58,8 @@ class Annotation(NamedTuple):
         text: The caption; None if the file names a video without a caption.
         split: `train`, `val` or `test`; None if the file names no split.
         number: The number of the caption, if captions of a video with the same number make pairs.
+        vatex_split: The split in a row of VATEX, as written: VATEX has others too, such as `public_test`.
+            None if there is no column for it.
     """
 
     clip: AnnotatedClip
@@ -65,6 +67,7 @@ class Annotation(NamedTuple):
     text: str | None
     split: str | None = None
     number: int | None = None
+    vatex_split: str | None = None
 
 
 def read_annotations(
@@ -94,8 +97,11 @@ def read_annotations(
     if "videoID" in table.names and columns.text not in table.names:
         of_vatex = [name for name in _VATEX if name in table.names]
         if of_vatex or table.names == ["videoID"]:
-            table.select(["videoID", *of_vatex])
-            return _read_vatex(table.rows)
+            split = columns.split or table.usual_column("split")
+            # Unlike in other tables, this column may be missing, or there twice.
+            split = split if split and table.names.count(split) == 1 else None
+            table.select(["videoID", *of_vatex, *filter(None, [split])])
+            return _read_vatex(table.rows, split)
     return _read_table(table, columns, language, unknown)
 
 
@@ -154,29 +160,34 @@ def split_by_name(path: Path) -> str | None:
     return splits.pop() if len(splits) == 1 else None
 
 
+def find_split(word: str) -> str | None:
+    """Return `train`, `val` or `test` for any of their usual names; None for any other word."""
+    return _SPLIT_OF.get(word.strip().lower())
+
+
 def split_code(word: str) -> str:
     """Return `train`, `val` or `test` for any of their usual names.
 
     Raises:
         InvalidValueError: If the word names no split.
     """
-    try:
-        return _SPLIT_OF[word.strip().lower()]
-    except KeyError:
-        raise InvalidValueError(f"split '{word:.40}' is none of {', '.join(_SPLIT_OF)}") from None
+    if split := find_split(word):
+        return split
+    raise InvalidValueError(f"split '{word:.40}' is none of {', '.join(_SPLIT_OF)}")
 
 
 # ─── published data sets ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _read_vatex(rows: Iterable[tuple[str, TableRow]]) -> Iterator[Annotation]:
+def _read_vatex(rows: Iterable[tuple[str, TableRow]], split_column: str | None) -> Iterator[Annotation]:
     for where, row in rows:
         clip = AnnotatedClip(read_name(where, "videoID", row), where)
+        split = read_word(row.get(split_column)) if split_column else None
         if not any(row.get(name) for name in _VATEX):
-            yield Annotation(clip, "en", None)
+            yield Annotation(clip, "en", None, vatex_split=split)
         for name, language in _VATEX.items():
             for number, text in enumerate(read_texts(where, name, row[name]) if row.get(name) else []):
-                yield Annotation(clip, language, text, number=number)
+                yield Annotation(clip, language, text, number=number, vatex_split=split)
 
 
 class _MsrvttSentence(TypedDict):

@@ -73,6 +73,11 @@ def parse_name(where: str, column: str, row: TableRow, parse: Callable[[str], st
         raise type(error)(f"{where}: column '{column}': {error}") from error
 
 
+def read_word(cell: Any) -> str:
+    """Return what a cell holds as text, without white space around it; empty if the cell is empty."""
+    return "" if _is_missing(cell) else _trim(str(cell))
+
+
 def read_texts(where: str, column: str, cell: Any) -> Sequence[str]:
     """Return the text or the list of texts in a cell; a missing text is blank.
 

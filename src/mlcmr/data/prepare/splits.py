@@ -6,6 +6,7 @@ from itertools import chain, repeat
 
 from mlcmr.data.collection import SPLITS
 from mlcmr.data.prepare.annotated_videos import AnnotatedVideo
+from mlcmr.data.prepare.annotations import find_split
 from mlcmr.data.prepare.existing import ExistingCaptions
 from mlcmr.data.prepare.summary import PrepareSummary
 from mlcmr.errors import CorruptFileError, InvalidValueError
@@ -39,9 +40,16 @@ def choose_splits(
         split_given: Whether the caller gave the split of each file.
     """
     captioned = list(captioned)
+    named: dict[str, str] = {}
+    if listed is None and not shares:
+        named = _splits_of_vatex(
+            {name: video for name, video in videos.items() if name not in existing.split_of}, summary
+        )
     if existing.split_of:
         new: Mapping[str, str | None] = (
-            {video: videos[video].split for video in captioned} if listed is None else listed
+            {video: named.get(video) or videos[video].split for video in captioned}
+            if listed is None
+            else listed
         )
         split_of = existing.assign_splits(new, captioned)
         summary.split_source = "as in the captions that are there"
@@ -50,11 +58,12 @@ def choose_splits(
     if listed is not None:
         summary.split_source = "by the lists of videos"
         return listed
-    if not shares and any(videos[video].split for video in captioned):
+    by_files = not shares and any(videos[video].split for video in captioned)
+    if by_files or (named and all(video in named for video in captioned)):
         summary.split_source = (
             "as `split` says" if split_given else "as the files say, in a column or by their names"
         )
-        return _splits_by_files(captioned, videos)
+        return _splits_by_files(captioned, videos, named)
     shares = shares or SHARES
     summary.split_source = f"by chance, {' : '.join(f'{share:g}' for share in shares)}, seed {seed}"
     summary.by_chance = True
@@ -65,7 +74,9 @@ def choose_splits(
     elif len(set(source_of.values())) < len(source_of):
         summary.split_source += "; clips of one video are in one split"
     by_source = splits_by_chance(list(dict.fromkeys(source_of.values())), shares, seed)
-    return {video: by_source[source] for video, source in source_of.items()}
+    if named:
+        summary.split_source = f"as the files say, in a column; other videos {summary.split_source}"
+    return {video: named.get(video) or by_source[source] for video, source in source_of.items()}
 
 
 def splits_by_chance(videos: Sequence[str], shares: Sequence[float], seed: int) -> dict[str, str]:
@@ -114,15 +125,38 @@ def shuffled(videos: Iterable[str], seed: int) -> list[str]:
     return sorted(videos, key=digest)
 
 
-def _splits_by_files(captioned: Iterable[str], videos: Mapping[str, AnnotatedVideo]) -> dict[str, str]:
-    """Return the split that the annotation files give for each video.
+def _splits_of_vatex(videos: Mapping[str, AnnotatedVideo], summary: PrepareSummary) -> dict[str, str]:
+    """Return the splits that rows of VATEX name, and count the names that are unknown.
+
+    Raises:
+        CorruptFileError: If rows name two splits for one video.
+    """
+    split_of = {}
+    for name, video in videos.items():
+        named = {split: where for word, where in video.vatex_splits.items() if (split := find_split(word))}
+        if len(named) > 1:
+            (first, before), (split, where) = list(named.items())[:2]
+            raise CorruptFileError(
+                f"{where}: video '{name}' is in split {split}, but in split {first} at {before}"
+            )
+        if named:
+            split_of[name] = next(iter(named))
+        else:
+            summary.unknown_splits.update(video.vatex_splits.keys())
+    return split_of
+
+
+def _splits_by_files(
+    captioned: Iterable[str], videos: Mapping[str, AnnotatedVideo], named: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the split that the annotation files give for each video; rows of VATEX go before file names.
 
     Raises:
         CorruptFileError: If the files give no split for a video.
     """
     split_of = {}
     for video in captioned:
-        split = videos[video].split
+        split = named.get(video) or videos[video].split
         if split is None:
             raise CorruptFileError(
                 f"{videos[video].where}: no split for video '{video}', while others have one: say it with "

@@ -10,7 +10,7 @@ from mlcmr.data.collection import FEW
 from mlcmr.data.text_table import TextTable
 from mlcmr.text import plural, printable
 
-_SHOWN = 20  # names of unknown languages
+_SHOWN = 20  # unknown names
 
 
 @dataclass(slots=True)
@@ -39,6 +39,7 @@ class PrepareSummary:
         clip_id: The first id that includes start and end; empty if none does.
         whole_id: The first id of a video with start and end that does not include them.
         similar_ids: Two ids that differ only in upper and lower case.
+        unknown_splits: The number of videos whose row names no known split, by what the row has instead.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class PrepareSummary:
     clip_id: str = ""
     whole_id: str = ""
     similar_ids: tuple[str, ...] = ()
+    unknown_splits: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.tables()), *self.lines()])
@@ -73,6 +75,7 @@ class PrepareSummary:
             "videos": {".".join(key): count for key, count in self.videos.items()},
             "captions": {".".join(key): count for key, count in self.captions.items()},
             "unknown": dict(self.unknown),
+            "unknown_splits": dict(self.unknown_splits),
             "similar_ids": list(self.similar_ids),
         }
 
@@ -87,6 +90,9 @@ class PrepareSummary:
     def lines(self) -> Iterator[str]:
         """Yield the notes below the table, one line each."""
         yield f"splits: {self.split_source}"
+        if self.unknown_splits:
+            names = _list_counts(self.unknown_splits)
+            yield f"splits: videos whose rows name no known split, as if without the column: {names}"
         yield from self._left_out()
         yield from self._id_notes()
         if self.halves:
@@ -120,9 +126,7 @@ class PrepareSummary:
             if count:
                 yield f"left out: {name}: {count:,}"
         if self.unknown:
-            counts = self.unknown.most_common(_SHOWN)
-            names = ", ".join(f"'{printable(name)[:40]}' {count:,}" for name, count in counts)
-            yield f"left out: captions in unknown languages: {names}"
+            yield f"left out: captions in unknown languages: {_list_counts(self.unknown)}"
 
     def _id_notes(self) -> Iterator[str]:
         if self.clip_id:
@@ -144,3 +148,8 @@ class PrepareSummary:
                 other = f"; for other shares, remove {text} and set `shares`" if self.by_chance else ""
                 few = plural(min(sizes), "video")
                 yield f"few: {few} in {split}: measurements on so few videos say little{other}"
+
+
+def _list_counts(unknown: Counter[str]) -> str:
+    """Return unknown names and how often each occurs, the most frequent first."""
+    return ", ".join(f"'{printable(name)[:40]}' {count:,}" for name, count in unknown.most_common(_SHOWN))

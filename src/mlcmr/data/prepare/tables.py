@@ -69,6 +69,10 @@ class CaptionTable:
     heading: str
     selected: list[str] = field(default_factory=list)
     column_of: dict[str, str | None] = field(default_factory=dict)
+    _name_of: dict[str, str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._name_of = {re.sub("[^a-z0-9]", "", name.lower()): name for name in reversed(self.names)}
 
     @property
     def rows(self) -> Iterable[tuple[str, TableRow]]:
@@ -82,12 +86,10 @@ class CaptionTable:
             InvalidValueError: If the table lacks a column of this name.
             CorruptFileError: If the table has a column twice.
         """
-        name_of = {re.sub("[^a-z0-9]", "", name.lower()): name for name in reversed(self.names)}
         for kind in (item.name for item in fields(columns)):
             name = getattr(columns, kind)
             if name is None:
-                usual = _USUAL_NAMES[kind].split()
-                name = next((name_of[plain] for plain in usual if plain in name_of), None)
+                name = self.usual_column(kind)
             elif name not in self.names:
                 raise InvalidValueError(
                     f"{self.path}: no column '{name}'; there is {self._list_names()}",
@@ -96,6 +98,11 @@ class CaptionTable:
                 )
             self.column_of[kind] = name
         self.select(name for name in self.column_of.values() if name)
+
+    def usual_column(self, kind: str) -> str | None:
+        """Return the first column with a usual name of a kind; None if the table has no such column."""
+        usual = _USUAL_NAMES[kind].split()
+        return next((self._name_of[plain] for plain in usual if plain in self._name_of), None)
 
     def select(self, names: Iterable[str]) -> None:
         """Select the columns to read.
