@@ -155,6 +155,41 @@ def require_recorded_model(info: ModelInfo) -> None:
         )
 
 
+def require_same_weights(info: ModelInfo, fingerprint: str) -> None:
+    """Check that the model of an index, opened by the name that the index records, has not changed.
+
+    Raises:
+        InvalidValueError: If it has other weights.
+    """
+    if fingerprint != info.fingerprint:
+        raise InvalidValueError(
+            f"{info.name}: the model has changed since the index was made; restore the model, or index into "
+            "another folder (`to`)"
+        )
+
+
+def run_weights(description: ModelDescription) -> Path:
+    """Return the folder of the best model of a run.
+
+    Raises:
+        NotFoundError: If the run has no model yet.
+    """
+    folder = Path(description.name) / "model"
+    if not os.path.isdir(folder):
+        raise NotFoundError(f"{folder}: no model yet; training writes it after its first epoch", path=folder)
+    return folder
+
+
+def local_fingerprint(description: ModelDescription) -> str | None:
+    """Return the SHA-256 of the weights of a run or a pretrained model; None if they are not on this machine.
+
+    Raises:
+        MlcmrError: If there are no weights, or they cannot be read.
+    """
+    folder = run_weights(description) if description.kind == "run" else local_folder(description.name)
+    return None if folder is None else hash_weights(folder)
+
+
 def same_encoder(name: str, other: str) -> bool:
     """Return whether two names are equal, or name two folders with the same weights."""
     if name == other:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlcmr.errors import InvalidValueError, NotFoundError
+from mlcmr.errors import InvalidValueError
 from mlcmr.model.device import on_device
 from mlcmr.model.hub import cached_model, fetch_model
 from mlcmr.model.mlcmr import MLCMR
@@ -22,6 +22,8 @@ from mlcmr.search.model_description import (
     is_mlcmr_model,
     is_run,
     require_recorded_model,
+    require_same_weights,
+    run_weights,
 )
 from mlcmr.trust import is_named_model
 
@@ -67,10 +69,7 @@ def open_run(run: str | os.PathLike[str], *, device: str = "auto") -> OpenModel:
         MlcmrError: If there is no run, the run has no model yet, or the device does not exist.
     """
     description = describe_run(run)
-    folder = Path(description.name) / "model"
-    if not os.path.isdir(folder):
-        raise NotFoundError(f"{folder}: no model yet; training writes it after its first epoch", path=folder)
-    return _open_mlcmr("run", folder, description, device)
+    return _open_mlcmr("run", run_weights(description), description, device)
 
 
 def open_pretrained(
@@ -134,11 +133,7 @@ def open_again(
         opened = open_pretrained(
             info.name, device=device, fetch=_may_open(info.name, models), parameter=parameter
         )
-    if opened.info.fingerprint != info.fingerprint:
-        raise InvalidValueError(
-            f"{info.name}: the model has changed since the index was made; restore the model, or index into "
-            "another folder (`to`)"
-        )
+    require_same_weights(info, opened.info.fingerprint)
     return opened
 
 

@@ -13,6 +13,7 @@ from mlcmr.search import Searcher
 from mlcmr.search.indexing import execute
 from mlcmr.search.indexing.manifest import read_info
 from mlcmr.training import train
+from tests.helpers.fake_index import MeanModel, MemoryStore
 from tests.helpers.indexes import content
 from tests.helpers.tiny import FEATURE, SCENES, tiny_config, video_name
 
@@ -21,8 +22,9 @@ def test_another_model_is_refused(place, trained):
     mlcmr.index(place / "tiny", place / "index", run=trained, device="cpu")
     before = content(place / "index")
     other = train(tiny_config(place, place / "other", epochs=1, seed=5)).folder
-    with pytest.raises(InvalidValueError, match=r"made with another model.*cannot be compared.*`to`"):
-        mlcmr.index(place / "tiny", place / "index", run=other, device="cpu")
+    for dry_run in (True, False):
+        with pytest.raises(InvalidValueError, match=r"made with another model.*cannot be compared.*`to`"):
+            mlcmr.index(place / "tiny", place / "index", run=other, device="cpu", dry_run=dry_run)
     assert content(place / "index") == before
 
 
@@ -57,8 +59,23 @@ def test_a_model_that_has_changed_since_is_refused(place, trained):
     weights.write_bytes(content_)
     with pytest.raises(InvalidValueError, match="the model has changed since the index was made"):
         Searcher(place / "index", device="cpu")
-    with pytest.raises(InvalidValueError, match="made with another model"):
-        mlcmr.index(place / "tiny", place / "index", run=run, device="cpu")
+    for dry_run in (True, False):
+        with pytest.raises(InvalidValueError, match="made with another model"):
+            mlcmr.index(place / "tiny", place / "index", run=run, device="cpu", dry_run=dry_run)
+        with pytest.raises(InvalidValueError, match="the model has changed since the index was made"):
+            mlcmr.index(place / "tiny", place / "index", device="cpu", dry_run=dry_run)
+
+
+def test_another_opened_model_is_refused(tmp_path):
+    blocks = [(["a_0"], np.ones((1, 3), np.float32))]
+    write_features(tmp_path / "mine" / "FeatureData" / "f", blocks)
+    options = {"feature": "f", "store": MemoryStore}
+    mlcmr.index(tmp_path / "mine", tmp_path / "index", model=MeanModel(), **options)
+    other = MeanModel()
+    other.fingerprint = lambda: "other"
+    for dry_run in (True, False):
+        with pytest.raises(InvalidValueError, match="made with another model"):
+            mlcmr.index(tmp_path / "mine", tmp_path / "index", model=other, dry_run=dry_run, **options)
 
 
 def test_a_model_that_has_moved_is_taken(place, trained):

@@ -33,6 +33,7 @@ from mlcmr.search.indexing.plan import (
     plan_videos,
     require_feature,
     require_free,
+    require_same_model,
 )
 from mlcmr.search.indexing.request import IndexRequest
 from mlcmr.search.indexing.storage import COLLECTION, IndexWriter, open_published
@@ -108,7 +109,8 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     """Index the source of a plan; return the whole plan and its result."""
     request, collection, extraction = plan.request, plan.request.collection, ""
     opened = _open_model(plan, request)
-    _require_same_model(plan, opened)
+    is_same = plan.info is None or is_model_of(plan.info.model, opened)
+    require_same_model(plan, opened.info.name, is_same=is_same)
     require_free(plan)
     stored = EMPTY if plan.info is None else read_content(writer.open_stores())
     if collection is None:
@@ -261,16 +263,6 @@ def _remember(plan: IndexPlan, info: IndexInfo, source: IndexSource, opened: Ope
 
 
 # ─── checks ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _require_same_model(plan: IndexPlan, opened: OpenModel) -> None:
-    info, folder = plan.info, plan.request.folder
-    if info is not None and not is_model_of(info.model, opened):
-        raise InvalidValueError(
-            f"{folder}: this index was made with another model, {info.model.name}; its vectors cannot be "
-            f"compared with those of {opened.info.name}; index into another folder (`to`)",
-            parameter="to",
-        )
 
 
 def _require_fit(source: IndexSource, opened: OpenModel) -> None:

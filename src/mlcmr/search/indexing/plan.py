@@ -1,6 +1,6 @@
 """The plan of `mlcmr.index`: a value that says what will change in an index, and why.
 
-A plan needs neither the weights of the model nor decoded videos. Its execution takes the lock of the index
+A plan opens no model and decodes no videos. Its execution takes the lock of the index
 and plans again, once and by the same functions: another process may have changed the index since. So a plan
 may be executed at any later time, and from any working directory.
 """
@@ -44,8 +44,10 @@ from mlcmr.search.model_description import (
     describe_pretrained,
     describe_run,
     is_run,
+    local_fingerprint,
     local_folder,
     require_recorded_model,
+    require_same_weights,
     same_encoder,
 )
 from mlcmr.search.stores.base import on_server
@@ -165,6 +167,7 @@ def plan_index(request: IndexRequest, *, check_features: bool = True) -> IndexPl
         MlcmrError: If something is missing or damaged, or the parameters do not fit the index.
     """
     plan = plan_settings(request)
+    _require_same_weights(plan)
     stores = None
     if plan.info is not None:
         with suppress(NotFoundError):  # nothing has been published yet
@@ -242,6 +245,45 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
     return replace(
         plan, model=model, feature=feature, encoder=named or encoding.get("encoder") or model.encoder
     )
+
+
+def require_same_model(plan: IndexPlan, name: str, *, is_same: bool) -> None:
+    """Check that an index was made with the model that the user names.
+
+    Args:
+        plan: The plan of the settings.
+        name: The name of the model.
+        is_same: Whether the model has the weights of the index.
+
+    Raises:
+        InvalidValueError: If it has other weights.
+    """
+    if plan.info is not None and not is_same:
+        raise InvalidValueError(
+            f"{plan.request.folder}: this index was made with another model, {plan.info.model.name}; its "
+            f"vectors cannot be compared with those of {name}; index into another folder (`to`)",
+            parameter="to",
+        )
+
+
+def _require_same_weights(plan: IndexPlan) -> None:
+    """Refuse a model of other weights, as the execution does, if they can be compared without opening it."""
+    info, model, given = plan.info, plan.model, plan.request.model
+    if info is None or model is None:
+        return
+    fingerprint: str | None
+    if "object" not in (model.kind, info.model.kind):
+        fingerprint = local_fingerprint(model)
+    elif given is None or isinstance(given, (str, os.PathLike)):
+        return  # the fingerprint of an object is not that of a file
+    else:
+        fingerprint = given.fingerprint()
+    if fingerprint is None:
+        return
+    if given is not None or plan.request.run is not None:
+        require_same_model(plan, model.name, is_same=fingerprint == info.model.fingerprint)
+    else:
+        require_same_weights(info.model, fingerprint)
 
 
 def require_feature_of_source(request: IndexRequest) -> None:
