@@ -16,7 +16,7 @@ from mlcmr.data.prepare import prepare
 from mlcmr.data.prepare.cells import clean_text, read_spans, read_texts
 from mlcmr.data.prepare.summary import PrepareSummary
 from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, OutOfResourcesError
-from tests.helpers.annotations import write_parquet
+from tests.helpers.annotations import write_parquet, write_table
 
 VISIBLE = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=8)
 
@@ -108,6 +108,59 @@ def test_every_spelling_of_start_and_end(heading, cells, tmp_path):
     rows = [f"{cells.format('v')},first", f"{cells.format('v').replace('46', '47')},second"]
     file = write(tmp_path / "t.csv", "\n".join([f"{heading},caption", *rows]))
     assert english(file) == ["v_33_46#enc#0 first", "v_33_47#enc#0 second"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "names",
+    ["from to", "From To", "from_sec to_sec", "fromTime toTime", "from_seconds to_seconds",
+     "start_frame end_frame", "frame start,frame end", "first_frame last_frame"],
+)  # fmt: skip
+def test_further_spellings_of_start_and_end(names, kind, tmp_path):
+    start, end = names.split("," if "," in names else " ")
+    rows = [{"video": "v", "caption": str(i), start: 33.0, end: 46 + i} for i in range(2)]
+    rows.append({"video": "w", "caption": "2", start: None, end: None})
+    file = tmp_path / f"t.{kind}"
+    if kind == "csv":
+        write_table(file, rows)
+    elif kind == "parquet":
+        write_parquet(file, rows)
+    else:
+        write(file, "\n".join(map(json.dumps, rows)))
+    lines, summary = prepared(file, language=["en"])
+    assert lines == ["v_33_46#enc#0 0", "v_33_47#enc#0 1", "w#enc#0 2"]
+    assert summary.clip_id == "v_33_46"
+
+
+def test_times_go_before_frames_and_pairs_are_not_mixed(tmp_path):
+    both = write(
+        tmp_path / "both.csv", "id,start_frame,end_frame,from,to,text\nv,25,50,1,2,a\nv,50,75,2,3,b\n"
+    )
+    assert english(both) == ["v_1_2#enc#0 a", "v_2_3#enc#0 b"]
+    texts = write(
+        tmp_path / "t.csv", "id,from,to,start_frame,end_frame,text\nv,en,de,25,50,a\nv,en,zh,50,75,b\n"
+    )
+    assert english(texts) == ["v_25_50#enc#0 a", "v_50_75#enc#0 b"]
+    parts = write(tmp_path / "p.csv", "id,from,start_frame,end_frame,text\nv,1,25,50,a\nv,2,50,75,b\n")
+    assert english(parts) == ["v_25_50#enc#0 a", "v_50_75#enc#0 b"]
+
+
+@pytest.mark.parametrize("cell", ["2024-01-01", "7", "[1, 2]"])
+def test_a_timestamp_that_is_no_span_leaves_room_for_from_and_to(cell, tmp_path):
+    rows = [{"video": "v", "text": str(i), "timestamp": cell, "from": i, "to": i + 1} for i in range(2)]
+    expected = ["v#enc#0 0", "v#enc#1 1"] if cell == "[1, 2]" else ["v_0_1#enc#0 0", "v_1_2#enc#0 1"]
+    assert english(write_table(tmp_path / "t.csv", rows)) == expected
+
+
+def test_clips_of_from_and_to_in_several_files(tmp_path):
+    first = write(tmp_path / "one.csv", "video,from,to,text\nv,1,2,a dog\nw,1,2,a cat\n")
+    second = write(tmp_path / "two.csv", "video,from,to,text\nv,2,3,a pig\n")
+    lists = {"test": write(tmp_path / "list.csv", "video,from,to\nv,2.0,3.0\nw,1,2\n")}
+    prepare([first, second], tmp_path / "c", language="en", split_lists=lists)
+    assert read_captions(tmp_path / "c/TextData/ctest.caption.txt").videos == ["w_1_2", "v_2_3"]
+    chinese = write(tmp_path / "zh.csv", "video,from,to,text\nv,2,3,猪\n")
+    prepare(chinese, tmp_path / "c", language="zh")
+    assert read_captions(tmp_path / "c/TextData/ctest_zh.caption.txt").videos == ["v_2_3"]
 
 
 def test_start_and_end_may_be_mere_facts_about_a_video(tmp_path):

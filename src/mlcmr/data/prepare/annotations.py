@@ -29,6 +29,7 @@ _SPLIT_OF = {word: split for split, words in _NAMES_OF_SPLITS.items() for word i
 _VATEX = {"enCap": "en", "chCap": "zh"}
 _YOUTUBE = re.compile("(youtube|yt).*")
 _START = re.compile("(clip|segment|seg|time)?(start|begin).*")
+_LIST = re.compile(r"\s*[\[(]")
 
 
 class AnnotatedClip(NamedTuple):
@@ -39,6 +40,7 @@ class AnnotatedClip(NamedTuple):
         where: The file and the row or item, for messages.
         span: The span of the video, `33_46`; empty if the file gives none.
         cut: Whether the span is certainly part of the clip's id; else it may only describe the video.
+        uncertain: Whether the span may be something else, as it is in columns such as `from` and `to`.
         fault: The reason why the span cannot be read; empty if it can be read.
     """
 
@@ -46,6 +48,7 @@ class AnnotatedClip(NamedTuple):
     where: str
     span: str = ""
     cut: bool = False
+    uncertain: bool = False
     fault: str = ""
 
 
@@ -140,7 +143,7 @@ def read_list(path: Path, columns: ColumnNames, language: str) -> VideoList:
             [],
         )
     table = open_table(path, load_json(path) if path.suffix.lower() == ".json" else None)
-    table.find_columns(ColumnNames(video=columns.video, start=columns.start, end=columns.end))
+    _find_columns(table, ColumnNames(video=columns.video, start=columns.start, end=columns.end))
     text, language_column = table.column_of["text"], table.column_of["language"]
     videos = VideoList(path, [], [])
     for where, row in table.rows:
@@ -233,7 +236,7 @@ def _read_msrvtt(path: Path, content: dict[str, Any], language: str) -> Iterator
 def _read_table(
     table: CaptionTable, columns: ColumnNames, language: str | None, unknown: Counter[str]
 ) -> Iterator[Annotation]:
-    table.find_columns(columns)
+    _find_columns(table, columns)
     table.require("video")
     text_column, split_column = table.require("text"), table.column_of["split"]
     language_column = (
@@ -264,24 +267,39 @@ def _language(where: str, name: str, row: TableRow) -> str | None:
         return None
 
 
+def _find_columns(table: CaptionTable, columns: ColumnNames) -> None:
+    """Find the column of each kind; columns such as `from` and `to` count if no others have spans."""
+    table.find_columns(columns)
+    start = table.column_of["start"]
+    if columns.start or columns.end or (start and not _is_alone(table, columns, start)):
+        return
+    pair = table.uncertain_span()
+    if pair and not (start and any(_LIST.match(str(row.get(start))) for _, row in table.read_rows([start]))):
+        table.use_uncertain_span(*pair)
+
+
+def _is_alone(table: CaptionTable, columns: ColumnNames, start: str) -> bool:
+    """Return whether a column such as `timestamp` has none for the end; then only spans in it count."""
+    return not (table.column_of["end"] or columns.start or _START.fullmatch(_plain(start)))
+
+
 def _clips(table: CaptionTable, columns: ColumnNames, where: str, row: TableRow) -> list[AnnotatedClip]:
     """Return the clips of a row: one clip, or one for each span of the video."""
     name = table.require("video")
     video = AnnotatedClip(read_name(where, name, row), where)
     start, end = table.column_of["start"], table.column_of["end"]
-    cut = bool(columns.start or columns.end or _YOUTUBE.fullmatch(_plain(name)))
     if start is None:
         return [video]
+    uncertain = table.span_is_uncertain
+    cut = not uncertain and bool(columns.start or columns.end or _YOUTUBE.fullmatch(_plain(name)))
     cells = [row.get(column) for column in (start, end) if column]
-    # Without a column for the end, a column such as `timestamp` counts only if its cells are spans.
-    alone = end is None and not columns.start and not _START.fullmatch(_plain(start))
-    if alone and not re.match(r"\s*[\[(]", str(cells[0])):
+    if _is_alone(table, columns, start) and not _LIST.match(str(cells[0])):
         return [video]
     try:
         spans = read_spans(cells)
     except ValueError as error:
         return [video._replace(span=repr(cells), cut=cut, fault=f"column '{start}': {error}")]
-    return [video._replace(span=span, cut=cut) for span in spans] or [video]
+    return [video._replace(span=span, cut=cut, uncertain=uncertain) for span in spans] or [video]
 
 
 def _plain(name: str) -> str:

@@ -4,7 +4,7 @@ import ast
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -42,6 +42,7 @@ _LIST_LIKE = re.compile(r"""\s*(?:array\(\s*)?\[\s*(?:['"{\[]|None\b|null\b|nan\
 # DuckDB, PostgreSQL and Java print lists of texts without quotation marks.
 _UNQUOTED_LIST = re.compile(r"\s*(?:\[[^\[\],]*,[^\[\]]*\]|\{[^{},]*,[^{}]*\})\s*")
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)\s*(?:s|sec|seconds)?", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+(?:[.,]\d*)?")
 _TIME_SEPARATOR = re.compile(r"[\s,'\"]+")
 
 
@@ -119,6 +120,21 @@ def read_spans(cells: Sequence[Any]) -> list[str]:
     if len(cells) == 1 and (pairs := _parse_pairs(cells[0])):
         return [_format_span(pair) for pair in pairs]
     return [_format_span(cells)]
+
+
+def are_spans(pairs: Iterable[Sequence[Any]]) -> bool:
+    """Return whether pairs of cells are spans in plain numbers; pairs without content may be among them."""
+    found = False
+    for cells in pairs:
+        if all(map(_is_missing, cells)):
+            continue
+        try:
+            found = all(map(_is_number, cells)) and bool(read_spans(cells))
+        except ValueError:
+            return False
+        if not found:
+            return False
+    return found
 
 
 def _format_span(times: Sequence[Any]) -> str:
@@ -199,6 +215,10 @@ def _parse_item(literal: str) -> str:
         return text.decode("utf-8", "replace")
     # JSON writes characters beyond 16 bits as two halves.
     return str(text).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def _is_number(cell: Any) -> bool:
+    return not isinstance(cell, bool) and _NUMBER.fullmatch(_trim(str(cell))) is not None
 
 
 def _is_missing(cell: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mlcmr.data.captions import decode_lines
@@ -10,12 +10,12 @@ from mlcmr.data.prepare.cells import TableRow
 from mlcmr.errors import CorruptFileError
 
 
-def read_csv(path: Path) -> tuple[list[str], Iterator[tuple[str, TableRow]], str]:
-    """Read a CSV or TSV.
+def open_csv(path: Path) -> tuple[list[str], Callable[[], Iterator[tuple[str, TableRow]]], str]:
+    """Open a CSV or TSV.
 
     Returns:
-        The names of the columns, then for each row its place (`file:line`, for messages) and its cells by
-        column, and last the place of the names.
+        The names of the columns, then a function that yields for each row its place (`file:line`, for
+        messages) and its cells by column, and last the place of the names.
 
     Raises:
         NotFoundError: If the file does not exist.
@@ -31,10 +31,13 @@ def read_csv(path: Path) -> tuple[list[str], Iterator[tuple[str, TableRow]], str
     if len(lines) <= first:
         raise CorruptFileError(f"{path}: no captions in it", path=path)
     delimiter = delimiter or max("\t,;", key=lines[first].count)
-    reader = _CsvReader(path, lines, first, delimiter, _has_quoting(path, lines, first, delimiter))
-    names = [name.strip() for name in reader.next_row() or []]
+    quoting = _has_quoting(path, lines, first, delimiter)
+    heading = _CsvReader(path, lines, first, delimiter, quoting).next_row()
+    names = [name.strip() for name in heading or []]
 
-    def rows() -> Iterator[tuple[str, TableRow]]:
+    def read_rows() -> Iterator[tuple[str, TableRow]]:
+        reader = _CsvReader(path, lines, first, delimiter, quoting)
+        reader.next_row()
         while (values := reader.next_row()) is not None:
             where = f"{path}:{reader.line}"
             if values and len(values) != len(names):
@@ -45,7 +48,7 @@ def read_csv(path: Path) -> tuple[list[str], Iterator[tuple[str, TableRow]], str
             if values:
                 yield where, dict(zip(names, values, strict=True))
 
-    return names, rows(), f"{path}:{first + 1}"
+    return names, read_rows, f"{path}:{first + 1}"
 
 
 class _CsvReader:

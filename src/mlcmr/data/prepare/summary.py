@@ -133,8 +133,8 @@ class PrepareSummary:
             yield f"ids: with start and end: {self.clip_id}"
         if self.whole_id:
             yield (
-                f"ids: without start and end ({self.whole_id}), because no video has two clips; "
-                "`start_column` adds them"
+                f"ids: without start and end ({self.whole_id}), because no video has two clips, or because "
+                "existing ids have none; `start_column` adds them"
             )
         if self.similar_ids:
             names = " and ".join(self.similar_ids)

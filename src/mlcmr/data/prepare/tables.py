@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mlcmr.data.captions import decode_lines
-from mlcmr.data.prepare.cells import TableRow
-from mlcmr.data.prepare.csv_tables import read_csv
+from mlcmr.data.prepare.cells import TableRow, are_spans
+from mlcmr.data.prepare.csv_tables import open_csv
 from mlcmr.data.prepare.parquet_tables import open_parquet
-from mlcmr.errors import CorruptFileError, InvalidValueError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError
 from mlcmr.reading import check, parse_json
 
 # The usual names of columns, the likeliest first.
@@ -25,6 +25,20 @@ _USUAL_NAMES = {
     "end": "end endtime endsec endsecs endsecond endseconds clipend segmentend stop stoptime timeend "
     "endtimestamp stoptimestamp tend",
 }
+# Names for start and end that may mean something else, such as languages; times before frames.
+_UNCERTAIN_SPANS = [
+    ("from", "to"),
+    ("fromtime", "totime"),
+    ("fromsec", "tosec"),
+    ("fromsecs", "tosecs"),
+    ("fromsecond", "tosecond"),
+    ("fromseconds", "toseconds"),
+    ("startframe", "endframe"),
+    ("framestart", "frameend"),
+    ("beginframe", "endframe"),
+    ("firstframe", "lastframe"),
+    ("fromframe", "toframe"),
+]
 _JSON_ADVICE = "correct the file, or write it again"
 _EXTENSIONS = ".csv, .tsv, .txt, .json, .jsonl, .ndjson, .parquet"
 
@@ -61,6 +75,7 @@ class CaptionTable:
         heading: The place of the names of the columns, for messages.
         selected: The columns to read; Parquet reads no others.
         column_of: The column of each kind; None for a kind that the table lacks.
+        span_is_uncertain: Whether the columns for start and end may mean something else.
     """
 
     path: Path
@@ -69,6 +84,7 @@ class CaptionTable:
     heading: str
     selected: list[str] = field(default_factory=list)
     column_of: dict[str, str | None] = field(default_factory=dict)
+    span_is_uncertain: bool = False
     _name_of: dict[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +92,7 @@ class CaptionTable:
 
     @property
     def rows(self) -> Iterable[tuple[str, TableRow]]:
-        """Return the place and the cells of each row; only once, as some files are streams."""
+        """Return the place and the cells of each row."""
         return self.read_rows(self.selected)
 
     def find_columns(self, columns: ColumnNames) -> None:
@@ -103,6 +119,27 @@ class CaptionTable:
         """Return the first column with a usual name of a kind; None if the table has no such column."""
         usual = _USUAL_NAMES[kind].split()
         return next((self._name_of[plain] for plain in usual if plain in self._name_of), None)
+
+    def uncertain_span(self) -> list[str]:
+        """Return two columns that have numbers and may be start and end; empty if there are none."""
+        for pair in _UNCERTAIN_SPANS:
+            columns = [self._name_of[plain] for plain in pair if plain in self._name_of]
+            is_free = all(self.names.count(name) == 1 and name not in self.selected for name in columns)
+            if len(columns) == len(pair) and is_free and self._have_spans(columns):
+                return columns
+        return []
+
+    def _have_spans(self, columns: Sequence[str]) -> bool:
+        try:
+            return are_spans([row.get(name) for name in columns] for _, row in self.read_rows(columns))
+        except MlcmrError:  # If it concerns columns that are needed, reading these raises it.
+            return False
+
+    def use_uncertain_span(self, start: str, end: str) -> None:
+        """Use two columns from `uncertain_span` as start and end."""
+        self.column_of |= {"start": start, "end": end}
+        self.span_is_uncertain = True
+        self.select([*self.selected, start, end])
 
     def select(self, names: Iterable[str]) -> None:
         """Select the columns to read.
@@ -164,8 +201,8 @@ def open_table(path: Path, content: Any = None) -> CaptionTable:
     """
     match path.suffix.lower():
         case ".csv" | ".tsv" | ".txt":
-            names, rows, heading = read_csv(path)
-            return CaptionTable(path, names, lambda _: rows, heading)
+            names, read_rows, heading = open_csv(path)
+            return CaptionTable(path, names, lambda _: read_rows(), heading)
         case ".jsonl" | ".ndjson":
             return _collect(path, _read_json_lines(path))
         case ".json" if isinstance(content, list):
