@@ -7,9 +7,11 @@
     >>> recall_at(ranks.v2t, 1, 2)
     {'R@1': 100.0, 'R@2': 100.0}
 
-A metric is a function of the ranks of one direction, `ranks.t2v` or `ranks.v2t`. `sum_of_recalls` takes both.
+A metric is a function of the ranks of one direction, `ranks.t2v` or `ranks.v2t`. `sum_of_recalls` and
+`compute_intervals` take both.
 """
 
+from mlcmr.evaluation.intervals import compute_intervals
 from mlcmr.evaluation.metrics import (
     Metric,
     mean_average_precision,
@@ -25,6 +27,7 @@ __all__ = [
     "Metric",
     "Ranks",
     "RetrievalRanks",
+    "compute_intervals",
     "compute_ranks",
     "mean_average_precision",
     "mean_rank",

@@ -11,7 +11,12 @@ def mean_precision_at_best(ranks: Ranks) -> dict[str, float]:
     return {"P@best": float(np.mean(1 / ranks.best))}
 
 
+def precisions(ranks: Ranks) -> dict[str, np.ndarray]:
+    return {"P@best": 1 / ranks.best}
+
+
 def test_metrics_that_keep_the_contract():
+    check_metric(Metric(mean_precision_at_best, per_query=precisions))
     check_metric(mean_precision_at_best)
     check_metric(recall_at)
     check_metric(lambda ranks: {"P@best": np.float32(np.mean(1 / ranks.best))})
@@ -49,6 +54,10 @@ def counting():
             Metric(mean_precision_at_best, chance=lambda *_: 0.5),
             "`chance` returns numbers by name",
         ),
+        (Metric(mean_precision_at_best, per_query=lambda ranks: {"x": ranks.best}), "names of the metric"),
+        (Metric(mean_precision_at_best, per_query=lambda _: {"P@best": [1.0]}), "a value of 'P@best' per"),
+        (Metric(mean_precision_at_best, per_query=precisions, average="median"), "is the median of its"),
+        (Metric(mean_precision_at_best, per_query=precisions, average="mode"), "mean or median, not 'mode'"),
     ],
 )
 def test_metrics_that_break_the_contract(metric, part):

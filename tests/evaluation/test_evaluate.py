@@ -96,6 +96,11 @@ def test_what_is_written(trained):
         assert evaluation["fusion_weight"] == 0.85
         assert evaluation["metrics"]["fused"]["SumR"] > evaluation["chance"]["SumR"]
         assert {"mlcmr", "torch"} <= evaluation["versions"].keys()
+        figures, intervals = evaluation["metrics"]["fused"], evaluation["intervals"]
+        assert (intervals["confidence"], intervals["resamples"], intervals["seed"]) == (0.95, 1000, 0)
+        low, high = intervals["SumR"]
+        assert low <= figures["SumR"] <= high
+        assert intervals["v2t"].keys() == figures["v2t"].keys()
     report = (trained / "report.html").read_text()
     assert "tiny" in report
     assert "<script" not in report
@@ -214,12 +219,22 @@ def test_command(trained, capsys):
     assert evaluation["target"] == "zh"
 
 
+def test_no_intervals(trained, capsys):
+    words = ["evaluate", str(trained), "--target", "zh", "--device", "cpu", "--resamples"]
+    for resamples in ("10", "0"):
+        assert main([*words, resamples]) == 0
+        assert ("± 95 %" in capsys.readouterr().out) == (resamples != "0")
+    (stored,) = json.loads((trained / "results.json").read_text())["evaluations"]
+    assert stored["intervals"] is None
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
         (["--target", "fr"], "tinytest_fr.caption.txt: no such file"),
         (["--split", "tset"], "tinytset.caption.txt: no such file"),
         (["--fusion-weight", "2"], "between 0 and 1"),
+        (["--resamples", "-1"], "--resamples is -1, but must be a whole number from 0"),
         (["--rootpath", "no/such"], "no such collection"),
         (["--feature", "nope"], "there is feat"),
     ],

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from rich.console import Console
 
 from mlcmr.errors import MlcmrError
+from mlcmr.evaluation.intervals import compute_intervals
 from mlcmr.evaluation.metrics import RetrievalMetrics, chance_metrics, compute_metrics
 from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.report import figures
@@ -272,6 +273,22 @@ def test_table_of_the_page():
     assert rows["chance"][:2] == ["2.5", "12.5"]
     alone = Page(render_report([example_results(fused=None, fusion_weight=None, published=None)]))
     assert [row[0] for row in alone.rows[2:]] == ["target only", "chance"]
+
+
+def test_intervals_are_below_the_figures_and_beside_the_headline():
+    intervals = compute_intervals(compute_ranks(draw_scores() + draw_scores(1), OWNERS), OWNERS)
+    widths = intervals.half_widths
+    page = Page(render_report([example_results(intervals=intervals)]))
+    assert [row[0] for row in page.rows[2:5]] == ["fused", "± 95 %", "target only"]
+    assert page.rows[3][1] == f"{widths.t2v['R@1']:.1f}"
+    assert page.rows[3][-1] == f"{widths.sum_recalls:.1f}"
+    assert f"± {widths.sum_recalls:.1f} · chance" in page.text
+    assert "of 1,000 resamples of the videos" in page.text
+    assert "±" not in full_page()
+    for width in (200, 80):
+        text = printed_table(width, example_results(intervals=intervals))
+        rows = [line.split()[-1] for line in text.splitlines() if "± 95 %" in line]
+        assert f"{widths.sum_recalls:.1f}" in rows
 
 
 def test_what_is_not_there_is_left_out():

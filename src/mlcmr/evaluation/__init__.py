@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from mlcmr.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mlcmr.evaluation.intervals import Interval as Interval
+    from mlcmr.evaluation.intervals import RetrievalIntervals as RetrievalIntervals
+    from mlcmr.evaluation.intervals import compute_intervals as compute_intervals
     from mlcmr.evaluation.metrics import Metric as Metric
     from mlcmr.evaluation.metrics import RetrievalMetrics as RetrievalMetrics
     from mlcmr.evaluation.metrics import compute_metrics as compute_metrics
@@ -18,11 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EvaluationResults",
+    "Interval",
     "Metric",
     "Ranks",
+    "RetrievalIntervals",
     "RetrievalMetrics",
     "RetrievalRanks",
     "TargetResults",
+    "compute_intervals",
     "compute_metrics",
     "compute_ranks",
     "embedding_scores",
@@ -33,11 +39,14 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "EvaluationResults": "results",
+        "Interval": "intervals",
         "Metric": "metrics",
         "Ranks": "ranks",
+        "RetrievalIntervals": "intervals",
         "RetrievalMetrics": "metrics",
         "RetrievalRanks": "ranks",
         "TargetResults": "target_results",
+        "compute_intervals": "intervals",
         "compute_metrics": "metrics",
         "compute_ranks": "ranks",
         "embedding_scores": "scores",

@@ -7,9 +7,9 @@ metrics are functions, too: `recall_at(ranks.t2v, 1, 5, 10)`. `Metric` adds what
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from functools import cache, partial
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,8 @@ from mlcmr.evaluation.ranks import Integers, Ranks, RetrievalRanks, check_owners
 from mlcmr.evaluation.scores import Scores
 from mlcmr.registry import resolve
 
+Values: TypeAlias = NDArray[np.float64]
+
 PRINTED_RECALLS = (1, 5, 10)
 """The cutoffs of the published tables, which SumR adds up."""
 _AT = re.compile(r"(R|nDCG)@([1-9][0-9]{0,8})")
@@ -28,7 +30,7 @@ _AT = re.compile(r"(R|nDCG)@([1-9][0-9]{0,8})")
 class MetricFunction(Protocol):
     """A metric: a function of the ranks of one direction.
 
-    A metric may have the attributes `format`, `higher_is_better` and `chance` of `Metric`.
+    A metric may have the attributes of `Metric`: `format`, `higher_is_better` and so on.
     """
 
     def __call__(self, ranks: Ranks, /) -> Mapping[str, float]:
@@ -47,8 +49,11 @@ def recall_at(ranks: Ranks, *cutoffs: int) -> dict[str, float]:
         ranks: The ranks of one direction.
         *cutoffs: The values of K; 1, 5 and 10 by default.
     """
-    counts = {k: np.count_nonzero(ranks.best <= min(k, ranks.candidates)) for k in cutoffs or PRINTED_RECALLS}
-    return {f"R@{cutoff}": 100.0 * int(count) / len(ranks.best) for cutoff, count in counts.items()}
+    return _means(_recalls(ranks, cutoffs or PRINTED_RECALLS))
+
+
+def _recalls(ranks: Ranks, cutoffs: Sequence[int]) -> dict[str, Values]:
+    return {f"R@{k}": np.where(ranks.best <= min(k, ranks.candidates), 100.0, 0.0) for k in cutoffs}
 
 
 def median_rank(ranks: Ranks) -> dict[str, float]:
@@ -61,14 +66,22 @@ def mean_rank(ranks: Ranks) -> dict[str, float]:
     return {"MnR": float(ranks.best.mean())}
 
 
+def _best_ranks(name: str, ranks: Ranks) -> dict[str, Values]:
+    return {name: ranks.best.astype(np.float64)}
+
+
 def mean_average_precision(ranks: Ranks) -> dict[str, float]:
     """Compute mAP: the mean over queries of the average precision, in percent.
 
     The average precision of a query is the mean precision at the ranks of its relevant candidates. A query
     without relevant candidates has 0.
     """
+    return _means(_average_precisions(ranks))
+
+
+def _average_precisions(ranks: Ranks) -> dict[str, Values]:
     sums = ranks.sum_per_query(ranks.nth / ranks.values)
-    return {"mAP": 100 * float((sums / np.maximum(ranks.relevant, 1)).mean())}
+    return {"mAP": 100 * sums / np.maximum(ranks.relevant, 1)}
 
 
 def ndcg(ranks: Ranks, cutoff: int | None = None) -> dict[str, float]:
@@ -81,10 +94,18 @@ def ndcg(ranks: Ranks, cutoff: int | None = None) -> dict[str, float]:
         ranks: The ranks of one direction.
         cutoff: Count the first `cutoff` candidates only; all candidates by default.
     """
+    return _means(_dcg_ratios(ranks, cutoff))
+
+
+def _dcg_ratios(ranks: Ranks, cutoff: int | None) -> dict[str, Values]:
     last = ranks.candidates if cutoff is None else min(cutoff, ranks.candidates)
     gains = np.where(ranks.values <= last, chance.gain(ranks.values), 0)
     ratios = ranks.sum_per_query(gains) / chance.ideal_dcg(ranks.relevant, last)
-    return {"nDCG" if cutoff is None else f"nDCG@{cutoff}": 100 * float(ratios.mean())}
+    return {"nDCG" if cutoff is None else f"nDCG@{cutoff}": 100 * ratios}
+
+
+def _means(values: Mapping[str, Values]) -> dict[str, float]:
+    return {name: float(of_queries.mean()) for name, of_queries in values.items()}
 
 
 def sum_of_recalls(ranks: RetrievalRanks) -> dict[str, float]:
@@ -102,12 +123,18 @@ class Metric:
         higher_is_better: Whether a higher value is better.
         chance: A function of (number of relevant candidates of each query, number of candidates) that returns
             the values to expect of random scores. Without it, the `chance` row has no value of the metric.
+        per_query: A function of the ranks that returns a value of each query, (Q,), by the names of the
+            metric, which is their average. With it, intervals are computed in one step; without it, by a call
+            of `compute` for each resample.
+        average: The average of the values of `per_query`: their mean or their median.
     """
 
     compute: Callable[[Ranks], Mapping[str, float]]
     format: str = ".1f"
     higher_is_better: bool = True
     chance: Callable[[Integers, int], Mapping[str, float]] | None = None
+    per_query: Callable[[Ranks], Mapping[str, Values]] | None = None
+    average: Literal["mean", "median"] = "mean"
 
     def __call__(self, ranks: Ranks, /) -> Mapping[str, float]:
         """Compute the values by name."""
@@ -127,6 +154,7 @@ def recall_metric(cutoffs: Sequence[int]) -> Metric:
     return Metric(
         lambda ranks: recall_at(ranks, *cutoffs),
         chance=lambda relevant, candidates: chance.recall_at(relevant, candidates, cutoffs),
+        per_query=lambda ranks: _recalls(ranks, cutoffs),
     )
 
 
@@ -137,13 +165,31 @@ def ndcg_metric(cutoff: int | None = None) -> Metric:
         lambda ranks: ndcg(ranks, cutoff),
         ".2f",
         chance=lambda relevant, candidates: chance.ndcg(relevant, candidates, cutoff),
+        per_query=lambda ranks: _dcg_ratios(ranks, cutoff),
     )
 
 
 BUILT_IN: Mapping[str, Metric] = {
-    "MedR": Metric(median_rank, "g", higher_is_better=False, chance=chance.median_rank),
-    "MnR": Metric(mean_rank, higher_is_better=False, chance=chance.mean_rank),
-    "mAP": Metric(mean_average_precision, ".2f", chance=chance.mean_average_precision),
+    "MedR": Metric(
+        median_rank,
+        "g",
+        higher_is_better=False,
+        chance=chance.median_rank,
+        per_query=partial(_best_ranks, "MedR"),
+        average="median",
+    ),
+    "MnR": Metric(
+        mean_rank,
+        higher_is_better=False,
+        chance=chance.mean_rank,
+        per_query=partial(_best_ranks, "MnR"),
+    ),
+    "mAP": Metric(
+        mean_average_precision,
+        ".2f",
+        chance=chance.mean_average_precision,
+        per_query=_average_precisions,
+    ),
     "nDCG": ndcg_metric(),
 }
 """The built-in metrics by name, besides R@K and nDCG@K."""
@@ -164,14 +210,12 @@ def as_metric(metric: object, parameter: str = "metrics") -> Metric:
     instance = metric() if isinstance(metric, type) else metric
     if not callable(instance):
         raise InvalidValueError(f"`{parameter}`: {metric!r} is not a function of ranks", parameter=parameter)
+    further = [one.name for one in fields(Metric) if one.name != "compute"]
     known = (
         instance
         if isinstance(instance, Metric)
         else Metric(
-            instance,
-            getattr(instance, "format", ".1f"),
-            getattr(instance, "higher_is_better", True),
-            getattr(instance, "chance", None),
+            instance, **{name: getattr(instance, name) for name in further if hasattr(instance, name)}
         )
     )
     try:
@@ -201,7 +245,7 @@ def choose_metrics(
     further = [find_metric(metric) if isinstance(metric, str) else as_metric(metric) for metric in named]
     chosen = tuple(dict.fromkeys((recall_metric(recall_at), *PUBLISHED_METRICS[1:], *further)))
     # A metric that cannot be used fails here, not after a model has embedded a split.
-    _metrics_of_direction(Ranks.from_lists([[1], [2, 3], []], candidates=4), chosen, {})
+    metrics_of_direction(Ranks.from_lists([[1], [2, 3], []], candidates=4), chosen, {})
     return chosen
 
 
@@ -269,14 +313,18 @@ def metrics_of_ranks(
         InvalidValueError: If a metric does not return finite numbers by name, or if two metrics use one name.
     """
     metric_of: dict[str, Metric] = {}
-    t2v, v2t = (_metrics_of_direction(direction, metrics, metric_of) for direction in (ranks.t2v, ranks.v2t))
+    t2v, v2t = (metrics_of_direction(direction, metrics, metric_of) for direction in (ranks.t2v, ranks.v2t))
     return RetrievalMetrics(t2v, v2t, sum_of_recalls(ranks)["SumR"], metric_of)
 
 
-def _metrics_of_direction(
+def metrics_of_direction(
     ranks: Ranks, metrics: Sequence[Metric], metric_of: dict[str, Metric]
 ) -> dict[str, float]:
-    """Compute the metrics of one direction; note in `metric_of` which metric each name belongs to."""
+    """Compute the metrics of one direction; note in `metric_of` which metric each name belongs to.
+
+    Raises:
+        InvalidValueError: If a metric does not return finite numbers by name, or if two metrics use one name.
+    """
     values: dict[str, float] = {}
     for metric in metrics:
         for name, value in metric(ranks).items():

@@ -14,6 +14,7 @@ from mlcmr.data.config import DataConfig
 from mlcmr.data.run_settings import data_of_run, read_run
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation.encode import EncodedQueries, encode_queries
+from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals, require_resamples
 from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
 from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.reference_results import published_results
@@ -74,6 +75,7 @@ def evaluate(
     fusion_weight: float | None = None,
     recall_at: Sequence[int] = (1, 5, 10),
     metrics: Sequence[str | MetricFunction] = (),
+    resamples: int = RESAMPLES,
     rootpath: str | None = None,
     collection: str | None = None,
     feature: str | None = None,
@@ -101,6 +103,7 @@ def evaluate(
             weight of the scenario.
         recall_at: The values of K of R@K, by default 1, 5 and 10. SumR always adds up R@1, R@5 and R@10.
         metrics: Further metrics: nDCG, nDCG@K, or the `package.module:Name` of your own function of ranks.
+        resamples: The number of bootstrap resamples for the 95 % intervals; 0 for no intervals.
         rootpath: The folder that holds the collections now.
         collection: Another collection than in training.
         feature: Another frame feature than in training.
@@ -115,6 +118,7 @@ def evaluate(
         MlcmrError: If the run or the data cannot be used.
     """
     measured = choose_metrics(recall_at, metrics)
+    require_resamples(resamples, "resamples", least=0)
     if fusion_weight is not None and not 0 <= fusion_weight <= 1:
         raise InvalidValueError(
             f"`fusion_weight` is {fusion_weight}, but must be between 0 and 1", parameter="fusion_weight"
@@ -141,7 +145,15 @@ def evaluate(
     weight = data.as_scenario().fusion_weight if fusion_weight is None else fusion_weight
     results = EvaluationResults(
         [
-            _measure(queries, data, split=split, weight=weight, metrics=measured, origin=origin)
+            _measure(
+                queries,
+                data,
+                split=split,
+                weight=weight,
+                metrics=measured,
+                resamples=resamples,
+                origin=origin,
+            )
             for queries in encoded
         ],
         folder,
@@ -207,6 +219,7 @@ def _measure(
     split: str,
     weight: float,
     metrics: Sequence[Metric],
+    resamples: int,
     origin: _Origin,
 ) -> TargetResults:
     owners = encoded.video_of_caption
@@ -235,6 +248,7 @@ def _measure(
         versions=versions(),
         seed=origin.seed,
         run=origin.run,
+        intervals=compute_intervals(ranks, owners, metrics, resamples=resamples) if resamples else None,
         ranked=pick_queries(scores, ranks, owners, texts=captions.texts, video_ids=encoded.video_ids),
     )
 

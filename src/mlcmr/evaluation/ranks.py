@@ -82,6 +82,19 @@ class Ranks:
         starts = np.cumsum(self.relevant) - self.relevant
         return np.arange(1, len(self.values) + 1) - starts[self.queries]
 
+    def take(self, queries: Integers) -> Self:
+        """Return the ranks of some queries, in the given order; a query may occur several times.
+
+        Args:
+            queries: (R,) The numbers of the queries.
+        """
+        counts = self.relevant[queries]
+        ends = np.cumsum(counts)
+        # Where the ranks of each query start, here and in the result.
+        shifts = (np.cumsum(self.relevant) - self.relevant)[queries] - (ends - counts)
+        places = np.arange(counts.sum()) + np.repeat(shifts, counts)
+        return type(self)(self.values[places], counts, self.candidates)
+
     def sum_per_query(self, gains: NDArray[np.float64]) -> NDArray[np.float64]:
         """Add up the gains of the ranks of each query.
 

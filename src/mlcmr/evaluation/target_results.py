@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mlcmr.data.collection import same_collection
+from mlcmr.evaluation.intervals import RetrievalIntervals
 from mlcmr.evaluation.metrics import RetrievalMetrics
 from mlcmr.evaluation.report.examples import RankedQueries
 
@@ -34,6 +35,7 @@ class TargetResults:
         versions: The versions of the packages that computed the results, by name.
         seed: The seed of the run.
         run: The run folder.
+        intervals: The confidence intervals of the metrics that the protocol reports, if they were computed.
         ranked: The ranks of all queries, and the best and worst queries; not stored in results.json.
     """
 
@@ -55,6 +57,7 @@ class TargetResults:
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     run: str | None = None
+    intervals: RetrievalIntervals | None = None
     ranked: RankedQueries | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -106,4 +109,5 @@ class TargetResults:
         stored["chance"] = self.chance.to_dict(self.names)
         stored["published"] = self.published and self.published.to_dict(self.names)
         stored["versions"] = dict(self.versions)
+        stored["intervals"] = self.intervals and self.intervals.to_dict()
         return stored

@@ -34,6 +34,8 @@ def check_metric(metric: MetricFunction | type[MetricFunction]) -> None:
         assert names == list(values), f"a metric returns the same names for any ranks, here {case}"
     _check_function_of_the_ranks(checked, relevant, values)
     _check_direction(checked)
+    if checked.per_query:
+        _check_values_per_query(checked, _draw(relevant), values)
     if checked.chance:
         expected = _numbers(checked.chance(relevant, _CANDIDATES), "`chance`")
         assert list(expected) == list(values), "`chance` returns the names of the metric"
@@ -48,6 +50,18 @@ def _check_function_of_the_ranks(metric: Metric, relevant: Integers, values: dic
     for name, value in _values(metric, Ranks.from_lists(lists[::-1], _CANDIDATES)).items():
         assert math.isclose(value, values[name], rel_tol=1e-9, abs_tol=1e-9), (
             f"{name!r} does not depend on the order of the queries"
+        )
+
+
+def _check_values_per_query(metric: Metric, ranks: Ranks, values: dict[str, float]) -> None:
+    assert metric.average in ("mean", "median"), f"`average` is mean or median, not {metric.average!r}"
+    average = np.mean if metric.average == "mean" else np.median
+    per_query = metric.per_query(ranks) if metric.per_query else {}
+    assert list(per_query) == list(values), "`per_query` returns the names of the metric"
+    for name, each in per_query.items():
+        assert np.shape(each) == (len(ranks.relevant),), f"`per_query` returns a value of {name!r} per query"
+        assert math.isclose(average(each), values[name], rel_tol=1e-9, abs_tol=1e-9), (
+            f"{name!r} is the {metric.average} of its values per query"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mlcmr.evaluation.metrics import Metric
+from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
 from mlcmr.evaluation.ranks import RetrievalRanks
 from mlcmr.evaluation.report import figures
 from mlcmr.evaluation.report.table import columns_of, printed, rows_of
@@ -97,13 +97,20 @@ def _cutoffs(columns: Mapping[str, Metric]) -> list[int]:
 
 
 def _headline(results: TargetResults, cutoffs: Sequence[int]) -> list[tuple[str, str, str]]:
-    """Return the most important figures: SumR and the first and the last R@K, as (name, value, chance)."""
-    main, chance = results.main, results.chance
-    figures = [("SumR", main.sum_recalls, chance.sum_recalls)]
-    for direction, values, expected in (("t2v", main.t2v, chance.t2v), ("v2t", main.v2t, chance.v2t)):
-        names = [f"R@{cutoff}" for cutoff in dict.fromkeys((cutoffs[0], cutoffs[-1]))]
-        figures += [(f"{direction} {name}", values[name], expected[name]) for name in names]
-    return [(name, f"{value:.1f}", f"{expected:.1f}") for name, value, expected in figures]
+    """Return the most important figures: SumR and the first and the last R@K, as (name, value, note)."""
+    names = [f"R@{cutoff}" for cutoff in dict.fromkeys((cutoffs[0], cutoffs[-1]))]
+
+    def figures_of(metrics: RetrievalMetrics) -> list[tuple[str, str]]:
+        found = [("SumR", metrics.sum_recalls)]
+        for direction, values in (("t2v", metrics.t2v), ("v2t", metrics.v2t)):
+            found += [(f"{direction} {name}", values[name]) for name in names]
+        return [(name, f"{value:.1f}") for name, value in found]
+
+    notes = [f"chance {value}" for _, value in figures_of(results.chance)]
+    if results.intervals:
+        widths = [value for _, value in figures_of(results.intervals.half_widths)]
+        notes = [f"± {width} · {note}" for width, note in zip(widths, notes, strict=True)]
+    return [(*figure, note) for figure, note in zip(figures_of(results.main), notes, strict=True)]
 
 
 def _settings(results: Sequence[TargetResults]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.text import plural
 
-_STYLES = {"main": "bold", "published": "cyan", "chance": "dim"}
+_STYLES = {"main": "bold", "interval": "dim", "published": "cyan", "chance": "dim"}
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,11 @@ class Row:
     """A row of a table of results.
 
     Attributes:
-        label: The way of scoring, or the origin: `fused`, `target only`, `published`, `chance`.
-        kind: The role of the row: `main` (what the protocol reports), `other`, `published`, `chance`.
-        metrics: The metrics.
+        label: The way of scoring, or the origin: `fused`, `target only`, `published`, `chance`. The intervals
+            of the figures that the protocol reports have the label `± 95 %`.
+        kind: The role of the row: `main` (what the protocol reports), `interval`, `other`, `published`,
+            `chance`.
+        metrics: The metrics, or the half widths of their intervals.
     """
 
     label: str
@@ -33,8 +35,12 @@ class Row:
 
 def rows_of(results: TargetResults) -> list[Row]:
     """Return the rows of one target language; the figures that the protocol reports come first."""
-    scored = results.scored().items()
-    rows = [Row(label, "main" if metrics is results.main else "other", metrics) for label, metrics in scored]
+    main, *others = results.scored().items()
+    rows = [Row(main[0], "main", main[1])]
+    if results.intervals:
+        label = f"± {100 * results.intervals.confidence:g} %"
+        rows.append(Row(label, "interval", results.intervals.half_widths))
+    rows += [Row(label, "other", metrics) for label, metrics in others]
     if results.published:
         rows.append(Row("published", "published", results.published))
     return [*rows, Row("chance", "chance", results.chance)]
