@@ -204,7 +204,7 @@ def test_without_translations_the_query_is_scored_alone(trained, tmp_path):
     write_collection(tmp_path)
     for file in (tmp_path / "tiny" / "TextData").glob("tinytest_google_*"):
         file.unlink()
-    results = evaluate(trained, rootpath=str(tmp_path), targets=["zh"], device="cpu")["zh"]
+    results = evaluate(trained, rootpath=tmp_path, targets=["zh"], device="cpu")["zh"]
     assert results.fused is None
     assert results.fusion_weight is None
 

@@ -214,7 +214,6 @@ def test_nothing_to_read_is_an_error(tmp_path, capfd):
         ("rate", 0),
         ("count", 0),
         ("segment", 0),
-        ("segment", "scenes"),
     ],
 )
 def test_what_is_out_of_range_is_an_error(videos, tmp_path, option, wrong):

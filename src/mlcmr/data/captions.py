@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.ids import normalize_name
 from mlcmr.data.languages import language_of_tag
 from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError, unreadable
@@ -126,6 +127,7 @@ def decode_lines(path: Path, report: ReportFault | None = None) -> list[str]:
     return lines
 
 
+@check_arguments
 def read_captions(path: str | os.PathLike[str]) -> Captions:
     """Read a caption file.
 

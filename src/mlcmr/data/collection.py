@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.features.frame_features import FrameFeatures, open_features
 from mlcmr.data.languages import language_of_suffix
 from mlcmr.errors import MlcmrError, NotFoundError
@@ -111,6 +112,7 @@ def same_collection(name: str, other: str) -> bool:
     return name == other or any(name in names and other in names for names in _SAME_COLLECTION)
 
 
+@check_arguments
 def open_collection(rootpath: str | os.PathLike[str], name: str) -> Collection:
     """Find a collection below `rootpath`.
 

@@ -73,7 +73,7 @@ class DataConfig:
         """
         return Scenario(ScenarioKind(self.scenario), tuple(self.languages), self.target, self.engine)
 
-    def read_queries(self, split: str, targets: Sequence[str] | None = None) -> list[Queries]:
+    def read_queries(self, split: str, targets: str | Sequence[str] | None = None) -> list[Queries]:
         """Read the queries of a split in each target language.
 
         Args:

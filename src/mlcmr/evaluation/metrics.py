@@ -229,7 +229,7 @@ def as_metric(metric: object, parameter: str = "metrics") -> Metric:
 
 
 def choose_metrics(
-    recall_at: Sequence[int] = PRINTED_RECALLS, metrics: Sequence[str | MetricFunction] = ()
+    recall_at: Sequence[int] = PRINTED_RECALLS, metrics: str | Sequence[str | MetricFunction] = ()
 ) -> tuple[Metric, ...]:
     """Return R@K, MedR, MnR, mAP and further metrics, each once.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol, TypeAlias, cast, runtime_checkable
 from annotated_types import Len
 from pydantic import AfterValidator
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.config import DataConfig
 from mlcmr.data.run_settings import data_of_run, read_run
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
@@ -66,17 +67,18 @@ class RunFolder(Protocol):
 PathOrRun: TypeAlias = str | os.PathLike[str] | RunFolder
 
 
+@check_arguments
 def evaluate(
     run: PathOrRun | TextVideoModel,
     data: DataConfig | None = None,
     *,
-    targets: Sequence[str] | None = None,
+    targets: str | Sequence[str] | None = None,
     split: str = "test",
     fusion_weight: float | None = None,
     recall_at: Sequence[int] = (1, 5, 10),
-    metrics: Sequence[str | MetricFunction] = (),
+    metrics: str | Sequence[str | MetricFunction] = (),
     resamples: int = RESAMPLES,
-    rootpath: str | None = None,
+    rootpath: str | os.PathLike[str] | None = None,
     collection: str | None = None,
     feature: str | None = None,
     device: str = "auto",
@@ -173,8 +175,8 @@ class _Origin:
     validated_on: str | None = None
 
 
-def _given(**changes: str | None) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if value is not None}
+def _given(**changes: str | os.PathLike[str] | None) -> dict[str, Any]:
+    return {name: os.fspath(value) for name, value in changes.items() if value is not None}
 
 
 def _folder_of(run: object) -> Path | None:
@@ -201,7 +203,7 @@ def _encode(
     model: TextVideoModel,
     data: DataConfig,
     *,
-    targets: Sequence[str] | None,
+    targets: str | Sequence[str] | None,
     split: str,
     batch_size: int,
     progress: Progress,

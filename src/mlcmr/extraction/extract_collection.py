@@ -10,6 +10,7 @@ from itertools import filterfalse
 from pathlib import Path
 from typing import Any, Literal
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.features.frame_features import Features
 from mlcmr.errors import CorruptFileError, InvalidValueError
 from mlcmr.extraction.discovery import block_digest, count_away, require_source
@@ -39,6 +40,7 @@ SEGMENT = 10.0
 """The default length of segments, in seconds."""
 
 
+@check_arguments
 def extract(
     videos: str | os.PathLike[str],
     collection: str | os.PathLike[str],

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Len, Lt
 from pydantic import AfterValidator
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.ids import IMAGE_ENDINGS
 from mlcmr.errors import CorruptFileError
 from mlcmr.files import replacing
@@ -98,6 +99,7 @@ class VideoRecord:
     digest: Text = ""
 
 
+@check_arguments
 def read_videos(collection: str | os.PathLike[str], feature: str | None = None) -> list[VideoRecord]:
     """Read the records of a collection's videos.
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.language_detection import guess_language
 from mlcmr.errors import require_list
 from mlcmr.model.protocol import Advance
@@ -76,6 +77,7 @@ class EmbeddingModel(ABC):
         """
         return _normalised_rows(a) @ _normalised_rows(b).T
 
+    @check_arguments
     def encode_files(
         self,
         paths: Sequence[str | os.PathLike[str]],

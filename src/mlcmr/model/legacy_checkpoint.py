@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlcmr.arguments import check_arguments
 from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError, reason
 from mlcmr.model.checkpoint import load_weights
 from mlcmr.model.config import ModelConfig, TextConfig
@@ -41,6 +42,7 @@ PUBLISHED_FROZEN = 6
 _UNUSED = (".pooler.", ".position_ids")  # the pooler is not part of the method; older transformers saved ids
 
 
+@check_arguments
 def import_checkpoint(checkpoint: str | Path, to: str | Path, encoder: str = TextConfig().encoder) -> None:
     """Convert a checkpoint of the published code into a model folder.
 
@@ -61,6 +63,7 @@ def import_checkpoint(checkpoint: str | Path, to: str | Path, encoder: str = Tex
     read_legacy_checkpoint(checkpoint, encoder).save_pretrained(to)
 
 
+@check_arguments
 def read_legacy_checkpoint(checkpoint: str | Path, encoder: str = TextConfig().encoder) -> MLCMR:
     """Read a checkpoint of the published code. It may hold tensors and options only; nothing is executed.
 

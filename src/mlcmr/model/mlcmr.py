@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.batches import PairBatch, TokenBatch, VideoBatch
 from mlcmr.errors import InvalidValueError, require_list
 from mlcmr.model.checkpoint import (
@@ -120,6 +121,7 @@ class MLCMR(EmbeddingModel, nn.Module):
         )
         return ViewEmbeddings(video, dropped, captions, masked)
 
+    @check_arguments
     def encode_texts(
         self,
         texts: Sequence[str],
@@ -162,11 +164,13 @@ class MLCMR(EmbeddingModel, nn.Module):
                     advance(len(rows))
         return embeddings
 
+    @check_arguments
     def can_encode(self, text: str, language: str | None = None) -> bool:
         """Return whether the tokenizer knows at least one token of a text, special tokens left out."""
         (ids,) = self.text_encoder.tokenize([text], self._languages([text], language))
         return has_known_tokens(self.text_encoder.tokenizer, ids.tolist())
 
+    @check_arguments
     def encode_videos(
         self,
         videos: Iterable[NDArray[np.float32]],
@@ -200,6 +204,7 @@ class MLCMR(EmbeddingModel, nn.Module):
         return torch.cat(embeddings)
 
     @classmethod
+    @check_arguments
     def from_pretrained(
         cls, name: str | Path, *, revision: str | None = None, token: str | None = None
     ) -> Self:
@@ -235,6 +240,7 @@ class MLCMR(EmbeddingModel, nn.Module):
         model._saved_in = str(name) if is_newest else str(model._saved_files)
         return model.eval()
 
+    @check_arguments
     def save_pretrained(self, folder: str | Path, *, scores: Mapping[str, float] | None = None) -> None:
         """Write the model as a folder: `config.json`, `model.safetensors`, `text_encoder/`, `README.md`.
 
@@ -249,6 +255,7 @@ class MLCMR(EmbeddingModel, nn.Module):
         self._saved_files = user_path(folder).absolute()
         self._saved_in = str(self._saved_files)
 
+    @check_arguments
     def push_to_hub(
         self,
         name: str,

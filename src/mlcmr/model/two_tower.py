@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.features.finite import require_normalisable
 from mlcmr.errors import CorruptFileError, InvalidValueError, require_list
 from mlcmr.model.embedding import EmbeddingModel
@@ -68,6 +69,7 @@ class TwoTower(EmbeddingModel):
         """The size of a frame feature, and of an embedding."""
 
     @classmethod
+    @check_arguments
     def from_pretrained(cls, name: str | Path) -> Self:
         """Open a model.
 
@@ -104,6 +106,7 @@ class TwoTower(EmbeddingModel):
         self._model.to(device)
         return self
 
+    @check_arguments
     def encode_texts(
         self,
         texts: Sequence[str],
@@ -137,6 +140,7 @@ class TwoTower(EmbeddingModel):
                 advance(len(batch))
         return torch.cat(embeddings) if embeddings else torch.empty(0, self.feature_size)
 
+    @check_arguments
     def can_encode(self, text: str, language: str | None = None) -> bool:  # noqa: ARG002 – as in `MLCMR`
         """Return whether the tokenizer knows at least one token of a text, special tokens left out."""
         return has_known_tokens(self._tokenizer, self._tokenize([text])[0])
@@ -164,6 +168,7 @@ class TwoTower(EmbeddingModel):
             )
         return pooled
 
+    @check_arguments
     def encode_videos(
         self,
         videos: Iterable[NDArray[np.float32]],

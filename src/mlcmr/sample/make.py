@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.captions import write_captions
 from mlcmr.data.collection import HALF, SPLITS, Collection
 from mlcmr.data.features.frame_features import Features, write_features
@@ -148,6 +149,7 @@ class SampleClip:
     plans: list[CaptionPlan]
 
 
+@check_arguments
 def make_sample(
     rootpath: str | os.PathLike[str],
     *,

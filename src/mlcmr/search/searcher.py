@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.features.finite import require_normalisable
 from mlcmr.data.language_detection import guess_language
 from mlcmr.data.languages import language_among
@@ -58,6 +59,7 @@ class Searcher:
             the hub that this user has not named.
     """
 
+    @check_arguments
     def __init__(
         self,
         index: str | os.PathLike[str],
@@ -82,6 +84,7 @@ class Searcher:
 
     # ─── searching ───────────────────────────────────────────────────────────────────────────────────────
 
+    @check_arguments
     def search(
         self, text: str, *, language: str | None = None, k: int = 10, filters: Filters | None = None
     ) -> list[Hit]:
@@ -102,6 +105,7 @@ class Searcher:
             self.require_readable(text, language)
         return self.search_many([text], languages=[language], k=k, filters=filters)[0]
 
+    @check_arguments
     def require_readable(self, text: str, language: str | None = None) -> None:
         """Check that the model can read anything in a text; many models cannot read an emoji.
 
@@ -111,6 +115,7 @@ class Searcher:
         """
         self._queries.require_readable(text, self.language_of(text, language))
 
+    @check_arguments
     def language_of(self, text: str, language: str | None = None) -> str:
         """Return the code of the language of a query, given by its name or guessed.
 
@@ -120,6 +125,7 @@ class Searcher:
         trained = self.trained_languages
         return language_among(trained, language) if language else guess_language(text, trained)
 
+    @check_arguments
     def search_many(
         self,
         texts: Sequence[str],
@@ -145,6 +151,7 @@ class Searcher:
         wanted = list(filters) if isinstance(filters, Sequence) else [filters] * len(texts)
         return self._find(self._queries.encode_texts(texts, found), limits, wanted, found)
 
+    @check_arguments
     def search_file(
         self,
         path: str | Path,
@@ -168,6 +175,7 @@ class Searcher:
         vectors = self._queries.encode_file(user_path(path), self._index.last_state.info, check_cancelled)
         return self._find(vectors, [k], [filters])[0]
 
+    @check_arguments
     def similar(
         self, video: str, segment: int = 0, *, k: int = 10, filters: Filters | None = None
     ) -> list[Hit]:
@@ -180,6 +188,7 @@ class Searcher:
         others = (filters or Filters()).also(Condition("video", "!=", video))
         return self._find(vector[None], [k], [others])[0]
 
+    @check_arguments
     def captions(self, video: str, *, k: int = 10, language: str | None = None) -> list[CaptionHit]:
         """Find the captions of the index that best describe an indexed video as a whole.
 
@@ -196,6 +205,7 @@ class Searcher:
         vector = np.mean([point.vector for point in self._index.segments(video)], axis=0)
         return self._find_captions(vector, k, language)
 
+    @check_arguments
     def captions_of_file(
         self, path: str | Path, *, k: int = 10, language: str | None = None
     ) -> list[CaptionHit]:
@@ -208,6 +218,7 @@ class Searcher:
         vectors = self._queries.encode_file(user_path(path), self._index.last_state.info)
         return self._find_captions(vectors[0], k, language)
 
+    @check_arguments
     def segment(self, video: str, segment: int = 0) -> Hit:
         """Return a segment of an indexed video, with score 1.
 
@@ -216,6 +227,7 @@ class Searcher:
         """
         return read_hit(self.folder, self._index.segment(video, segment).payload)
 
+    @check_arguments
     def video(self, video: str) -> list[Hit]:
         """Return all segments of an indexed video, in order, with score 1.
 

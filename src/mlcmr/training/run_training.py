@@ -14,6 +14,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.batches import EpochSampler, PairDataset, pair_loader
 from mlcmr.data.collection import FEW
 from mlcmr.data.features.frame_features import FrameFeatures
@@ -52,6 +53,7 @@ from mlcmr.training.step import TrainingStep
 from mlcmr.trust import NotRecordedError, remember
 
 
+@check_arguments
 def train(
     config: TrainConfig | str | Path,
     *,

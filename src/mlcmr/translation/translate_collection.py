@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.captions import Captions, read_captions, write_captions
 from mlcmr.data.collection import SPLITS, Collection, open_collection
 from mlcmr.data.languages import language_among, translation_tag
@@ -67,6 +68,7 @@ class TranslationSummary:
         return {"files": [asdict(file) | {"path": str(file.path)} for file in self.files]}
 
 
+@check_arguments
 def translate(
     collection: str | os.PathLike[str],
     *,

@@ -52,7 +52,7 @@ def test_shares(shares, sizes, tmp_path):
 )
 def test_shares_that_are_none(shares, tmp_path):
     table = write(tmp_path / "t.csv", "video,text\na,b\n")
-    with pytest.raises(InvalidValueError, match="expected three shares"):
+    with pytest.raises(InvalidValueError, match="shares"):
         prepare([table], tmp_path / "mine", language=["en"], shares=shares)
 
 

@@ -5,6 +5,7 @@ A check changes nothing and writes no cache.
 
 import os
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.check.captions import check_captions
 from mlcmr.data.check.features import check_features
 from mlcmr.data.check.findings import Findings
@@ -17,6 +18,7 @@ from mlcmr.progress import SILENT, Progress
 __all__ = ["CaptionSummary", "CheckReport", "FeatureSummary", "check"]
 
 
+@check_arguments
 def check(
     folder: str | os.PathLike[str], feature: str | None = None, *, progress: Progress = SILENT
 ) -> CheckReport:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.captions import decode_lines
 from mlcmr.data.features.arrays import (
     Block,
@@ -70,6 +71,7 @@ class FeatureSize:
         return asdict(self)
 
 
+@check_arguments
 def text_to_features(
     texts: AnyPath | Sequence[AnyPath],
     folder: AnyPath,
@@ -102,6 +104,7 @@ def text_to_features(
     return _size(open_features(folder))
 
 
+@check_arguments
 def arrays_to_features(
     source: AnyPath,
     folder: AnyPath,
@@ -146,6 +149,7 @@ def arrays_to_features(
     return _size(open_features(folder))
 
 
+@check_arguments
 def features_to_arrays(folder: AnyPath, target: AnyPath, progress: Progress = SILENT) -> FeatureSize:
     """Write a feature folder as NumPy arrays.
 
@@ -178,6 +182,7 @@ def features_to_arrays(folder: AnyPath, target: AnyPath, progress: Progress = SI
     return _size(features)
 
 
+@check_arguments
 def join_features(folders: Sequence[AnyPath], folder: AnyPath, progress: Progress = SILENT) -> FeatureSize:
     """Join two or more features of the same frames along the dimension.
 
@@ -218,6 +223,7 @@ def join_features(folders: Sequence[AnyPath], folder: AnyPath, progress: Progres
     return _size(open_features(folder))
 
 
+@check_arguments
 def select_videos(
     folder: AnyPath,
     videos: AnyPath | Iterable[str],
@@ -256,6 +262,7 @@ def select_videos(
     return _size(open_features(target))
 
 
+@check_arguments
 def write_video2frames(folder: AnyPath, overwrite: bool = False, rows: RowIds = "frames") -> FeatureSize:
     """Make the `video2frames.txt` of a feature folder from the ids in its `id.txt`.
 

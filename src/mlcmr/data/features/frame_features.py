@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.features.feature_files import Features, Rows, map_matrix, read_shape
 from mlcmr.data.features.finite import require_finite
 from mlcmr.data.features.row_cache import read_rows
@@ -136,6 +137,7 @@ class FrameFeatures:
         return f"{self.folder / 'feature.bin'}: frame {number} of video '{video}' (row index {row:,})"
 
 
+@check_arguments
 def open_features(folder: str | os.PathLike[str]) -> FrameFeatures:
     """Open the folder `FeatureData/<feature>` of a collection.
 

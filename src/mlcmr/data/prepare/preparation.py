@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
+from mlcmr.arguments import check_arguments
 from mlcmr.data.languages import language_code
 from mlcmr.data.prepare.annotated_videos import (
     AnnotatedVideo,
@@ -30,6 +31,7 @@ from mlcmr.progress import SILENT, Progress
 AnyPath = str | os.PathLike[str]
 
 
+@check_arguments
 def prepare(
     files: AnyPath | Sequence[AnyPath],
     collection: AnyPath,

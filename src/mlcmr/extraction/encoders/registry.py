@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from mlcmr.arguments import check_arguments
 from mlcmr.errors import InvalidValueError
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.extraction.encoders.histogram import HISTOGRAM, HistogramEncoder
@@ -15,6 +16,7 @@ BUILT_IN = {HISTOGRAM: HistogramEncoder, "color-histogram": HistogramEncoder}
 """The encoders that need no model, by name."""
 
 
+@check_arguments
 def load_encoder(name: str | Path, *, device: str = "auto") -> FrameEncoder:
     """Open a frame encoder that the user names.
 

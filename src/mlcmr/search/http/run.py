@@ -15,6 +15,7 @@ from typing import cast
 
 from rich.console import Console
 
+from mlcmr.arguments import check_arguments
 from mlcmr.errors import InvalidValueError, MissingDependencyError, reason
 from mlcmr.search.http.app import create_app
 from mlcmr.search.http.middleware import is_loopback
@@ -37,6 +38,7 @@ _CHECKED_SEGMENTS = 1000  # the files of so many are checked at the start
 _CONNECTIONS = 2000  # of all clients; above, uvicorn itself answers 503
 
 
+@check_arguments
 def serve(
     index: str | os.PathLike[str] = "index",
     *,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import fields
 
+from mlcmr.arguments import check_arguments
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.model.protocol import SearchModel
 from mlcmr.progress import SILENT, Progress
@@ -13,6 +14,7 @@ from mlcmr.search.indexing.summary import IndexSummary, summarize
 from mlcmr.search.stores.base import VectorStore
 
 
+@check_arguments
 def index(
     source: str | os.PathLike[str] | None,
     to: str | os.PathLike[str] = "index",
