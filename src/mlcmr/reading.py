@@ -11,7 +11,7 @@ import re
 import reprlib
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from io import BufferedReader
@@ -156,9 +156,8 @@ def read_settings(path: Path, hint: str) -> dict[str, Any]:
         CorruptFileError: If the file does not hold settings by name.
         MlcmrError: If the file cannot be read.
     """
-    content: dict[str, Any] = parse_settings(read_bytes(path, hint), str(path), hint)
-    _check_yaml(content, path, dict[str, Any], hint)
-    return content
+    content = parse_settings(read_bytes(path, hint), str(path), hint)
+    return _check_yaml(content, path, dict[str, Any], hint)
 
 
 def _check_yaml(content: Any, path: Path, kind: type[_T], hint: str) -> _T:
@@ -234,10 +233,23 @@ def parse_yaml(content: str | bytes, where: str, hint: str) -> Any:
 def parse_settings(content: str | bytes, where: str, hint: str) -> Any:
     """Parse YAML for a reader that knows the type of each value: `null`, `010` and `1e3` are text.
 
-    `true` and `false` are no text; an empty value and `~` are None. A text in quotation marks is `Quoted`.
-    For the arguments and errors see `parse_yaml`.
+    `true` and `false` are no text; an empty value and `~` are None. Values below `options` are for code of
+    the user's own, so that their types are not known: they are read as by `parse_yaml`. For the arguments and
+    errors see there.
     """
-    return _parse_yaml(content, where, hint, _SettingsLoader)
+    words = _parse_yaml(content, where, hint, _SettingsLoader)
+    return _with_options(words, parse_yaml(content, where, hint))
+
+
+def _with_options(words: Any, values: Any) -> Any:
+    """Return settings with the values below `options` in place of their words."""
+    if not isinstance(words, dict):
+        return words
+    untyped = {name for name in words if "options" in str(name).split(".")}
+    return {
+        name: values[name] if name in untyped else _with_options(word, values.get(name))
+        for name, word in words.items()
+    }
 
 
 def _parse_yaml(content: str | bytes, where: str, hint: str, loader: type["_SettingsLoader"]) -> Any:
@@ -256,32 +268,6 @@ def _parse_yaml(content: str | bytes, where: str, hint: str, loader: type["_Sett
         raise CorruptFileError(f"{where}{line_of}: not YAML: {problem}; {hint}") from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise CorruptFileError(f"{where}: not YAML: {reason(error)}; {hint}") from error
-
-
-class Quoted(str):
-    """A text that stays text where no type is expected, as `"1"` in quotation marks does."""
-
-    __slots__ = ()
-
-
-def quoted(value: Any) -> Any:
-    """Return a value of Python for a reader of settings: its texts, also in lists, are `Quoted`."""
-    return _with_texts(value, Quoted)
-
-
-def unquoted(value: Any) -> Any:
-    """Return a value of settings with plain texts in place of `Quoted` ones."""
-    return _with_texts(value, str)
-
-
-def _with_texts(value: Any, kind: type[str]) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _with_texts(item, kind) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_texts(item, kind) for item in value]
-    if isinstance(value, tuple):
-        return tuple(_with_texts(item, kind) for item in value)
-    return kind(value) if isinstance(value, str) else value
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -417,13 +403,6 @@ class _Loader(_SettingsLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 
-def _construct_text(loader: "_SettingsLoader", node: yaml.ScalarNode) -> str:
-    text: str = loader.construct_scalar(node)
-    return Quoted(text) if node.style else text
-
-
-_SettingsLoader.add_constructor("tag:yaml.org,2002:str", _construct_text)
-_Loader.add_constructor("tag:yaml.org,2002:str", yaml.SafeLoader.construct_yaml_str)
 _RESOLVERS = (
     ("null", r"~|", ["~", ""]),
     ("merge", r"<<", "<"),
@@ -521,7 +500,6 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 
 _Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(Quoted, _represent_text)
 for _first, _found in _Loader.yaml_implicit_resolvers.items():
     for _tag, _regexp in _found:
         _Dumper.add_implicit_resolver(_tag, _regexp, [_first])

@@ -4,29 +4,18 @@ import json
 import os
 import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from math import inf, isfinite
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_dumper, set_loader
-from jsonargparse.typing import register_type
-from pydantic import BeforeValidator
 
 from mlcmr.errors import CorruptFileError, InvalidValueError
-from mlcmr.reading import (
-    Quoted,
-    check,
-    dump_yaml,
-    parse_json,
-    parse_settings,
-    parse_yaml,
-    quoted,
-    show,
-    unquoted,
-)
+from mlcmr.reading import check, dump_yaml, parse_json, parse_settings, parse_yaml, show
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance, SupportsWrite
@@ -51,6 +40,7 @@ _WORDS = {
     "str": "a text",
     "tuple": "a list",
     "list": "a list, such as '[en, zh]'",
+    "dict": "a mapping, such as '{size: 3}'",
 }
 
 
@@ -59,6 +49,7 @@ class SettingsParser(ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"parser_mode": _MODE, **options})
+        self.register("type", "mapping", _read_untyped)
 
     def add_class_arguments(self, *args: Any, **options: Any) -> Any:
         """Add the fields of a dataclass as options; no value can name another class."""
@@ -66,11 +57,26 @@ class SettingsParser(ArgumentParser):
         for action in self._actions:
             if hasattr(action, "basetype"):
                 action.basetype = None  # with it, jsonargparse imports a text to see whether it is a class
+            if getattr(action, "_typehint", None) == dict[str, Any]:
+                # With `Any`, jsonargparse reads each text as YAML, also `"1"`.
+                vars(action).update(_typehint=dict, type="mapping")
         return added
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         if message:  # argparse itself hides that the help cannot be written
             (file or sys.stderr).write(message)
+
+
+def _read_untyped(text: str) -> Any:
+    """Read a value of the command line that belongs to settings without known types.
+
+    Raises:
+        ArgumentTypeError: If it is not YAML.
+    """
+    try:
+        return parse_yaml(text, "the value", "write YAML")
+    except CorruptFileError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def _load(text: str) -> Any:
@@ -90,23 +96,6 @@ def _load(text: str) -> Any:
 _MODE = "core-yaml"
 set_loader(_MODE, _load, exceptions=(CorruptFileError,))
 set_dumper(_MODE, dump_yaml)
-register_type(Quoted, serializer=Quoted)  # else jsonargparse reads a text of unknown type as YAML again
-
-
-def _load_plain(value: Any) -> Any:
-    """Return a value with numbers and null in place of such words, as no type tells them from texts."""
-    if isinstance(value, Mapping):
-        return {name: _load_plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_load_plain(item) for item in value]
-    if isinstance(value, str) and not isinstance(value, Quoted):
-        with suppress(CorruptFileError):
-            return quoted(_load(value))
-    return value
-
-
-Plain = Annotated[Any, BeforeValidator(_load_plain)]
-"""A number, a text, true, false, null, or a list or mapping of them; jsonargparse makes no object of it."""
 
 
 def require_data(content: object, within: str = "") -> None:
@@ -155,7 +144,7 @@ def from_dict(settings: type[Settings], content: dict[str, Any]) -> Settings:
 
     Args:
         settings: The dataclass.
-        content: The values by field. Where no type is expected, a text that is not `Quoted` is read as YAML.
+        content: The values by field.
 
     Raises:
         InvalidValueError: If a name is unknown, a value has another type, or a key names code.
@@ -234,7 +223,7 @@ def require_type(value: object, kind: Any, name: str) -> None:
         if _find_dataclass(kind):  # an object of it has checked itself
             check(value, kind)
         else:
-            text = json.dumps(_as_data(value), ensure_ascii=False)
+            text = json.dumps(as_data(value), ensure_ascii=False)
             parse_json(text.encode(errors="replace"), kind, name, "")  # names of files need not be UTF-8
     except (CorruptFileError, TypeError, ValueError) as error:
         # Infinity cannot be kept: the files of a run hold finite numbers only.
@@ -243,12 +232,14 @@ def require_type(value: object, kind: Any, name: str) -> None:
         raise InvalidValueError(f"{name} is {show(value)}, but must be {wanted}", parameter=name) from error
 
 
-def _as_data(value: Any) -> Any:
+def as_data(value: Any) -> Any:
     """Return a value with numbers and texts in place of numbers of NumPy or PyTorch and of paths."""
     if isinstance(value, list | tuple):
-        return type(value)(map(_as_data, value))
+        items = map(as_data, value)
+        return list(items) if isinstance(value, list) else tuple(items)
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        return value.item()
+        with suppress(RuntimeError):  # a tensor without content
+            return value.item()
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
@@ -279,7 +270,7 @@ def require_valid(settings: "DataclassInstance", limits: Mapping[str, tuple[floa
     """
     types = get_type_hints(type(settings), include_extras=True)
     for field in fields(settings):
-        value = _as_data(getattr(settings, field.name))
+        value = as_data(getattr(settings, field.name))
         require_type(value, types[field.name], field.name)
         object.__setattr__(settings, field.name, value)
     for name, (least, most) in limits.items():
@@ -301,7 +292,7 @@ def from_parsed(settings: type[Settings], parsed: Namespace, within: str = "") -
         InvalidValueError: If a value has another type or lies outside its limits.
     """
     types = get_type_hints(settings)
-    values = {field.name: unquoted(parsed[field.name]) for field in fields(settings)}
+    values = {field.name: parsed[field.name] for field in fields(settings)}
     for name, value in values.items():
         inner = _find_dataclass(types[name])
         if inner and isinstance(value, Namespace):

@@ -524,7 +524,19 @@ def test_texts_of_a_loss_of_ones_own_stay_texts(tmp_path, capsys):
     assert in_python.loss.options == {"f": "3", **OPTIONS}
     changed = change_settings(in_python, {"loss": {"options": {"f": "4", "g": 5}}})
     assert changed.loss.options == {"f": "4", "g": 5, **OPTIONS}
-    assert {type(value) for value in changed.loss.options["c"]} == {str, int, bool, type(None)}
+    recipe.write_text("loss.name: a:B\nloss.options: {<<: {a: '1', \"b\": !!str 1}, c: &c [1e3], d: *c}\n")
+    merged = read_recipe(recipe, {}).loss.options
+    assert merged == {"a": "1", "b": "1", "c": [1000.0], "d": [1000.0]}
+    assert {type(name) for name in merged} == {str}
+
+
+@pytest.mark.parametrize("value", ["0x10", "1_0", "16"])
+def test_a_number_may_be_quoted(value, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"seed: '{value}'\nlanguages: '[en, zh, de]'\nmodel.video.windows: \"[2, 3]\"\n")
+    config = read_recipe(recipe, {})
+    assert config.seed == read_recipe("sample/parallel", {"seed": value}).seed == int(value, 0)
+    assert (config.languages, config.model.video.windows) == (["en", "zh", "de"], (2, 3))
 
 
 @pytest.mark.parametrize("nothing", ["null", "~", ""])
@@ -577,6 +589,8 @@ def test_null_is_refused_where_there_must_be_another_value(setting, tmp_path, ca
         ("optimizer: {learning_rate: .inf}\n", "optimizer.learning_rate is inf, but must be a finite number"),
         ("seed: 1e400\n", "seed is inf, but must be a whole number"),
         ("languages: [~, zh]\n", "languages is null, but must be a text; put it in quotation marks"),
+        ("loss: {options: [x]}\n", "loss.options is ['x'], but must be a mapping, such as '{size: 3}'"),
+        ("loss: {options: 'x'}\n", "loss.options is x, but must be a mapping"),
         ("scenario: null\n", "scenario is null, but must be parallel or pseudo-parallel or unparallel"),
     ],
 )

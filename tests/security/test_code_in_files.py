@@ -12,6 +12,7 @@ import yaml
 
 from mlcmr.errors import InvalidValueError
 from mlcmr.losses import LossConfig
+from mlcmr.settings import from_dict
 from tests.helpers.small_models import make_model
 
 CODE = {"class_path": "evilmod.X", "init_args": {}}
@@ -20,7 +21,6 @@ RECIPES: dict[str, dict[str, Any]] = {
     "options": {"loss": {"options": CODE}},
     "in an option": {"loss": {"options": {"x": CODE}}},
     "deep in options": {"loss": {"options": {"x": [{"y": CODE}]}}},
-    "text of an option": {"loss": {"options": {"x": json.dumps(CODE)}}},
     "text": {"model": {"text": CODE}},
     "name of text": {"model": {"text": "evilmod.X"}},
     "new": {"model": {"text": {"new": CODE}}},
@@ -157,8 +157,9 @@ for content in json.loads(sys.argv[1]):
 
 
 def test_options_of_a_loss_are_plain_data():
-    options = {"a": 1, "b": 0.5, "c": "x", "d": None, "e": True, "f": [1, {"g": []}]}
+    options = {"a": 1, "b": 0.5, "c": json.dumps(CODE), "d": None, "e": True, "f": [1, {"g": []}]}
     assert LossConfig(options=options).options == options
+    assert from_dict(LossConfig, {"options": options}).options == options
     with pytest.raises(InvalidValueError, match=r"loss\.options\.h is .*, but must be plain data"):
         LossConfig(options={"h": object()})
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -75,6 +76,7 @@ def test_impossible_settings(settings, message):
         (lambda: LossConfig(options={"max": inf}), "loss.options.max is inf, but must be a finite number"),
         (lambda: LossConfig(options={"max": [-inf]}), "loss.options.max is -inf, but must be a finite"),
         (lambda: TrainConfig(epochs=np.array([3, 4])), "epochs is array([3, 4]), but must be a whole number"),
+        (lambda: TrainConfig(epochs=torch.tensor(3, device="meta")), "but must be a whole number"),
         (lambda: TrainConfig(epochs=np.float64(1.5)), "epochs is 1.5, but must be a whole number"),
     ],
 )
@@ -99,6 +101,17 @@ def test_numbers_and_paths_are_kept_as_a_file_holds_them(tmp_path):
     assert read_recipe(tmp_path / "config.yaml", {}) == config
     kept = [config.epochs, config.seed, config.checkpoint_minutes, config.model.video.dropout]
     assert [(value, type(value)) for value in kept] == [(3, int), (4, int), (0.5, float), (0.5, float)]
+
+
+def test_changes_may_hold_numbers_of_numpy(tmp_path):
+    changes = {"seed": np.int64(3), "rootpath": tmp_path, "model": {"video": {"windows": Windows(2, 3)}}}
+    config = read_recipe("sample/parallel", changes)
+    assert (config.seed, config.rootpath, config.model.video.windows) == (3, str(tmp_path), (2, 3))
+
+
+class Windows(NamedTuple):
+    first: int
+    second: int
 
 
 def test_a_tuple_a_list_and_a_path_may_stand_for_each_other(tmp_path):

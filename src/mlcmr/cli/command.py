@@ -12,7 +12,6 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from mlcmr.cli.argv import with_options
 from mlcmr.cli.signature import REQUIRED, Parameter, read_signature
 from mlcmr.errors import InvalidValueError
-from mlcmr.reading import unquoted
 from mlcmr.settings import require_type
 
 
@@ -101,7 +100,7 @@ class FunctionCommand:
         require_types((one for one in self.parameters() if one.name not in open_kinds), parsed)
         values = {}
         for parameter in self.parameters():
-            value = unquoted(parsed[parameter.name])
+            value = parsed[parameter.name]
             if _is_required(parameter) and not value:
                 raise InvalidValueError(f"the following arguments are required: {parameter.name}")
             if not _is_left_out(parameter, value):

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
-from mlcmr.settings import Plain, require_plain, require_valid
+from mlcmr.settings import require_plain, require_valid
 
 
 @dataclass
@@ -29,7 +29,7 @@ class LossConfig:
     measure: Literal["cosine", "order", "euclidean", "jaccard", "l1", "l2", "l1_norm", "l2_norm"] = "cosine"
     temperature: float = 0.07
     name: str = "mlcmr"
-    options: dict[str, Plain] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_plain(self.options, "loss.options")

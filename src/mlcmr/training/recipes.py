@@ -6,8 +6,8 @@ from typing import Any
 
 from mlcmr.errors import NotFoundError
 from mlcmr.paths import user_path
-from mlcmr.reading import quoted, read_settings
-from mlcmr.settings import from_dict
+from mlcmr.reading import read_settings
+from mlcmr.settings import as_data, from_dict
 from mlcmr.training.config import TrainConfig
 
 # A wheel keeps the recipes inside the package, a checkout at its top.
@@ -66,9 +66,9 @@ def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
     for name, value in changes.items():
         before = merged.get(name)
         if is_dataclass(value) and not isinstance(value, type):
-            merged[name] = quoted(asdict(value))
+            merged[name] = asdict(value)
         elif isinstance(before, dict) and isinstance(value, dict):
             merged[name] = _merged(before, value)
         else:
-            merged[name] = str(value) if isinstance(value, Path) else quoted(value)
+            merged[name] = as_data(value)
     return merged

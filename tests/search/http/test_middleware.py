@@ -45,11 +45,13 @@ def test_other_sites_are_kept_out(client):
         ("https://localhost", {"Host": "localhost:443"}, 200),
         ("https://localhost", {"Host": "localhost"}, 200),
         ("http://[::1]:8000", {"Host": "[::1]:8000"}, 200),
+        ("http://localhost:8080", {"Host": "localhost"}, 403),  # another server on this machine
+        ("http://:80", {}, 403),
         # A web server in front that changes `Host`, or leaves out the port.
+        ("http://localhost:8080", {"Host": "localhost", "X-Forwarded-For": "192.0.2.1"}, 200),
+        ("http://[::1]:8080", {"Host": "[::1]", "X-Forwarded-Proto": "http"}, 200),
+        ("http://evil.example:8080", {"Host": "localhost", "X-Forwarded-For": "192.0.2.1"}, 403),
         ("http://films.example:8080", {"X-Forwarded-Host": "films.example"}, 200),
-        ("http://localhost:8080", {"Host": "localhost"}, 200),
-        ("http://[::1]:8080", {"Host": "[::1]"}, 200),
-        ("http://evil.example:8080", {"Host": "localhost"}, 403),
         ("https://films.example", {}, 403),
         ("https://films.example", {"Sec-Fetch-Site": "same-origin"}, 200),
         ("https://films.example", {"X-Forwarded-Host": "films.example"}, 200),

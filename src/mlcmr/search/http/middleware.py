@@ -255,13 +255,15 @@ def _is_foreign(method: str, headers: Headers) -> bool:
     # web server in front may have changed `Host`.
     if origin is None or site == "same-origin" or method in ("GET", "HEAD"):
         return False
-    # No page can send `X-Forwarded-Host` to another site without permission.
+    # No page can send `X-Forwarded-…` to another site without permission.
+    proxied = any(name.startswith("x-forwarded-") for name in headers)
     known = {headers.get("host", ""), headers.get("x-forwarded-host", "").split(",")[0].strip()}
     scheme, _, host = origin.lower().partition("://")
-    default = {"http": ":80", "https": ":443"}.get(scheme, "")
     # Browsers leave out the default port, and many web servers in front leave out any (nginx: `$host`).
-    meant = {host, f"{host}{default}", re.sub(r":[0-9]+$", "", host)}
-    return not host or meant.isdisjoint(map(str.lower, known))
+    meant = {host, host + {"http": ":80", "https": ":443"}.get(scheme, "")}
+    if proxied:
+        meant.add(re.sub(r":[0-9]+$", "", host))
+    return meant.isdisjoint({name.lower() for name in known if name})
 
 
 def _is_visit(path: str, headers: Headers) -> bool:
