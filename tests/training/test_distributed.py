@@ -215,6 +215,39 @@ def test_the_first_process_raises_the_error_of_another(tmp_path):
     assert done.stdout == "NotFoundError('no such frame') in.txt 3 frame True\n", done.stderr
 
 
+@pytest.mark.slow
+def test_the_first_process_is_interrupted_with_another(tmp_path):
+    """A scheduler may send SIGTERM to one process only."""
+    write_collection(tmp_path)
+    recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(tmp_path, tmp_path / "run", devices=2))
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED_SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script), "train", str(recipe)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "mlcmr: interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+INTERRUPTED_SCRIPT = """
+import os, signal, sys
+from mlcmr.cli import main
+from mlcmr.data.batches import PairDataset
+
+def interrupt(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+if os.environ.get("LOCAL_RANK", "0") == "1":
+    PairDataset.__getitem__ = interrupt
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 FAILING_SCRIPT = """
 import os, sys
 import mlcmr

@@ -153,13 +153,15 @@ def _earlier_failure(error: BaseException) -> BaseException | None:
         return None
     store = dist.distributed_c10d._get_default_store()
     try:
-        if isinstance(error, MlcmrError):
+        if isinstance(error, (MlcmrError, KeyboardInterrupt)):
             if store.add("mlcmr/failures", 1) > 1:
                 return error
-            facts = {"path": error.path, "line": error.line, "parameter": error.parameter}
+            facts = {name: getattr(error, name, None) for name in ("path", "line", "parameter")}
             store.set("mlcmr/failure", json.dumps([type(error).__name__, str(error), facts]))
         elif isinstance(error, RuntimeError) and store.check(["mlcmr/failure"]):
             kind, message, facts = json.loads(store.get("mlcmr/failure"))
+            if kind == KeyboardInterrupt.__name__:
+                return KeyboardInterrupt()
             return getattr(errors, kind, MlcmrError)(message, **facts)
     except RuntimeError:  # the process that holds the store has ended
         return None
