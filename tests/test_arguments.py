@@ -44,7 +44,7 @@ CASES = [
 def test_a_value_of_another_type(function, parameter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     others = {
-        name: ["x"] if name in {"texts", "paths", "folders"} else "x"
+        name: ["x"] if name in {"texts", "paths", "folders", "runs"} else "x"
         for name, other in inspect.signature(function).parameters.items()
         if other.default is other.empty and other.kind != other.VAR_KEYWORD
     }

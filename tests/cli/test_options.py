@@ -53,6 +53,7 @@ def test_every_option_is_described(command):
 def test_no_help_refers_to_python():
     for parser in all_parsers(parsers()[0]):
         assert "See `" not in parser.format_help(), parser.prog
+        assert "%%" not in parser.format_help(), parser.prog
 
 
 def options_of(name: str) -> list[str]:
@@ -64,6 +65,7 @@ def options_of(name: str) -> list[str]:
         "index": ["films", "--remove", "a", "b", "--run", "run"],
         "serve": ["films", "--model", "a", "--model", "b", "--rate", "3"],
         "check": ["mine"],
+        "compare": ["a", "b", "--target", "zh", "en", "--format", "html"],
         "sample": ["demo", "--videos", "40"],
         "import-checkpoint": ["a.pth.tar", "--to", "b"],
         "evaluate": ["run", "--target", "zh", "en"],

@@ -56,6 +56,7 @@ def test_nothing_else_expands_paths():
 
 COMMANDS = {
     "check": ["check", "~/none"],
+    "compare": ["compare", "~/none", "~/none"],
     "evaluate": ["evaluate", "~/none"],
     "extract": ["extract", "~/none", "--collection", "~/c"],
     "features": ["features", "from-arrays", "~/none", "~/c"],

@@ -4,6 +4,7 @@ import doctest
 
 import pytest
 
+import mlcmr.evaluation.comparison
 import mlcmr.evaluation.intervals
 import mlcmr.evaluation.metrics
 import mlcmr.evaluation.ranks

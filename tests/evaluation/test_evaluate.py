@@ -24,7 +24,9 @@ from mlcmr.errors import (
     MissingDependencyError,
     NotFoundError,
 )
-from mlcmr.evaluation import evaluate
+from mlcmr.evaluation import compare, evaluate
+from mlcmr.evaluation.metrics import metrics_of_ranks
+from mlcmr.evaluation.ranks_file import read_ranks
 from mlcmr.evaluation.report.table import summary
 from mlcmr.evaluation.validate import select_score, validation_scores
 from mlcmr.training import train
@@ -217,6 +219,20 @@ def test_command(trained, capsys):
     assert main(["evaluate", str(trained), "--target", "zh", "--json", "--device", "cpu"]) == 0
     (evaluation,) = json.loads(capsys.readouterr().out)
     assert evaluation["target"] == "zh"
+
+
+def test_what_a_comparison_reads(trained, tmp_path):
+    """The ranks of the figures that the protocol reports; another target language has other queries."""
+    results = evaluate(trained, device="cpu")
+    for target, result in results.items():
+        stored = read_ranks(trained, target, captions=result.queries, videos=result.videos)
+        assert metrics_of_ranks(stored.ranks) == result.main
+    assert results["en"].queries_digest != results["zh"].queries_digest
+    again = Path(shutil.copytree(trained, tmp_path / "again"))
+    assert evaluate(again, targets=["zh"], device="cpu")["zh"].queries_digest == results["zh"].queries_digest
+    comparison = compare([Run(trained), again], permutations=9)
+    assert {one.target for one in comparison.metrics} == {"zh"}
+    assert all(one.figures[1].difference.p_value == 1 for one in comparison.metrics)
 
 
 def test_no_intervals(trained, capsys):

@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from mlcmr import __version__
 from mlcmr.cli import (
     check,
+    compare,
     evaluate,
     extract,
     features,
@@ -60,6 +61,7 @@ atexit.register(gc.freeze)
 COMMANDS: dict[str, Command] = {
     "train": train.COMMAND,
     "evaluate": evaluate.COMMAND,
+    "compare": compare.COMMAND,
     "check": check.COMMAND,
     "extract": extract.COMMAND,
     "prepare": prepare.COMMAND,

@@ -18,7 +18,7 @@ class Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         return shown(super().format_help())
 
     def _expand_help(self, action: Action) -> str:
-        text = super()._expand_help(action)
+        text = super()._expand_help(action).replace("%%", "%")
         for kind in _TYPES:  # `Union[float, Literal['shots'], null]` becomes `float or shots`
             text = kind.sub(lambda found: found[1].replace("'", "").replace(", ", " or "), text)
         return re.sub(r" or null| \| null|, default: (?:null|\[\])(?=\))", "", text)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from mlcmr.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mlcmr.evaluation.comparison import Comparison as Comparison
+    from mlcmr.evaluation.comparison import compare as compare
     from mlcmr.evaluation.intervals import Interval as Interval
     from mlcmr.evaluation.intervals import RetrievalIntervals as RetrievalIntervals
     from mlcmr.evaluation.intervals import compute_intervals as compute_intervals
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mlcmr.evaluation.target_results import TargetResults as TargetResults
 
 __all__ = [
+    "Comparison",
     "EvaluationResults",
     "Interval",
     "Metric",
@@ -28,6 +31,7 @@ __all__ = [
     "RetrievalMetrics",
     "RetrievalRanks",
     "TargetResults",
+    "compare",
     "compute_intervals",
     "compute_metrics",
     "compute_ranks",
@@ -38,6 +42,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Comparison": "comparison",
         "EvaluationResults": "results",
         "Interval": "intervals",
         "Metric": "metrics",
@@ -46,6 +51,7 @@ __getattr__, __dir__ = lazy_names(
         "RetrievalMetrics": "metrics",
         "RetrievalRanks": "ranks",
         "TargetResults": "target_results",
+        "compare": "comparison",
         "compute_intervals": "intervals",
         "compute_metrics": "metrics",
         "compute_ranks": "ranks",

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Annotated, Any, cast
 
 from annotated_types import Len
 from pydantic import AfterValidator
@@ -18,17 +18,18 @@ from mlcmr.evaluation.encode import EncodedQueries, encode_queries
 from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals, require_resamples
 from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
 from mlcmr.evaluation.ranks import compute_ranks
+from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, write_ranks
 from mlcmr.evaluation.reference_results import published_results
 from mlcmr.evaluation.report.examples import pick_queries
 from mlcmr.evaluation.report.html import write_report
 from mlcmr.evaluation.results import EvaluationResults
+from mlcmr.evaluation.runs import PathOrRun, folder_of
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.files import write_text
 from mlcmr.model.device import on_device
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import TextVideoModel
-from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
 from mlcmr.reading import Number, Text, read_json_lines, show
 from mlcmr.text import plural
@@ -55,18 +56,6 @@ _Record = Annotated[
 _RECORD_BYTES = 1 << 20
 
 
-@runtime_checkable
-class RunFolder(Protocol):
-    """A run, as `mlcmr.train` returns it."""
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-
-
-PathOrRun: TypeAlias = str | os.PathLike[str] | RunFolder
-
-
 @check_arguments
 def evaluate(
     run: PathOrRun | TextVideoModel,
@@ -87,7 +76,8 @@ def evaluate(
 ) -> EvaluationResults:
     """Evaluate a run or a model on a split, in one or more target languages.
 
-    The results of a run are also written into its folder, as `results.json` and `report.html`.
+    The results of a run are also written into its folder: `results.json`, `report.html`, and `ranks.npz` for
+    `compare`.
 
     Example:
         >>> results = evaluate("runs/mine", targets=["zh"], metrics=["nDCG@10"])
@@ -126,7 +116,7 @@ def evaluate(
             f"`fusion_weight` is {fusion_weight}, but must be between 0 and 1", parameter="fusion_weight"
         )
     changes = _given(rootpath=rootpath, collection=collection, feature=feature)
-    folder = _folder_of(run)
+    folder = folder_of(run)
     if folder is not None:
         trained = read_run(folder)
         data = data_of_run(folder, changes) if data is None else replace(data, **changes)
@@ -177,13 +167,6 @@ class _Origin:
 
 def _given(**changes: str | os.PathLike[str] | None) -> dict[str, Any]:
     return {name: os.fspath(value) for name, value in changes.items() if value is not None}
-
-
-def _folder_of(run: object) -> Path | None:
-    """Return the run folder, or None for a model."""
-    if isinstance(run, (str, os.PathLike)):
-        return user_path(run)
-    return run.folder if isinstance(run, RunFolder) else None
 
 
 def _open_model(run: Path, device: str) -> MLCMR:
@@ -250,14 +233,23 @@ def _measure(
         versions=versions(),
         seed=origin.seed,
         run=origin.run,
+        queries_digest=digest_ids(captions.ids, encoded.video_ids),
         intervals=compute_intervals(ranks, owners, metrics, resamples=resamples) if resamples else None,
         ranked=pick_queries(scores, ranks, owners, texts=captions.texts, video_ids=encoded.video_ids),
     )
 
 
 def _write(results: EvaluationResults, run: Path, progress: Progress) -> None:
-    """Write `results.json` and `report.html` into a run folder."""
+    """Write `ranks.npz`, `results.json` and `report.html` into a run folder."""
     curves = _read_curves(run / "metrics.jsonl", progress)
+    write_ranks(
+        run,
+        {
+            target: StoredRanks(result.ranked.ranks, result.ranked.video_of_caption)
+            for target, result in results.items()
+            if result.ranked
+        },
+    )
     write_text(run / "results.json", json.dumps(results.to_dict(), indent=2, ensure_ascii=False) + "\n")
     write_report(run / "report.html", list(results.values()), curves)
 

@@ -35,8 +35,11 @@ class TargetResults:
         versions: The versions of the packages that computed the results, by name.
         seed: The seed of the run.
         run: The run folder.
+        queries_digest: The SHA-256 of the ids of the captions and videos; only runs that ranked the same
+            queries can be compared in pairs.
         intervals: The confidence intervals of the metrics that the protocol reports, if they were computed.
-        ranked: The ranks of all queries, and the best and worst queries; not stored in results.json.
+        ranked: The ranks of all queries, and the best and worst queries; not stored in results.json, but the
+            ranks are in ranks.npz.
     """
 
     collection: str
@@ -57,6 +60,7 @@ class TargetResults:
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     run: str | None = None
+    queries_digest: str | None = None
     intervals: RetrievalIntervals | None = None
     ranked: RankedQueries | None = field(default=None, repr=False, compare=False)
 

@@ -7,6 +7,7 @@ tensorboard/           the same values, for TensorBoard
 checkpoints/last.ckpt  the state of training, from which a run continues
 model/                 the best model so far, for `MLCMR.from_pretrained`
 results.json           the results of `mlcmr evaluate`
+ranks.npz              the ranks behind the results, for `mlcmr compare`
 report.html            the results as a page
 """
 

@@ -47,11 +47,13 @@ class RankedQueries:
 
     Attributes:
         ranks: The ranks of both directions.
+        video_of_caption: (N,) int64, the number of each caption's video.
         best: The queries whose videos rank highest, at most one query per video.
         worst: The queries whose videos rank lowest, worst first, at most one query per video.
     """
 
     ranks: RetrievalRanks
+    video_of_caption: NDArray[np.int64]
     best: tuple[RankedQuery, ...]
     worst: tuple[RankedQuery, ...]
 
@@ -97,7 +99,7 @@ def pick_queries(
             for caption, top in zip(captions, tops.tolist(), strict=True)
         )
 
-    return RankedQueries(ranks, best=described(best), worst=described(worst))
+    return RankedQueries(ranks, video_of_caption, best=described(best), worst=described(worst))
 
 
 def _distinct_videos(
