@@ -2,7 +2,7 @@
 
 from argparse import Action
 from argparse import Namespace as Words
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Protocol, Union
@@ -12,7 +12,6 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from mlcmr.cli.argv import with_options
 from mlcmr.cli.signature import REQUIRED, Parameter, read_signature
 from mlcmr.errors import InvalidValueError
-from mlcmr.settings import require_type
 
 
 class Command(Protocol):
@@ -94,10 +93,6 @@ class FunctionCommand:
 
     def run(self, _: ArgumentParser, parsed: Namespace) -> int:
         """Call the function and print the result; return the exit status."""
-        # A parameter that takes a list or one value is checked by its function.
-        open_kinds = {one.name for one in self.parameters() if one.many and isinstance(parsed[one.name], str)}
-        open_kinds.update(self.single)
-        require_types((one for one in self.parameters() if one.name not in open_kinds), parsed)
         values = {}
         for parameter in self.parameters():
             value = parsed[parameter.name]
@@ -151,19 +146,6 @@ def _is_required(parameter: Parameter) -> bool:
 def _load(home: str) -> Any:
     module, _, name = home.partition(":")
     return getattr(import_module(module), name)
-
-
-def require_types(parameters: Iterable[Parameter], parsed: Namespace) -> None:
-    """Check the types of values; the parser itself checks only part of a file of options.
-
-    Raises:
-        InvalidValueError: If a value has another type.
-    """
-    for parameter in parameters:
-        value = parsed[parameter.name]
-        is_missing = value is None and parameter.default is REQUIRED
-        if value != parameter.default and not is_missing:
-            require_type(value, _type_of_value(parameter), parameter.name)
 
 
 def add_config(parser: ArgumentParser, text: str = "A YAML file of options.") -> None:
@@ -231,7 +213,8 @@ def _spelled(parameter: Parameter, names: Sequence[str]) -> list[str]:
     return [f"-{name}" if len(name) == 1 else f"--{name}" for name in names or (parameter.name,)]
 
 
-def _type_of_value(parameter: Parameter) -> Any:
+def type_of(parameter: Parameter) -> Any:
+    """Return the type of the value of a parameter."""
     kind: Any = _type(parameter)
     return list[kind] if parameter.many else kind
 

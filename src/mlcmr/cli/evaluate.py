@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mlcmr.cli.command import FunctionCommand, require_types
+from mlcmr.cli.command import FunctionCommand
 from mlcmr.paths import user_path
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ class _Evaluate(FunctionCommand):
     def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
         from mlcmr.data.run_settings import data_of_run
 
-        require_types(self.parameters(), parsed)
-        if parsed.run:  # check the names before PyTorch is imported, which takes seconds
+        if isinstance(parsed.run, str):  # check the names before PyTorch is imported, which takes seconds
             names = ("rootpath", "collection", "feature")
             data = data_of_run(user_path(parsed.run), {name: parsed[name] for name in names if parsed[name]})
             if parsed.targets:

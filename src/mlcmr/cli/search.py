@@ -5,9 +5,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mlcmr.cli.command import add_config, add_option, add_positional, require_types
+from mlcmr.cli.command import add_config, add_option, add_positional, type_of
 from mlcmr.cli.signature import Parameter, read_signature
 from mlcmr.errors import InvalidValueError
+from mlcmr.settings import require_type
 
 _TEXT = Parameter("text", (str, None), False, None, "The text, in any language that the model knows.")
 _OWN = (
@@ -57,7 +58,9 @@ class _Search:
     def run(self, _: ArgumentParser, parsed: Namespace) -> int:
         from mlcmr.search.filters import Filters
 
-        require_types(_read_parameters(), parsed)
+        for parameter in _read_parameters():  # a file of options may hold any value
+            if parsed[parameter.name] != parameter.default:
+                require_type(parsed[parameter.name], type_of(parameter), parameter.name)
         queries = [query for query in (parsed.text, parsed.video, parsed.similar) if query is not None]
         if len(queries) != 1:
             raise InvalidValueError("give one query: a text, --video FILE, or --similar VIDEO")
