@@ -198,7 +198,10 @@ DASH = "a value that begins with a dash is written"
     ("words", "said"),
     [
         (["search", "dog", "-k", "ten"], "k is ten, but must be a whole number"),
-        (["evaluate", "run", "--fusion-weight", "heavy"], "fusion_weight is heavy, but must be a number"),
+        (
+            ["evaluate", "run", "--fusion-weight", "heavy"],
+            "fusion_weight is heavy, but must be a number or auto",
+        ),
         (["index", "films", "--captions", "maybe"], "captions is maybe, but must be true or false"),
         (["prepare", "a.csv", "--collection", "c", "--splits", "x"], "--shares is x, but must be a number"),
         (["features", "from-arrays", "a", "b", "--rows", "x"], "rows is x, but must be frames or videos"),

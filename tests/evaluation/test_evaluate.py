@@ -28,6 +28,7 @@ from mlcmr.evaluation import compare, evaluate
 from mlcmr.evaluation.metrics import metrics_of_ranks
 from mlcmr.evaluation.ranks_file import read_ranks
 from mlcmr.evaluation.report.table import summary
+from mlcmr.evaluation.tuning import FUSION_WEIGHTS, choose_best
 from mlcmr.evaluation.validate import select_score, validation_scores
 from mlcmr.training import train
 from mlcmr.training.run_folder import Run
@@ -209,6 +210,61 @@ def test_without_translations_the_query_is_scored_alone(trained, tmp_path):
     results = evaluate(trained, rootpath=tmp_path, targets=["zh"], device="cpu")["zh"]
     assert results.fused is None
     assert results.fusion_weight is None
+
+
+def test_the_fusion_weight_that_is_best_on_validation(trained):
+    """The best of the grid on the validation split, measured one by one; the test split has no say."""
+    sums = {
+        weight: evaluate(trained, targets=["zh"], split="val", fusion_weight=weight, device="cpu")["zh"]
+        for weight in FUSION_WEIGHTS
+    }
+    best = max(results.sum_recalls for results in sums.values())
+    nearest = min((w for w in sums if sums[w].sum_recalls == best), key=lambda weight: abs(weight - 0.85))
+    chosen = evaluate(trained, targets=["zh"], fusion_weight="auto", device="cpu")["zh"]
+    assert (chosen.fusion_weight, chosen.fusion_weight_chosen_on) == (nearest, "val")
+    given = evaluate(trained, targets=["zh"], fusion_weight=nearest, device="cpu")["zh"]
+    assert chosen.fused == given.fused
+    assert given.fusion_weight_chosen_on is None
+    assert f"fusion weight {nearest:g}, chosen on val" in summary(chosen)
+    assert json.loads((trained / "results.json").read_text())["evaluations"][0]["fusion_weight"] == nearest
+
+
+def test_no_fusion_weight_to_choose_without_translations(trained, tmp_path, capfd):
+    write_collection(tmp_path)
+    text = tmp_path / "tiny" / "TextData"
+    (text / "tinytest_google_zhc2en.caption.txt").unlink()
+    words = [
+        "evaluate",
+        str(trained),
+        "--rootpath",
+        str(tmp_path),
+        "--fusion-weight",
+        "auto",
+        "--device",
+        "cpu",
+    ]
+    assert main([*words, "--json"]) == 0
+    output = capfd.readouterr()
+    assert "zh: no translations of the queries, so no fusion weight to choose" in " ".join(output.err.split())
+    english, chinese = json.loads(output.out)
+    assert english["fusion_weight_chosen_on"] == "val"
+    assert chinese["fusion_weight"] is chinese["fusion_weight_chosen_on"] is None
+    (text / "tinyval_google_enc2zh.caption.txt").unlink()
+    assert main(words) == 2
+    message = "--fusion-weight is auto, but the captions of tinyval.caption.txt have no translations"
+    assert message in capfd.readouterr().err
+
+
+def test_equal_scores_choose_the_nearest_to_the_default():
+    assert choose_best(FUSION_WEIGHTS, lambda _: 1.0, default=0.55) == 0.55
+    assert choose_best(FUSION_WEIGHTS, lambda weight: weight * 1e-9, default=0.85) == 0.85
+    assert choose_best(FUSION_WEIGHTS, lambda weight: -weight, default=0.85) == 0.0
+
+
+def test_a_wrong_fusion_weight(trained):
+    for weight in (-0.1, 1.5, float("nan"), "best"):
+        with pytest.raises(InvalidValueError, match="must be between 0 and 1, or auto"):
+            evaluate(trained, fusion_weight=weight)
 
 
 def test_command(trained, capsys):

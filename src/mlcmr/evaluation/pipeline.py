@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Len
 from pydantic import AfterValidator
@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 from mlcmr.arguments import check_arguments
 from mlcmr.data.config import DataConfig
 from mlcmr.data.run_settings import data_of_run, read_run
+from mlcmr.data.scenarios import Queries
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation.encode import EncodedQueries, encode_queries
 from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals, require_resamples
@@ -26,6 +27,7 @@ from mlcmr.evaluation.results import EvaluationResults
 from mlcmr.evaluation.runs import PathOrRun, folder_of
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.evaluation.target_results import TargetResults
+from mlcmr.evaluation.tuning import choose_fusion_weight
 from mlcmr.files import write_text
 from mlcmr.model.device import on_device
 from mlcmr.model.mlcmr import MLCMR
@@ -63,7 +65,7 @@ def evaluate(
     *,
     targets: str | Sequence[str] | None = None,
     split: str = "test",
-    fusion_weight: float | None = None,
+    fusion_weight: float | Literal["auto"] | None = None,
     recall_at: Sequence[int] = (1, 5, 10),
     metrics: str | Sequence[str | MetricFunction] = (),
     resamples: int = RESAMPLES,
@@ -91,8 +93,9 @@ def evaluate(
         targets: The languages to query in, by code or English name; by default the target of a
             pseudo-parallel scenario, else all languages of the run.
         split: The split to evaluate on.
-        fusion_weight: The weight of a query against its machine translation, 0 … 1; by default the published
-            weight of the scenario.
+        fusion_weight: The weight of a query against its machine translation, 0 … 1, or `auto`: the weight
+            with the highest SumR on the validation split of the run. By default the published weight of the
+            scenario.
         recall_at: The values of K of R@K, by default 1, 5 and 10. SumR always adds up R@1, R@5 and R@10.
         metrics: Further metrics: nDCG, nDCG@K, or the `package.module:Name` of your own function of ranks.
         resamples: The number of bootstrap resamples for the 95 % intervals; 0 for no intervals.
@@ -111,10 +114,7 @@ def evaluate(
     """
     measured = choose_metrics(recall_at, metrics)
     require_resamples(resamples, "resamples", least=0)
-    if fusion_weight is not None and not 0 <= fusion_weight <= 1:
-        raise InvalidValueError(
-            f"`fusion_weight` is {fusion_weight}, but must be between 0 and 1", parameter="fusion_weight"
-        )
+    _require_weight(fusion_weight)
     changes = _given(rootpath=rootpath, collection=collection, feature=feature)
     folder = folder_of(run)
     if folder is not None:
@@ -126,27 +126,34 @@ def evaluate(
         raise InvalidValueError("`data` is missing: a model needs a `DataConfig`", parameter="data")
     else:
         data, model, origin = replace(data, **changes), cast("TextVideoModel", run), _Origin()
-    encoded = _encode(
-        model,
-        data,
-        targets=targets,
-        split=split,
-        batch_size=batch_size or _batch_size(model),
-        progress=progress,
-    )
-    weight = data.as_scenario().fusion_weight if fusion_weight is None else fusion_weight
+    queries = data.read_queries(split, targets)
+    tuning = _validation_queries(data, queries, progress) if fusion_weight == "auto" else []
+    features = data.open_collection().open_features(data.feature)
+
+    def encode(part: Sequence[Queries]) -> dict[str, EncodedQueries]:
+        encoded = encode_queries(
+            model, features, part, batch_size=batch_size or _batch_size(model), progress=progress
+        )
+        return {each.queries.language: each for each in encoded}
+
+    published = data.as_scenario().fusion_weight
+    tuned = {
+        language: choose_fusion_weight(encoded, published) for language, encoded in encode(tuning).items()
+    }
+    weight = published if fusion_weight is None or fusion_weight == "auto" else fusion_weight
     results = EvaluationResults(
         [
             _measure(
-                queries,
+                encoded,
                 data,
                 split=split,
-                weight=weight,
+                weight=tuned.get(language, weight),
+                weight_chosen_on=data.validation_split if language in tuned else None,
                 metrics=measured,
                 resamples=resamples,
                 origin=origin,
             )
-            for queries in encoded
+            for language, encoded in encode(queries).items()
         ],
         folder,
     )
@@ -182,19 +189,32 @@ def _batch_size(model: TextVideoModel) -> int:
     return PUBLISHED_TEST_BATCH if published else BATCH
 
 
-def _encode(
-    model: TextVideoModel,
-    data: DataConfig,
-    *,
-    targets: str | Sequence[str] | None,
-    split: str,
-    batch_size: int,
-    progress: Progress,
-) -> list[EncodedQueries]:
-    """Embed the queries of each target language, and each video once."""
-    features = data.open_collection().open_features(data.feature)
-    queries = data.read_queries(split, targets)
-    return encode_queries(model, features, queries, batch_size=batch_size, progress=progress)
+def _require_weight(weight: float | str | None) -> None:
+    if weight is None or weight == "auto":
+        return
+    if isinstance(weight, str) or not 0 <= weight <= 1:
+        raise InvalidValueError(
+            f"`fusion_weight` is {weight}, but must be between 0 and 1, or auto", parameter="fusion_weight"
+        )
+
+
+def _validation_queries(data: DataConfig, queries: Sequence[Queries], progress: Progress) -> list[Queries]:
+    """Read the queries that choose a fusion weight, in each language whose queries have translations."""
+    for each in queries:
+        if each.translations is None:
+            progress.message(
+                f"{each.language}: no translations of the queries, so no fusion weight to choose"
+            )
+    targets = [each.language for each in queries if each.translations is not None]
+    chosen = data.read_queries(data.validation_split, targets) if targets else []
+    for each in chosen:
+        if each.translations is None:
+            raise InvalidValueError(
+                f"`fusion_weight` is auto, but the captions of {each.captions.path.name} have no "
+                "translations to choose it with: make them with `mlcmr translate`, or set a weight",
+                parameter="fusion_weight",
+            )
+    return chosen
 
 
 def _measure(
@@ -203,6 +223,7 @@ def _measure(
     *,
     split: str,
     weight: float,
+    weight_chosen_on: str | None,
     metrics: Sequence[Metric],
     resamples: int,
     origin: _Origin,
@@ -227,6 +248,7 @@ def _measure(
         chance=chance_metrics(owners, len(encoded.video_ids), metrics),
         fused=main if fusing else None,
         fusion_weight=weight if fusing else None,
+        fusion_weight_chosen_on=weight_chosen_on,
         published=published_results(data, split, target),
         trained_on=origin.trained_on,
         validated_on=origin.validated_on,

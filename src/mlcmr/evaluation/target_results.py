@@ -29,6 +29,8 @@ class TargetResults:
         chance: The metrics to expect of random scores.
         fused: The metrics of captions fused with their translations; None without translations.
         fusion_weight: The weight of the caption itself in the fusion; None without translations.
+        fusion_weight_chosen_on: The split that chose the fusion weight; None for a weight that was given and
+            for the published weight.
         published: The published figures of this setting, if there are any.
         trained_on: The collection that the model was trained on; None if it is not known.
         validated_on: The split of that collection that chose the checkpoint.
@@ -62,6 +64,7 @@ class TargetResults:
     run: str | None = None
     queries_digest: str | None = None
     intervals: RetrievalIntervals | None = None
+    fusion_weight_chosen_on: str | None = None
     ranked: RankedQueries | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -95,6 +98,14 @@ class TargetResults:
         if self.trained_on is None or same_collection(self.trained_on, self.collection):
             return self.validated_on
         return f"{self.trained_on} {self.validated_on}"
+
+    @property
+    def described_weight(self) -> str | None:
+        """The fusion weight, as `0.7, chosen on val`; None without translations."""
+        if self.fusion_weight is None:
+            return None
+        chosen = self.fusion_weight_chosen_on
+        return f"{self.fusion_weight:g}" + (f", chosen on {chosen}" if chosen else "")
 
     def scored(self) -> dict[str, RetrievalMetrics]:
         """Return the metrics by the way of scoring: `fused` if there are translations, and `target only`."""

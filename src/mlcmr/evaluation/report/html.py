@@ -121,7 +121,6 @@ def _settings(results: Sequence[TargetResults]) -> list[tuple[str, str]]:
 
 
 def _settings_of(results: TargetResults) -> dict[str, str | None]:
-    weight = "none: no translations" if results.fusion_weight is None else f"{results.fusion_weight:g}"
     return {
         "run": results.run,
         "collection": results.collection,
@@ -132,7 +131,7 @@ def _settings_of(results: TargetResults) -> dict[str, str | None]:
         "captions": f"{results.queries:,}",
         "videos": f"{results.videos:,}",
         "captions per video": f"{results.captions_per_video:.4g}",
-        "fusion weight": weight,
+        "fusion weight": results.described_weight or "none: no translations",
         "checkpoint chosen on": results.chosen_on,
         "seed": None if results.seed is None else str(results.seed),
     }

@@ -60,7 +60,7 @@ def printed(values: Mapping[str, float], columns: Mapping[str, Metric]) -> list[
 
 def summary(results: TargetResults) -> str:
     """Describe the evaluated data and the choice of the checkpoint in one line."""
-    fusion = "" if results.fusion_weight is None else f" · fusion weight {results.fusion_weight:g}"
+    fusion = f" · fusion weight {results.described_weight}" if results.described_weight else ""
     chosen = f" · checkpoint chosen on {results.chosen_on}" if results.chosen_on else ""
     return f"{plural(results.queries, 'caption')} · {plural(results.videos, 'video')}{fusion}{chosen}"
 
