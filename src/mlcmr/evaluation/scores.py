@@ -21,7 +21,8 @@ _BLOCK_QUERIES = 2048  # with more, a product is no faster, and a tile of a bloc
 class Scores(Protocol):
     """The scores of N captions and M videos, read in blocks.
 
-    A block is valid until the next block is read: both may use the same memory.
+    A block is valid until the next block is read: both may use the same memory. Captions rank videos by the
+    scores by captions, and videos rank captions by the scores by videos; a normalisation makes these differ.
     """
 
     @property
