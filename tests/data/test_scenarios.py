@@ -14,6 +14,7 @@ from mlcmr.data.scenarios import (
     ExampleCaptions,
     Scenario,
     ScenarioKind,
+    read_bank,
     read_queries,
     read_training_pairs,
     read_validation,
@@ -324,6 +325,50 @@ def test_queries_in_a_language_that_is_not_there(collection):
     write(collection, "test", "", lines("enc"))
     with pytest.raises(NotFoundError, match=r"toytest_fr\.caption\.txt: no such file"):
         read_queries(collection, PARALLEL, "test", "fr")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "target", "suffix", "tag"),
+    [
+        (PARALLEL, "zh", "_zh", "zh"),
+        (TO_ZH, "zh", "_google_enc2zh", "enc2zh"),
+        (TO_ZH, "en", "", "enc"),
+        (PARALLEL, "de", "_de", "de"),
+    ],
+)
+def test_a_bank_is_what_the_scenario_trains_on(collection, scenario, target, suffix, tag):
+    """In a language that the scenario lacks, it is what people wrote."""
+    write(collection, "train", suffix, lines(tag))
+    bank = read_bank(collection, scenario, target, 10)
+    assert (bank.captions.texts, bank.language, bank.translations) == (texts(tag), target, None)
+
+
+def test_a_bank_of_unparallel_captions_has_one_language(collection):
+    write(collection, "train", "_half", [*lines("enc", KEYS[:2]), *lines("zh", KEYS[2:])])
+    bank = read_bank(collection, UNPARALLEL, "zh", 10)
+    assert bank.captions.texts == texts("zh", KEYS[2:])
+    assert bank.captions.videos == ["v-2_x"]
+    with pytest.raises(CorruptFileError, match=r"toytrain_half\.caption\.txt: no captions in 'de'"):
+        read_bank(collection, UNPARALLEL, "de", 10)
+
+
+def test_a_bank_has_all_captions_of_some_videos(collection):
+    """As many videos as fit, at least one; their captions in the order of the file; always the same."""
+    keys = [(f"v{video}", str(number)) for number in range(3) for video in range(20)]
+    write(collection, "train", "", lines("enc", keys))
+    for size, videos in ((1, 1), (3, 1), (29, 9), (30, 10), (60, 20), (99, 20)):
+        bank = read_bank(collection, PARALLEL, "en", size).captions
+        chosen = set(bank.videos)
+        assert len(chosen) == videos
+        kept = [key for key in keys if key[0] in chosen]
+        assert bank.texts == texts("enc", kept)
+        assert bank == read_bank(collection, PARALLEL, "en", size).captions
+    assert set(read_bank(collection, PARALLEL, "en", 30).captions.videos) != {f"v{n}" for n in range(10)}
+
+
+def test_a_bank_without_training_captions(collection):
+    with pytest.raises(NotFoundError, match=r"toytrain_zh\.caption\.txt: no such file"):
+        read_bank(collection, PARALLEL, "zh", 10)
 
 
 def test_published_fusion_weights():

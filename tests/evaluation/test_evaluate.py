@@ -25,7 +25,8 @@ from mlcmr.errors import (
     NotFoundError,
 )
 from mlcmr.evaluation import compare, evaluate
-from mlcmr.evaluation.metrics import metrics_of_ranks
+from mlcmr.evaluation.metrics import compute_metrics, metrics_of_ranks
+from mlcmr.evaluation.normalisation import BETAS
 from mlcmr.evaluation.ranks_file import read_ranks
 from mlcmr.evaluation.report.table import summary
 from mlcmr.evaluation.tuning import FUSION_WEIGHTS, choose_best
@@ -267,6 +268,84 @@ def test_a_wrong_fusion_weight(trained):
             evaluate(trained, fusion_weight=weight)
 
 
+ALL = ["inverted-softmax", "dynamic-inverted-softmax", "dual-softmax", "sinkhorn"]
+
+
+def test_normalisations_are_those_of_the_embeddings(trained):
+    """With a bank of all training captions in the target language, against the formula on whole matrices."""
+    results = evaluate(trained, targets=["zh"], normalisations=ALL, beta=10, device="cpu")["zh"]
+    model = MLCMR.from_pretrained(trained / "model")
+    features = data_of_run(trained, {}).open_collection().open_features(FEATURE)
+
+    def embed(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        captions = lines(trained, name)
+        videos = list(dict.fromkeys(video for video, _, _ in captions))
+        owners = np.array([videos.index(video) for video, _, _ in captions])
+        texts = model.encode_texts([text for *_, text in captions], "zh").numpy()
+        return texts, model.encode_videos([features[video] for video in videos]).numpy(), owners
+
+    queries, videos, owners = embed("tinytest_zh.caption.txt")
+    bank, films, _ = embed("tinytrain_zh.caption.txt")
+    translated = [text for *_, text in lines(trained, "tinytest_google_zhc2en.caption.txt")]
+    queries = 0.85 * queries + 0.15 * model.encode_texts(translated, "en").numpy()
+    scores = queries @ videos.T
+    t2v = np.exp(10 * scores) / np.exp(10 * bank @ videos.T).sum(axis=0)
+    v2t = np.exp(10 * scores.T) / np.exp(10 * films @ queries.T).sum(axis=0)
+    found = results.scored()["inverted-softmax"]
+    assert found.t2v == pytest.approx(compute_metrics(t2v, owners).t2v)
+    assert found.v2t == pytest.approx(compute_metrics(v2t.T, owners).v2t)
+    assert results.main is results.fused
+    with_bank, without = results.normalised[0], results.normalised[2]
+    assert (with_bank.bank_captions, with_bank.bank_videos) == (len(bank), len(films)) == (48, 24)
+    assert (without.bank_captions, without.uses_all_test_queries) == (None, True)
+    assert {each.beta_chosen_on for each in results.normalised} == {None}
+
+
+def test_what_uses_all_test_queries_stands_apart(trained, capsys):
+    words = ["evaluate", str(trained), "--target", "zh", "--normalisation", *ALL, "--beta", "10"]
+    assert main([*words, "--device", "cpu"]) == 0
+    first, _, second = capsys.readouterr().out.partition("Uses all test queries")
+    table, lines = second.split("zh: ", 1)
+    for name in ALL[:2]:
+        assert name in first
+        assert name not in table
+        assert f"{name}: β 10 · bank of 48 captions, 24 videos" in " ".join(lines.split())
+    for name in ALL[2:]:
+        assert name not in first
+        assert name in table
+        assert f"{name}: β 10 · uses all test queries" in lines
+    (stored,) = json.loads((trained / "results.json").read_text())["evaluations"]
+    assert [each["normalisation"] for each in stored["normalised"]] == ALL[:2]
+    assert [each["normalisation"] for each in stored["uses_all_test_queries"]] == ALL[2:]
+    assert stored["uses_all_test_queries"][0]["metrics"]["SumR"] > 0
+    report = (trained / "report.html").read_text()
+    results, _, apart = report.partition("<h2>Uses all test queries</h2>")
+    assert all(name in results.split("<h2>Results</h2>")[1] for name in ALL[:2])
+    assert not any(name in results for name in ALL[2:])
+    assert all(name in apart for name in ALL[2:])
+
+
+def test_the_temperature_that_is_best_on_validation(trained):
+    """Measured one by one on the validation split, with the same bank."""
+    sums = {
+        beta: evaluate(
+            trained, targets=["en"], split="val", normalisations=["inverted-softmax"], beta=beta, device="cpu"
+        )["en"].normalised[0].metrics.sum_recalls
+        for beta in BETAS
+    }  # fmt: skip
+    nearest = min((b for b in sums if sums[b] == max(sums.values())), key=lambda beta: abs(beta - 20))
+    results = evaluate(trained, targets=["en"], normalisations=["inverted-softmax"], device="cpu")["en"]
+    (normalised,) = results.normalised
+    assert (normalised.beta, normalised.beta_chosen_on) == (nearest, "val")
+
+
+def test_a_smaller_bank(trained):
+    settings = {"targets": ["en"], "normalisations": ["inverted-softmax"], "beta": 5, "device": "cpu"}
+    for size, captions, videos in ((11, 10, 5), (1, 2, 1)):
+        (normalised,) = evaluate(trained, bank_size=size, **settings)["en"].normalised
+        assert (normalised.bank_captions, normalised.bank_videos) == (captions, videos)
+
+
 def test_command(trained, capsys):
     assert main(["evaluate", str(trained), "--target", "zh", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
@@ -307,6 +386,14 @@ def test_no_intervals(trained, capsys):
         (["--split", "tset"], "tinytset.caption.txt: no such file"),
         (["--fusion-weight", "2"], "between 0 and 1"),
         (["--resamples", "-1"], "--resamples is -1, but must be a whole number from 0"),
+        (["--normalisation", "softmax"], "--normalisation: 'softmax' is none of inverted-softmax, dynamic-"),
+        (["--normalisation", "sinkhorn", "--beta", "0"], "--beta is 0.0, but must be above 0"),
+        (["--normalisation", "sinkhorn", "--beta", "-1"], "--beta is -1.0, but must be above 0"),
+        (["--beta", "20"], "--beta is the inverse temperature of --normalisation, but there are none"),
+        (
+            ["--normalisation", "inverted-softmax", "--bank-size", "0"],
+            "--bank-size is 0, but must be at least 1",
+        ),
         (["--rootpath", "no/such"], "no such collection"),
         (["--feature", "nope"], "there is feat"),
     ],

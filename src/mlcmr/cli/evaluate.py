@@ -47,9 +47,10 @@ COMMAND = _Evaluate(
   mlcmr evaluate runs/vatex-parallel --target zh --split val
   mlcmr evaluate runs/vatex-parallel --recall-at 1 5 10 50 --metric nDCG@10
   mlcmr evaluate runs/vatex-parallel --fusion-weight auto
+  mlcmr evaluate runs/vatex-parallel --normalisation dynamic-inverted-softmax dual-softmax
   mlcmr evaluate runs/vatex-parallel --fusion-weight 0.7 --json""",
     positional=("run",),
-    names={"targets": ("target",), "metrics": ("metric",)},
+    names={"targets": ("target",), "metrics": ("metric",), "normalisations": ("normalisation",)},
     skipped=("data",),
     show=_show,
 )

@@ -62,6 +62,11 @@ class Captions:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def select(self, rows: Sequence[int]) -> "Captions":
+        """Return some of the captions, by row."""
+        columns = (self.ids, self.videos, self.keys, self.languages, self.texts)
+        return Captions(self.path, *([column[row] for row in rows] for column in columns))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, {plural(len(self), 'caption')})"
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from mlcmr.data.collection import Collection, open_collection
 from mlcmr.data.languages import language_among
-from mlcmr.data.scenarios import Queries, Scenario, ScenarioKind, read_queries
+from mlcmr.data.scenarios import Queries, Scenario, ScenarioKind, read_bank, read_queries
 from mlcmr.errors import NotFoundError
 from mlcmr.settings import require_valid
 
@@ -91,3 +91,16 @@ class DataConfig:
         named = [targets] if isinstance(targets, str) else targets or default
         codes = dict.fromkeys(language_among(known, target) for target in named)
         return [read_queries(collection, scenario, split, code) for code in codes]
+
+    def read_bank(self, target: str, size: int) -> Queries:
+        """Read training captions in a language that correct the hubness of a model.
+
+        Args:
+            target: The language, by code.
+            size: The largest number of captions.
+
+        Raises:
+            NotFoundError: If the collection, or its training captions in the language, do not exist.
+            CorruptFileError: If the caption file is malformed, or has no captions in the language.
+        """
+        return read_bank(self.open_collection(), self.as_scenario(), target, size)

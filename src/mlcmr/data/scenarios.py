@@ -3,11 +3,15 @@
 No other module builds the names of these files.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from mlcmr.data.captions import Captions, read_captions
 from mlcmr.data.collection import HALF, Collection
@@ -256,6 +260,39 @@ def read_validation(collection: Collection, scenario: Scenario, split: str) -> l
         read_queries(collection, scenario, split, language, translations=False)
         for language in scenario.languages
     ]
+
+
+def read_bank(collection: Collection, scenario: Scenario, target: str, size: int) -> Queries:
+    """Read training captions in one language, without their translations: all captions of some videos.
+
+    A language of the scenario has the captions that the scenario trains on. The videos are drawn at random,
+    the same at every call, and their captions keep their order.
+
+    Args:
+        collection: The collection.
+        scenario: The scenario that the model was trained on.
+        target: The language of the captions.
+        size: The largest number of captions; the captions of one video may be more.
+
+    Raises:
+        NotFoundError: If the caption file does not exist.
+        CorruptFileError: If the file is malformed, has no captions in the language, or a caption is in
+            another language than the file's name says.
+    """
+    files = training_files(collection, scenario)
+    path = files.get(MIXED) or files.get(target) or human_caption_file(collection, "train", target)
+    captions = _read_file(collection, path, MIXED if MIXED in files else target, scenario)
+    rows_of: dict[str, list[int]] = {}
+    for row, (video, language) in enumerate(zip(captions.videos, captions.languages, strict=True)):
+        if language == target:
+            rows_of.setdefault(video, []).append(row)
+    if not rows_of:
+        raise CorruptFileError(f"{path}: no captions in '{target}'", path=path)
+    videos = list(rows_of)
+    drawn = [videos[number] for number in np.random.default_rng(0).permutation(len(videos))]
+    total = list(accumulate(len(rows_of[video]) for video in drawn))
+    chosen = drawn[: max(1, bisect_right(total, size))]
+    return Queries(captions.select(sorted(row for video in chosen for row in rows_of[video])), target)
 
 
 def _source_language(scenario: Scenario) -> str:

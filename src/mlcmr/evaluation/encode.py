@@ -40,13 +40,14 @@ class EncodedQueries:
     videos: Embeddings
     video_of_caption: NDArray[np.int64]
 
-    def fused(self, weight: float) -> Embeddings:
+    def fused(self, weight: float | None) -> Embeddings:
         """Return embeddings with the score weight · (caption's score) + (1 - weight) · (translation's score).
 
-        A score is a dot product, so embeddings can be added instead of scores, in half the time.
+        A score is a dot product, so embeddings can be added instead of scores, in half the time. Without
+        translations or a weight, these are the embeddings of the captions.
         """
-        if self.translations is None:
-            raise ValueError("there are no translations")
+        if self.translations is None or weight is None:
+            return self.captions
         return np.float32(weight) * self.captions + np.float32(1 - weight) * self.translations
 
 

@@ -18,6 +18,11 @@ from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation.encode import EncodedQueries, encode_queries
 from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals, require_resamples
 from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
+from mlcmr.evaluation.normalisation import (
+    BANK_SIZE,
+    NormalisationSettings,
+    measure_normalised,
+)
 from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, write_ranks
 from mlcmr.evaluation.reference_results import published_results
@@ -66,6 +71,9 @@ def evaluate(
     targets: str | Sequence[str] | None = None,
     split: str = "test",
     fusion_weight: float | Literal["auto"] | None = None,
+    normalisations: Sequence[str] = (),
+    beta: float | None = None,
+    bank_size: int = BANK_SIZE,
     recall_at: Sequence[int] = (1, 5, 10),
     metrics: str | Sequence[str | MetricFunction] = (),
     resamples: int = RESAMPLES,
@@ -96,6 +104,14 @@ def evaluate(
         fusion_weight: The weight of a query against its machine translation, 0 … 1, or `auto`: the weight
             with the highest SumR on the validation split of the run. By default the published weight of the
             scenario.
+        normalisations: Normalisations of the scores to measure beside the plain scores. With a bank of
+            training captions in the target language and their videos: `inverted-softmax` and
+            `dynamic-inverted-softmax` (QB-Norm). With all test queries, which is reported apart:
+            `dual-softmax` and `sinkhorn`.
+        beta: The inverse temperature of the normalisations; by default the one with the highest SumR on the
+            validation split of the run, for each normalisation.
+        bank_size: The largest number of captions in a bank: those of training videos that are drawn at
+            random, the same every time.
         recall_at: The values of K of R@K, by default 1, 5 and 10. SumR always adds up R@1, R@5 and R@10.
         metrics: Further metrics: nDCG, nDCG@K, or the `package.module:Name` of your own function of ranks.
         resamples: The number of bootstrap resamples for the 95 % intervals; 0 for no intervals.
@@ -115,6 +131,7 @@ def evaluate(
     measured = choose_metrics(recall_at, metrics)
     require_resamples(resamples, "resamples", least=0)
     _require_weight(fusion_weight)
+    normalising = NormalisationSettings(normalisations, beta, bank_size)
     changes = _given(rootpath=rootpath, collection=collection, feature=feature)
     folder = folder_of(run)
     if folder is not None:
@@ -127,7 +144,8 @@ def evaluate(
     else:
         data, model, origin = replace(data, **changes), cast("TextVideoModel", run), _Origin()
     queries = data.read_queries(split, targets)
-    tuning = _validation_queries(data, queries, progress) if fusion_weight == "auto" else []
+    validation = _validation_queries(data, queries, fusion_weight, normalising, progress)
+    banks = [data.read_bank(each.language, bank_size) for each in queries] if normalising.needs_bank else []
     features = data.open_collection().open_features(data.feature)
 
     def encode(part: Sequence[Queries]) -> dict[str, EncodedQueries]:
@@ -136,19 +154,17 @@ def evaluate(
         )
         return {each.queries.language: each for each in encoded}
 
-    published = data.as_scenario().fusion_weight
-    tuned = {
-        language: choose_fusion_weight(encoded, published) for language, encoded in encode(tuning).items()
-    }
-    weight = published if fusion_weight is None or fusion_weight == "auto" else fusion_weight
+    validated, bank = encode(validation), encode(banks)
     results = EvaluationResults(
         [
             _measure(
                 encoded,
                 data,
                 split=split,
-                weight=tuned.get(language, weight),
-                weight_chosen_on=data.validation_split if language in tuned else None,
+                fusion_weight=fusion_weight,
+                normalising=normalising,
+                validation=validated.get(language),
+                bank=bank.get(language),
                 metrics=measured,
                 resamples=resamples,
                 origin=origin,
@@ -198,23 +214,33 @@ def _require_weight(weight: float | str | None) -> None:
         )
 
 
-def _validation_queries(data: DataConfig, queries: Sequence[Queries], progress: Progress) -> list[Queries]:
-    """Read the queries that choose a fusion weight, in each language whose queries have translations."""
-    for each in queries:
-        if each.translations is None:
-            progress.message(
-                f"{each.language}: no translations of the queries, so no fusion weight to choose"
-            )
-    targets = [each.language for each in queries if each.translations is not None]
-    chosen = data.read_queries(data.validation_split, targets) if targets else []
-    for each in chosen:
-        if each.translations is None:
+def _validation_queries(
+    data: DataConfig,
+    queries: Sequence[Queries],
+    fusion_weight: float | str | None,
+    normalising: NormalisationSettings,
+    progress: Progress,
+) -> list[Queries]:
+    """Read the validation queries of the languages in which they choose a fusion weight or a temperature.
+
+    Raises:
+        InvalidValueError: If only the validation split lacks the translations to choose a fusion weight with.
+    """
+    fused = {each.language for each in queries if each.translations is not None}
+    tuned = fused if fusion_weight == "auto" else set()
+    targets = [each.language for each in queries if each.language in tuned or normalising.needs_validation]
+    if fusion_weight == "auto":
+        for language in (each.language for each in queries if each.language not in fused):
+            progress.message(f"{language}: no translations of the queries, so no fusion weight to choose")
+    validation = data.read_queries(data.validation_split, targets) if targets else []
+    for each in validation:
+        if each.language in tuned and each.translations is None:
             raise InvalidValueError(
                 f"`fusion_weight` is auto, but the captions of {each.captions.path.name} have no "
                 "translations to choose it with: make them with `mlcmr translate`, or set a weight",
                 parameter="fusion_weight",
             )
-    return chosen
+    return validation
 
 
 def _measure(
@@ -222,16 +248,19 @@ def _measure(
     data: DataConfig,
     *,
     split: str,
-    weight: float,
-    weight_chosen_on: str | None,
+    fusion_weight: float | Literal["auto"] | None,
+    normalising: NormalisationSettings,
+    validation: EncodedQueries | None,
+    bank: EncodedQueries | None,
     metrics: Sequence[Metric],
     resamples: int,
     origin: _Origin,
 ) -> TargetResults:
     owners = encoded.video_of_caption
     captions, target = encoded.queries.captions, encoded.queries.language
-    alone = embedding_scores(encoded.captions, encoded.videos)
     fusing = encoded.translations is not None
+    weight, chosen_on = _choose_weight(data, fusion_weight, validation) if fusing else (None, None)
+    alone = embedding_scores(encoded.captions, encoded.videos)
     scores = embedding_scores(encoded.fused(weight), encoded.videos) if fusing else alone
     ranks = compute_ranks(scores, owners)
     main = metrics_of_ranks(ranks, metrics)
@@ -247,8 +276,8 @@ def _measure(
         target_only=metrics_of_ranks(compute_ranks(alone, owners), metrics) if fusing else main,
         chance=chance_metrics(owners, len(encoded.video_ids), metrics),
         fused=main if fusing else None,
-        fusion_weight=weight if fusing else None,
-        fusion_weight_chosen_on=weight_chosen_on,
+        fusion_weight=weight,
+        fusion_weight_chosen_on=chosen_on,
         published=published_results(data, split, target),
         trained_on=origin.trained_on,
         validated_on=origin.validated_on,
@@ -257,8 +286,28 @@ def _measure(
         run=origin.run,
         queries_digest=digest_ids(captions.ids, encoded.video_ids),
         intervals=compute_intervals(ranks, owners, metrics, resamples=resamples) if resamples else None,
+        normalised=measure_normalised(
+            normalising,
+            encoded,
+            scores,
+            weight,
+            metrics,
+            bank=bank,
+            validation=validation,
+            validation_split=data.validation_split,
+        ),
         ranked=pick_queries(scores, ranks, owners, texts=captions.texts, video_ids=encoded.video_ids),
     )
+
+
+def _choose_weight(
+    data: DataConfig, fusion_weight: float | Literal["auto"] | None, validation: EncodedQueries | None
+) -> tuple[float, str | None]:
+    """Return the fusion weight, and the split that chose it, if one did."""
+    published = data.as_scenario().fusion_weight
+    if fusion_weight == "auto" and validation is not None:
+        return choose_fusion_weight(validation, published), data.validation_split
+    return (fusion_weight if isinstance(fusion_weight, float | int) else published), None
 
 
 def _write(results: EvaluationResults, run: Path, progress: Progress) -> None:

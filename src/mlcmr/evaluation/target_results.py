@@ -1,6 +1,6 @@
 """The results of one evaluation in one target language, as they are printed and stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -8,8 +8,48 @@ from mlcmr.data.collection import same_collection
 from mlcmr.evaluation.intervals import RetrievalIntervals
 from mlcmr.evaluation.metrics import RetrievalMetrics
 from mlcmr.evaluation.report.examples import RankedQueries
+from mlcmr.text import plural
 
-_NOT_STORED = ("fused", "target_only", "ranked")
+_NOT_STORED = ("fused", "target_only", "ranked", "normalised")
+
+
+@dataclass(frozen=True)
+class NormalisedResults:
+    """The metrics of normalised scores.
+
+    Attributes:
+        normalisation: The name of the normalisation.
+        beta: The inverse temperature β.
+        beta_chosen_on: The split that chose β; None if β was given.
+        bank_captions: The number of captions of the bank; None for a normalisation without a bank.
+        bank_videos: The number of videos of the bank.
+        metrics: The metrics.
+    """
+
+    normalisation: str
+    beta: float
+    beta_chosen_on: str | None
+    bank_captions: int | None
+    bank_videos: int | None
+    metrics: RetrievalMetrics
+
+    @property
+    def uses_all_test_queries(self) -> bool:
+        """Whether the other queries of the split change the scores of a query."""
+        return self.bank_captions is None
+
+    def __str__(self) -> str:
+        chosen = f", chosen on {self.beta_chosen_on}" if self.beta_chosen_on else ""
+        bank = " · uses all test queries"
+        if self.bank_captions is not None and self.bank_videos is not None:
+            bank = f" · bank of {plural(self.bank_captions, 'caption')}, {plural(self.bank_videos, 'video')}"
+        return f"{self.normalisation}: β {self.beta:g}{chosen}{bank}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the results as results.json holds them."""
+        return {known.name: getattr(self, known.name) for known in fields(self)} | {
+            "metrics": self.metrics.to_dict()
+        }
 
 
 @dataclass(frozen=True)
@@ -40,6 +80,7 @@ class TargetResults:
         queries_digest: The SHA-256 of the ids of the captions and videos; only runs that ranked the same
             queries can be compared in pairs.
         intervals: The confidence intervals of the metrics that the protocol reports, if they were computed.
+        normalised: The metrics of normalised scores, those that use all test queries included.
         ranked: The ranks of all queries, and the best and worst queries; not stored in results.json, but the
             ranks are in ranks.npz.
     """
@@ -65,6 +106,7 @@ class TargetResults:
     queries_digest: str | None = None
     intervals: RetrievalIntervals | None = None
     fusion_weight_chosen_on: str | None = None
+    normalised: Sequence[NormalisedResults] = ()
     ranked: RankedQueries | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -108,9 +150,25 @@ class TargetResults:
         return f"{self.fusion_weight:g}" + (f", chosen on {chosen}" if chosen else "")
 
     def scored(self) -> dict[str, RetrievalMetrics]:
-        """Return the metrics by the way of scoring: `fused` if there are translations, and `target only`."""
+        """Return the metrics by the way of scoring.
+
+        These are `fused` if there are translations, `target only`, and the normalisations with a bank.
+        """
         fused = {"fused": self.fused} if self.fused else {}
-        return {**fused, "target only": self.target_only}
+        normalised = {
+            each.normalisation: each.metrics for each in self._normalised(uses_all_test_queries=False)
+        }
+        return {**fused, "target only": self.target_only, **normalised}
+
+    def using_all_test_queries(self) -> dict[str, RetrievalMetrics]:
+        """Return the metrics of the normalisations that use all test queries, by name.
+
+        They must not be compared with the metrics of queries that are ranked one by one.
+        """
+        return {each.normalisation: each.metrics for each in self._normalised(uses_all_test_queries=True)}
+
+    def _normalised(self, *, uses_all_test_queries: bool) -> list[NormalisedResults]:
+        return [each for each in self.normalised if each.uses_all_test_queries == uses_all_test_queries]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the results as results.json holds them."""
@@ -125,4 +183,8 @@ class TargetResults:
         stored["published"] = self.published and self.published.to_dict(self.names)
         stored["versions"] = dict(self.versions)
         stored["intervals"] = self.intervals and self.intervals.to_dict()
+        stored["normalised"] = [each.to_dict() for each in self._normalised(uses_all_test_queries=False)]
+        stored["uses_all_test_queries"] = [
+            each.to_dict() for each in self._normalised(uses_all_test_queries=True)
+        ]
         return stored

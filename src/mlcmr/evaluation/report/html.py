@@ -13,7 +13,7 @@ from markupsafe import Markup
 from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
 from mlcmr.evaluation.ranks import RetrievalRanks
 from mlcmr.evaluation.report import figures
-from mlcmr.evaluation.report.table import columns_of, printed, rows_of
+from mlcmr.evaluation.report.table import ALL_QUERIES, columns_of, printed, rows_of, rows_with_all_queries
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.files import write_text
 
@@ -74,6 +74,7 @@ def render_report(
                 "results": result,
                 "headline": _headline(result, cutoffs),
                 "rows": rows_of(result),
+                "rows_with_all_queries": rows_with_all_queries(result),
                 "ranking": _ranking(result.ranked.ranks, cutoffs, f"target-{number}-")
                 if result.ranked
                 else [],
@@ -83,6 +84,7 @@ def render_report(
         settings=_settings(results),
         versions={name: version for result in results for name, version in result.versions.items()},
         columns=columns,
+        all_queries=ALL_QUERIES,
         others=[
             name for name in columns if name not in ("MedR", "MnR", "mAP") and not _RECALL.fullmatch(name)
         ],

@@ -1,7 +1,8 @@
 """Results as the field prints them, for a terminal."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -13,6 +14,8 @@ from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.text import plural
 
+ALL_QUERIES = "Uses all test queries: not comparable with the table above"
+"""The heading of the normalisations that use all test queries."""
 _STYLES = {"main": "bold", "interval": "dim", "published": "cyan", "chance": "dim"}
 
 
@@ -33,6 +36,9 @@ class Row:
     metrics: RetrievalMetrics
 
 
+_RowsOf: TypeAlias = Callable[[TargetResults], list[Row]]
+
+
 def rows_of(results: TargetResults) -> list[Row]:
     """Return the rows of one target language; the figures that the protocol reports come first."""
     main, *others = results.scored().items()
@@ -44,6 +50,11 @@ def rows_of(results: TargetResults) -> list[Row]:
     if results.published:
         rows.append(Row("published", "published", results.published))
     return [*rows, Row("chance", "chance", results.chance)]
+
+
+def rows_with_all_queries(results: TargetResults) -> list[Row]:
+    """Return the rows of the normalisations that use all test queries, for a table of their own."""
+    return [Row(label, "other", metrics) for label, metrics in results.using_all_test_queries().items()]
 
 
 def columns_of(results: Iterable[TargetResults]) -> dict[str, Metric]:
@@ -65,6 +76,11 @@ def summary(results: TargetResults) -> str:
     return f"{plural(results.queries, 'caption')} · {plural(results.videos, 'video')}{fusion}{chosen}"
 
 
+def summaries(results: TargetResults) -> list[str]:
+    """Describe the data, the choice of the checkpoint and each normalisation, in a line each."""
+    return [summary(results), *map(str, results.normalised)]
+
+
 class ResultsTable:
     """A table of results in one or more target languages, to print with `rich`.
 
@@ -80,12 +96,28 @@ class ResultsTable:
         self._columns = columns_of(results)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        titles = (
+            f"{result.collection} · {result.split} · {result.scenario} · {result.feature}"
+            for result in self._results
+        )
+        yield from self._tables("\n".join(dict.fromkeys(titles)), rows_of, console, options)
+        if any(map(rows_with_all_queries, self._results)):
+            yield from self._tables(ALL_QUERIES, rows_with_all_queries, console, options)
+        lines = (f"{result.target}: {line}" for result in self._results for line in summaries(result))
+        for line in dict.fromkeys(lines):
+            yield Text(line, style="dim")
+
+    def _tables(
+        self, title: str, rows: _RowsOf, console: Console, options: ConsoleOptions
+    ) -> Iterator[Table]:
+        """Yield one table that fits, or several."""
+
         def fits(table: Table) -> bool:
             unlimited = options.update(max_width=1000)
             return Measurement.get(console, unlimited, table).maximum <= options.max_width
 
         def narrow(names: list[str]) -> Iterator[Table]:
-            table = self._table(names, side_by_side=False)
+            table = self._table(title, rows, names, side_by_side=False)
             if fits(table) or len(names) == 1:
                 yield table
             else:
@@ -94,19 +126,11 @@ class ResultsTable:
                 yield from narrow(names[half:])
 
         names = list(self._columns)
-        wide = self._table(names, side_by_side=True)
+        wide = self._table(title, rows, names, side_by_side=True)
         yield from [wide] if fits(wide) else narrow(names)
-        for line in dict.fromkeys(f"{result.target}: {summary(result)}" for result in self._results):
-            yield Text(line, style="dim")
 
-    def _table(self, names: Sequence[str], *, side_by_side: bool) -> Table:
-        titles = dict.fromkeys(
-            f"{result.collection} · {result.split} · {result.scenario} · {result.feature}"
-            for result in self._results
-        )
-        table = Table(
-            title=Text("\n".join(titles)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-        )
+    def _table(self, title: str, rows: _RowsOf, names: Sequence[str], *, side_by_side: bool) -> Table:
+        table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("\ntarget" if side_by_side else "target", no_wrap=True)
         table.add_column("\nscored" if side_by_side else "scored", no_wrap=True)
         if side_by_side:
@@ -120,14 +144,16 @@ class ResultsTable:
                 table.add_column(Text(name), justify="right", no_wrap=True)
         table.add_column("\nSumR" if side_by_side else "SumR", justify="right", no_wrap=True)
         for result in self._results:
-            self._add(table, result, names, side_by_side=side_by_side)
+            self._add(table, result.target, rows(result), names, side_by_side=side_by_side)
         return table
 
-    def _add(self, table: Table, results: TargetResults, names: Sequence[str], *, side_by_side: bool) -> None:
+    def _add(
+        self, table: Table, target: str, rows: Iterable[Row], names: Sequence[str], *, side_by_side: bool
+    ) -> None:
         columns = {name: self._columns[name] for name in names}
-        for number, row in enumerate(rows_of(results)):
+        for number, row in enumerate(rows):
             style = _STYLES.get(row.kind)
-            label = [Text(results.target if number == 0 else ""), Text(row.label)]
+            label = [Text(target if number == 0 else ""), Text(row.label)]
             t2v, v2t = (printed(values, columns) for values in (row.metrics.t2v, row.metrics.v2t))
             sum_recalls = f"{row.metrics.sum_recalls:.1f}"
             if side_by_side:

@@ -1,0 +1,171 @@
+"""The normalisations of scores by name, and the choice of their inverse temperature."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlcmr.errors import InvalidValueError, require_list
+from mlcmr.evaluation.encode import EncodedQueries
+from mlcmr.evaluation.hubness import Bank, inverted_softmax
+from mlcmr.evaluation.metrics import Metric, compute_metrics
+from mlcmr.evaluation.scores import Scores, embedding_scores
+from mlcmr.evaluation.target_results import NormalisedResults
+from mlcmr.evaluation.transductive import DualSoftmaxScores, sinkhorn
+from mlcmr.evaluation.tuning import choose_best, sum_recalls
+
+WITH_BANK = ("inverted-softmax", "dynamic-inverted-softmax")
+"""The normalisations with a bank of training queries."""
+WITH_ALL_QUERIES = ("dual-softmax", "sinkhorn")
+"""The normalisations that use all test queries."""
+BETAS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""The inverse temperatures to choose from, for scores from -1 to 1."""
+PUBLISHED_BETA = 20.0
+"""The inverse temperature of QB-Norm."""
+BANK_SIZE = 20_000
+
+
+@dataclass(frozen=True)
+class NormalisationSettings:
+    """The normalisations to measure.
+
+    Attributes:
+        names: The normalisations.
+        beta: The inverse temperature; None chooses it for each normalisation on the validation split.
+        bank_size: The largest number of captions in a bank.
+
+    Raises:
+        InvalidValueError: If a name is unknown, or if a value cannot be used.
+    """
+
+    names: Sequence[str] = ()
+    beta: float | None = None
+    bank_size: int = BANK_SIZE
+
+    def __post_init__(self) -> None:
+        require_list(self.names, "normalisations")
+        known = (*WITH_BANK, *WITH_ALL_QUERIES)
+        for name in self.names:
+            if name not in known:
+                message = f"`normalisations`: {name!r} is none of {', '.join(known)}"
+                raise InvalidValueError(message, parameter="normalisations")
+        if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
+            raise InvalidValueError(f"`beta` is {self.beta}, but must be above 0", parameter="beta")
+        if self.beta is not None and not self.names:
+            raise InvalidValueError(
+                f"`beta` is the inverse temperature of `normalisations`, but there are none: choose from "
+                f"{', '.join(known)}",
+                parameter="beta",
+            )
+        if self.bank_size < 1:
+            raise InvalidValueError(
+                f"`bank_size` is {self.bank_size}, but must be at least 1", parameter="bank_size"
+            )
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether the validation split chooses an inverse temperature."""
+        return bool(self.names) and self.beta is None
+
+    @property
+    def needs_bank(self) -> bool:
+        """Whether a normalisation needs a bank."""
+        return any(name in WITH_BANK for name in self.names)
+
+
+def measure_normalised(
+    settings: NormalisationSettings,
+    encoded: EncodedQueries,
+    scores: Scores,
+    weight: float | None,
+    metrics: Sequence[Metric],
+    *,
+    bank: EncodedQueries | None = None,
+    validation: EncodedQueries | None = None,
+    validation_split: str = "val",
+) -> list[NormalisedResults]:
+    """Compute the metrics of each normalisation.
+
+    Args:
+        settings: The normalisations.
+        encoded: The captions and the videos to rank.
+        scores: (N, M) Their scores.
+        weight: The weight of the captions against their translations, if these are fused.
+        metrics: The metrics.
+        bank: The captions of the bank and their videos.
+        validation: The captions and the videos of the validation split, to choose the inverse temperature.
+        validation_split: The name of the validation split.
+    """
+    own = None if bank is None else bank_scores(bank, encoded, weight)
+    of_validation = None if bank is None or validation is None else bank_scores(bank, validation, weight)
+    results = []
+    for name in dict.fromkeys(settings.names):
+        beta = settings.beta
+        if beta is None:
+            if validation is None:
+                raise ValueError(
+                    "the inverse temperature is chosen on the validation split, which is missing"
+                )
+            beta = choose_beta(name, validation, weight, of_validation)
+        used = bank if name in WITH_BANK else None
+        results.append(
+            NormalisedResults(
+                normalisation=name,
+                beta=beta,
+                beta_chosen_on=validation_split if settings.beta is None else None,
+                bank_captions=None if used is None else len(used.captions),
+                bank_videos=None if used is None else len(used.videos),
+                metrics=compute_metrics(
+                    normalise(name, scores, beta, own), encoded.video_of_caption, metrics
+                ),
+            )
+        )
+    return results
+
+
+def bank_scores(bank: EncodedQueries, encoded: EncodedQueries, weight: float | None) -> Bank:
+    """Return the scores of a bank, its captions without translations, and the candidates of both directions.
+
+    Args:
+        bank: The captions of the bank and their videos.
+        encoded: The captions and the videos to rank.
+        weight: The weight of the captions to rank against their translations, if these are fused.
+    """
+    return Bank(
+        captions=embedding_scores(bank.captions, encoded.videos),
+        videos=embedding_scores(bank.videos, encoded.fused(weight)),
+    )
+
+
+def normalise(name: str, scores: Scores, beta: float, bank: Bank | None) -> Scores:
+    """Return normalised scores.
+
+    Args:
+        name: The normalisation.
+        scores: (N, M) The scores.
+        beta: The inverse temperature.
+        bank: The scores of the bank, for a normalisation with a bank.
+    """
+    if name == "dual-softmax":
+        return DualSoftmaxScores(scores, beta)
+    if name == "sinkhorn":
+        return sinkhorn(scores, beta)
+    if bank is None:
+        raise ValueError(f"{name} needs a bank")
+    return inverted_softmax(scores, bank, beta, dynamic=name == "dynamic-inverted-softmax")
+
+
+def choose_beta(name: str, encoded: EncodedQueries, weight: float | None, bank: Bank | None) -> float:
+    """Return the inverse temperature of `BETAS` with the highest SumR.
+
+    Args:
+        name: The normalisation.
+        encoded: The queries of the validation split.
+        weight: The weight of the queries against their translations, if these are fused.
+        bank: The scores of the bank, for a normalisation with a bank.
+    """
+    scores = embedding_scores(encoded.fused(weight), encoded.videos)
+
+    def score(beta: float) -> float:
+        return sum_recalls(normalise(name, scores, beta, bank), encoded)
+
+    return choose_best(BETAS, score, PUBLISHED_BETA)
