@@ -14,7 +14,17 @@ from benchmarks.table import markdown
 from mlcmr.errors import MlcmrError
 from mlcmr.model.hub import find_model
 
-NAMES = ("yardstick", "training_data", "step", "evaluation", "start", "embedding", "serving", "extraction")
+NAMES = (
+    "yardstick",
+    "training_data",
+    "step",
+    "evaluation",
+    "hubness",
+    "start",
+    "embedding",
+    "serving",
+    "extraction",
+)
 WITH_ENCODER = {"training_data", "step", "start", "embedding"}
 ON_GPU = ("yardstick", "step", "embedding")
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -71,8 +71,8 @@ def main(*, repeats: int, **_: Any) -> dict[str, Any]:
     import torch
 
     random = np.random.default_rng(0)
-    captions, translations = (_embeddings(random, CAPTIONS) for _ in range(2))
-    videos = _embeddings(random, VIDEOS)
+    captions, translations = (draw_embeddings(random, CAPTIONS, SIZE) for _ in range(2))
+    videos = draw_embeddings(random, VIDEOS, SIZE)
 
     def similarities() -> Scores:
         return embedding_scores(WEIGHT * captions + (1 - WEIGHT) * translations, videos)
@@ -96,7 +96,8 @@ def main(*, repeats: int, **_: Any) -> dict[str, Any]:
     return result | {"gflops": product_gflops().alone, "copy_gbs": copy_gbs().alone}
 
 
-def _embeddings(random: np.random.Generator, count: int) -> NDArray[np.float32]:
-    embeddings = random.standard_normal((count, SIZE), np.float32)
+def draw_embeddings(random: np.random.Generator, count: int, size: int) -> NDArray[np.float32]:
+    """Return random unit vectors, (count, size)."""
+    embeddings = random.standard_normal((count, size), np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     return embeddings

@@ -151,6 +151,17 @@ def test_of_equal_scores_the_first_is_the_first_candidate():
     np.testing.assert_allclose(corrected, [[-0.1, -0.1, -0.1], [0.3, 0.4, 0.4]], atol=1e-12)
 
 
+def test_of_equal_scores_the_first_counts_in_each_layout():
+    """Transposed scores of more candidates than a tile has; only the first of the best is activated."""
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 9, (50, 700)).astype(np.float32)
+    expected = np.isin(np.arange(700), scores.argmax(axis=1))
+    for layout in (scores, np.asfortranarray(scores)):
+        np.testing.assert_array_equal(
+            measure_hubness(MatrixScores(layout), 1, dynamic=True).activated, expected
+        )
+
+
 def embeddings(random: np.random.Generator, count: int, size: int = 16) -> np.ndarray:
     drawn = random.standard_normal((count, size))
     return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
