@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlcmr.errors import InvalidValueError, require_list
+from mlcmr.errors import InvalidValueError
 from mlcmr.evaluation.encode import EncodedQueries
 from mlcmr.evaluation.hubness import Bank, inverted_softmax
 from mlcmr.evaluation.metrics import Metric, compute_metrics
@@ -43,7 +43,6 @@ class NormalisationSettings:
     bank_size: int = BANK_SIZE
 
     def __post_init__(self) -> None:
-        require_list(self.names, "normalisations")
         known = (*WITH_BANK, *WITH_ALL_QUERIES)
         for name in self.names:
             if name not in known:

@@ -71,7 +71,7 @@ def evaluate(
     targets: str | Sequence[str] | None = None,
     split: str = "test",
     fusion_weight: float | Literal["auto"] | None = None,
-    normalisations: Sequence[str] = (),
+    normalisations: str | Sequence[str] = (),
     beta: float | None = None,
     bank_size: int = BANK_SIZE,
     recall_at: Sequence[int] = (1, 5, 10),
@@ -131,7 +131,8 @@ def evaluate(
     measured = choose_metrics(recall_at, metrics)
     require_resamples(resamples, "resamples", least=0)
     _require_weight(fusion_weight)
-    normalising = NormalisationSettings(normalisations, beta, bank_size)
+    named = [normalisations] if isinstance(normalisations, str) else normalisations
+    normalising = NormalisationSettings(named, beta, bank_size)
     changes = _given(rootpath=rootpath, collection=collection, feature=feature)
     folder = folder_of(run)
     if folder is not None:
@@ -205,10 +206,8 @@ def _batch_size(model: TextVideoModel) -> int:
     return PUBLISHED_TEST_BATCH if published else BATCH
 
 
-def _require_weight(weight: float | str | None) -> None:
-    if weight is None or weight == "auto":
-        return
-    if isinstance(weight, str) or not 0 <= weight <= 1:
+def _require_weight(weight: float | Literal["auto"] | None) -> None:
+    if weight is not None and weight != "auto" and not 0 <= weight <= 1:
         raise InvalidValueError(
             f"`fusion_weight` is {weight}, but must be between 0 and 1, or auto", parameter="fusion_weight"
         )
@@ -217,7 +216,7 @@ def _require_weight(weight: float | str | None) -> None:
 def _validation_queries(
     data: DataConfig,
     queries: Sequence[Queries],
-    fusion_weight: float | str | None,
+    fusion_weight: float | Literal["auto"] | None,
     normalising: NormalisationSettings,
     progress: Progress,
 ) -> list[Queries]:
