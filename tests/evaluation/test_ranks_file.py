@@ -15,7 +15,7 @@ from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, read_ranks, write_ranks
 from mlcmr.evaluation.results import EvaluationResults
 from mlcmr.evaluation.stored_results import read_results
-from mlcmr.evaluation.target_results import TargetResults
+from mlcmr.evaluation.target_results import NormalisedResults, TargetResults
 
 SCHEMA = Path(__file__).parents[2] / "docs/reference/results.schema.json"
 OWNERS = np.array([0, 2, 1, 2, 0, 2])
@@ -107,7 +107,13 @@ def test_results_follow_their_schema(tmp_path):
         fused=metrics_of_ranks(draw_stored(1).ranks), fusion_weight=0.85, published=chance_metrics(OWNERS, 4),
         intervals=compute_intervals(draw_stored().ranks, OWNERS), queries_digest=digest_ids([], []), seed=3,
         run="r", trained_on="vatex", validated_on="val", versions={"numpy": "2.4.6"},
+        fusion_weight_chosen_on="val",
+        normalised=[
+            NormalisedResults("inverted-softmax", 20.0, "val", 8, 4, metrics_of_ranks(draw_stored(2).ranks)),
+            NormalisedResults("sinkhorn", 5.0, None, None, None, metrics_of_ranks(draw_stored(3).ranks)),
+        ],
     )  # fmt: skip
+    assert len(full.to_dict()["normalised"]) == len(full.to_dict()["uses_all_test_queries"]) == 1
     for results in (full, example_results()):
         stored = EvaluationResults([results]).to_dict()
         jsonschema.validate(stored, schema)
@@ -121,7 +127,8 @@ def test_results_follow_their_schema(tmp_path):
 
 def test_results_of_an_earlier_version_are_read(tmp_path):
     stored = EvaluationResults([example_results()]).to_dict()
-    for name in ("queries_digest", "intervals"):
+    later = ("fusion_weight_chosen_on", "normalised", "uses_all_test_queries")
+    for name in ("queries_digest", "intervals", *later):
         del stored["evaluations"][0][name]
     jsonschema.validate(stored, json.loads(SCHEMA.read_text()))
     (tmp_path / "results.json").write_text(json.dumps(stored))
