@@ -63,12 +63,12 @@ class NormalisationSettings:
 
     @property
     def needs_validation(self) -> bool:
-        """Whether the validation split chooses an inverse temperature."""
+        """True if the validation split chooses an inverse temperature."""
         return bool(self.names) and self.beta is None
 
     @property
     def needs_bank(self) -> bool:
-        """Whether a normalisation needs a bank."""
+        """True if a normalisation needs a bank."""
         return any(name in WITH_BANK for name in self.names)
 
 

@@ -35,7 +35,7 @@ class NormalisedResults:
 
     @property
     def uses_all_test_queries(self) -> bool:
-        """Whether the other queries of the split change the scores of a query."""
+        """True if the other queries of the split change the scores of a query."""
         return self.bank_captions is None
 
     def __str__(self) -> str:
