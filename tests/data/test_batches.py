@@ -122,6 +122,7 @@ def assert_equal(batch: PairBatch, other: PairBatch) -> None:
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert torch.equal(tensor, theirs[name]), name
+    assert torch.equal(batch.video_ids, other.video_ids)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +153,17 @@ def test_a_batch_is_its_examples(dataset):
             sizes = lengths if attribute in {"frames", "ids"} else [1] * len(lengths)
             assert torch.equal(torch.split(tensor, sizes)[place], alone[name]), name
     assert len(together) == 4
+
+
+def test_examples_of_one_video_share_its_number(folder, dataset):
+    collection = open_collection(folder.parent, folder.name)
+    examples = np.array([5, 0, 40, 1, 4])
+    ids = dataset[BatchKey(0, examples)].video_ids
+    names = read_training_pairs(collection, Scenario(ScenarioKind.PARALLEL)).videos
+    assert len({names[example] for example in examples}) < len(examples)
+    features = collection.open_features(FEATURE)
+    assert [features.videos[number] for number in ids] == [names[example] for example in examples]
+    assert ids.dtype == torch.int64
 
 
 def test_dropped_frames_are_some_of_the_frames_in_order(dataset):
@@ -307,5 +319,6 @@ def test_moving_keeps_lengths_here(dataset):
     moved = tensors(batch.to("meta"))
     for name, tensor in moved.items():
         assert tensor.device.type == ("cpu" if name.endswith("lengths") else "meta")
+    assert batch.to("meta").video_ids.device.type == "meta"
     assert isinstance(batch.to("cpu").video, VideoBatch)
     assert_equal(batch.to("cpu"), batch)

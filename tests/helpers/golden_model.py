@@ -90,4 +90,5 @@ def golden_batch(arrays: dict[str, np.ndarray]) -> PairBatch:
         videos(keep=True),
         {"en": texts("en"), "zh": texts("zh")},
         {"en": texts("en_mask"), "zh": texts("zh_mask")},
+        torch.tensor(order),
     )

@@ -67,7 +67,7 @@ def pair_batch(model: MLCMR, examples: int) -> PairBatch:
     videos = VideoBatch.of(frames, lengths)
     tokens = TokenBatch.of(model.text_encoder.tokenize(TEXTS[:examples], ["en"] * examples))
     masked = TokenBatch(tokens.ids.clone().index_fill_(0, torch.tensor([1]), 4), tokens.lengths)
-    return PairBatch(videos, videos, {"en": tokens}, {"en": masked})
+    return PairBatch(videos, videos, {"en": tokens}, {"en": masked}, torch.arange(examples))
 
 
 def tiny_tokenizer(

@@ -50,7 +50,13 @@ def part(batch: PairBatch, rows: slice) -> PairBatch:
             for language, text in whole.items()
         }
 
-    return PairBatch(videos(batch.video), videos(batch.dropped), texts(batch.captions), texts(batch.masked))
+    return PairBatch(
+        videos(batch.video),
+        videos(batch.dropped),
+        texts(batch.captions),
+        texts(batch.masked),
+        batch.video_ids[rows],
+    )
 
 
 def steps(fabric: Fabric, model: MLCMR, batch: PairBatch) -> dict[str, torch.Tensor]:

@@ -109,12 +109,15 @@ class PairBatch:
         dropped: The same videos with most frames dropped.
         captions: The captions by language (under `mixed` in an unparallel scenario).
         masked: The same captions with some words masked.
+        video_ids: (B,) int64, the position of each video in the features: examples of the same video have the
+            same number, in any process.
     """
 
     video: VideoBatch
     dropped: VideoBatch
     captions: dict[str, TokenBatch]
     masked: dict[str, TokenBatch]
+    video_ids: Tensor
 
     def __len__(self) -> int:
         return len(self.video)
@@ -126,6 +129,7 @@ class PairBatch:
             self.dropped.to(device),
             {language: texts.to(device) for language, texts in self.captions.items()},
             {language: texts.to(device) for language, texts in self.masked.items()},
+            self.video_ids.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> PairBatch:
@@ -135,6 +139,7 @@ class PairBatch:
             self.dropped.pin_memory(),
             {language: texts.pin_memory() for language, texts in self.captions.items()},
             {language: texts.pin_memory() for language, texts in self.masked.items()},
+            self.video_ids.pin_memory(),
         )
 
 
@@ -200,7 +205,8 @@ class PairDataset(Dataset[PairBatch]):
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
         """Return the batch of a key; the same key gives the same batch in any process, at any time."""
-        frames, lengths = self._features.gather(self._positions[key.examples])
+        positions = self._positions[key.examples]
+        frames, lengths = self._features.gather(positions)
         random_key = RandomKey(self._seed, key.epoch, key.examples)
         kept = kept_frames(lengths, random_key)
         starts = np.cumsum(lengths) - lengths
@@ -218,6 +224,7 @@ class PairDataset(Dataset[PairBatch]):
             VideoBatch.of(frames[kept], np.add.reduceat(kept, starts, dtype=np.int64)),
             captions,
             masked,
+            torch.from_numpy(positions),
         )
 
 

@@ -92,7 +92,7 @@ class MLCMR(EmbeddingModel, nn.Module):
 
     def forward(self, batch: PairBatch) -> ViewEmbeddings:
         """Embed all views of a batch of training examples."""
-        return self.project_views(batch, self.encode_views(batch))
+        return self.project_views(batch, self.encode_views(batch), batch.video_ids)
 
     def encode_views(self, batch: PairBatch) -> Iterator[Tensor]:
         """Return the features of each view, (B, F), in the order in which batch norm sees the views.
@@ -104,7 +104,9 @@ class MLCMR(EmbeddingModel, nn.Module):
         yield self.video_encoder(batch.dropped)
         yield from self._text_features([*batch.captions.values(), *batch.masked.values()])
 
-    def project_views(self, batch: PairBatch, features: Iterable[Tensor]) -> ViewEmbeddings:
+    def project_views(
+        self, batch: PairBatch, features: Iterable[Tensor], video_ids: Tensor
+    ) -> ViewEmbeddings:
         """Project the features of each view into the common space.
 
         A view is projected before the next one is taken from `features`. Batch norm sees each view by itself.
@@ -112,6 +114,7 @@ class MLCMR(EmbeddingModel, nn.Module):
         Args:
             batch: The batch, which names the languages.
             features: The features of `encode_views`, or those of the same views in a larger batch.
+            video_ids: The `video_ids` of the batch that `features` belong to.
         """
         views = iter(features)
         video, dropped = self.video_mapping(next(views)), self.video_mapping(next(views))
@@ -119,7 +122,7 @@ class MLCMR(EmbeddingModel, nn.Module):
             {language: self.text_mapping(next(views)) for language in texts}
             for texts in (batch.captions, batch.masked)
         )
-        return ViewEmbeddings(video, dropped, captions, masked)
+        return ViewEmbeddings(video, dropped, captions, masked, video_ids)
 
     @check_arguments
     def encode_texts(

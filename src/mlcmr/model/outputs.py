@@ -11,17 +11,22 @@ from torch import Tensor
 class ViewEmbeddings:
     """The embeddings of a batch of B examples; all are (B, D), and row i of each belongs to example i.
 
+    Several examples may be captions of the same video.
+
     Attributes:
         video: The whole videos.
         dropped: The videos with most frames dropped.
         captions: The captions by language.
         masked: The captions with some words masked, by language.
+        video_ids: (B,) int64; rows of the same video have the same number. None if each row is a video of its
+            own.
     """
 
     video: Tensor
     dropped: Tensor
     captions: Mapping[str, Tensor]
     masked: Mapping[str, Tensor]
+    video_ids: Tensor | None = None
 
     def __repr__(self) -> str:
         examples, size = self.video.shape
@@ -34,7 +39,14 @@ class ViewEmbeddings:
             _upcast(self.dropped),
             {language: _upcast(texts) for language, texts in self.captions.items()},
             {language: _upcast(texts) for language, texts in self.masked.items()},
+            self.video_ids,
         )
+
+    def same_video(self) -> Tensor:
+        """Return whether row i and row j belong to the same video, (B, B) bool; true on the diagonal."""
+        if self.video_ids is None:
+            return torch.eye(len(self.video), dtype=torch.bool, device=self.video.device)
+        return self.video_ids[:, None] == self.video_ids
 
 
 def _upcast(embeddings: Tensor) -> Tensor:

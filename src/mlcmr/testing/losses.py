@@ -85,11 +85,15 @@ def _reordered(views: ViewEmbeddings, order: Tensor) -> ViewEmbeddings:
         views.dropped.detach()[order],
         {language: texts.detach()[order] for language, texts in views.captions.items()},
         {language: texts.detach()[order] for language, texts in views.masked.items()},
+        None if views.video_ids is None else views.video_ids[order],
     )
 
 
 def _views(examples: int, languages: list[str], size: int) -> ViewEmbeddings:
-    """Return normalised embeddings in float64, in which the second view of an item lies near the first."""
+    """Return normalised embeddings in float64, in which the second view of an item lies near the first.
+
+    Examples 0 and 1 belong to the same video, and so do 2 and 3, and so on.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def near(rows: Tensor) -> Tensor:
@@ -99,4 +103,4 @@ def _views(examples: int, languages: list[str], size: int) -> ViewEmbeddings:
     video = near(torch.zeros(examples, size, dtype=torch.float64))
     captions = {language: near(video) for language in languages}
     masked = {language: near(texts) for language, texts in captions.items()}
-    return ViewEmbeddings(video, near(video), captions, masked)
+    return ViewEmbeddings(video, near(video), captions, masked, torch.arange(examples) // 2)

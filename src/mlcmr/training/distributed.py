@@ -33,25 +33,26 @@ def is_first_process() -> bool:
 
 
 def gather(features: Tensor, fabric: Fabric) -> Tensor:
-    """Return the features of all processes, in the order of the processes.
+    """Return the rows of all processes, in the order of the processes.
 
     Gradients flow back to the process that each row came from. Every process then computes the loss of the
     whole batch, and the mean of DDP over the processes gives the gradients of one process with that batch.
     With dropout, each process draws its own masks, and the result is the gradient of the mean of the losses.
 
     Args:
-        features: (B, F), the rows of this process; the processes may hold different numbers of rows.
+        features: (B, …), the rows of this process; the processes may hold different numbers of rows.
         fabric: The processes.
 
     Returns:
-        (global B, F).
+        (global B, …).
     """
     if fabric.world_size == 1:
         return features
     counts = fabric.all_gather(torch.tensor(len(features), device=features.device))
     assert isinstance(counts, Tensor)
     rows: list[int] = counts.tolist()
-    padded = F.pad(features, (0, 0, 0, max(rows) - len(features)))
+    last_axes = (0, 0) * (features.ndim - 1)
+    padded = F.pad(features, (*last_axes, 0, max(rows) - len(features)))
     parts = fabric.all_gather(padded, sync_grads=True)
     return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
 

@@ -50,7 +50,11 @@ class TrainingStep(nn.Module):
         """Return the losses of the batch of which `batch` is this process's part."""
         features = self.model.encode_views(batch)
         # Gathered before the projection, so that batch norm and losses see the whole batch.
-        views = self.model.project_views(batch, (gather(view, self._fabric) for view in features))
+        views = self.model.project_views(
+            batch,
+            (gather(view, self._fabric) for view in features),
+            gather(batch.video_ids, self._fabric),
+        )
         return StepLosses(self.loss(views), len(views.video))
 
 
