@@ -1,5 +1,9 @@
 """Similarities, ranks, metrics and their intervals of a test split of VATEX's size."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -9,10 +13,13 @@ from benchmarks import published
 from benchmarks.measure import Options, fresh, median_time, peak_gb
 from benchmarks.table import Row
 from benchmarks.yardstick import copy_gbs, product_gflops
+from mlcmr.evaluation.comparison import compare
 from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals
-from mlcmr.evaluation.metrics import BUILT_IN, choose_metrics, compute_metrics
-from mlcmr.evaluation.ranks import compute_ranks
+from mlcmr.evaluation.metrics import BUILT_IN, choose_metrics, compute_metrics, metrics_of_ranks
+from mlcmr.evaluation.ranks import RetrievalRanks, compute_ranks
+from mlcmr.evaluation.ranks_file import StoredRanks, write_ranks
 from mlcmr.evaluation.scores import Scores, embedding_scores
+from mlcmr.files import write_text
 
 CAPTIONS, VIDEOS, SIZE = 15_000, 1_500, 1536
 WEIGHT = np.float32(0.85)
@@ -51,6 +58,12 @@ def rows(options: Options) -> list[Row]:
             clock=measured["intervals"]["alone"] / measured["large"]["alone"],
         ),
         Row(
+            work="comparison of two such runs, 9,999 permutations",
+            unit="s",
+            **measured["comparison"],
+            target=5,
+        ),
+        Row(
             work="evaluation of 1,000 × 1,000",
             unit="s",
             **measured["small"],
@@ -79,7 +92,7 @@ def main(*, repeats: int, **_: Any) -> dict[str, Any]:
 
     scores = similarities()
     owners = np.arange(CAPTIONS) % VIDEOS
-    ranks = compute_ranks(scores, owners)
+    ranks, other = compute_ranks(scores, owners), compute_ranks(embedding_scores(captions, videos), owners)
     small = random.standard_normal((1000, 1000), np.float32)
     metrics = choose_metrics(metrics=list(BUILT_IN))
     turns = 2 * repeats + 1
@@ -90,10 +103,25 @@ def main(*, repeats: int, **_: Any) -> dict[str, Any]:
         "intervals": vars(
             median_time(lambda: compute_intervals(ranks, owners, metrics), turns, threads=threads)
         ),
+        "comparison": _time_comparison([ranks, other], owners, threads),
         "small": vars(median_time(lambda: compute_metrics(small, np.arange(1000)), turns)),
         "peak_gb": peak_gb(),
     }
     return result | {"gflops": product_gflops().alone, "copy_gbs": copy_gbs().alone}
+
+
+def _time_comparison(
+    runs: Sequence[RetrievalRanks], owners: NDArray[np.int64], threads: int
+) -> dict[str, float]:
+    with TemporaryDirectory() as folder:
+        folders = [Path(folder, str(number)) for number in range(len(runs))]
+        for run, ranks in zip(folders, runs, strict=True):
+            metrics = {"fused": None, "target_only": metrics_of_ranks(ranks).to_dict()}
+            evaluation = {"collection": "drawn", "split": "test", "target": "zh", "queries": CAPTIONS}
+            evaluation |= {"videos": VIDEOS, "metrics": metrics, "queries_digest": "0" * 64}
+            write_ranks(run, {"zh": StoredRanks(ranks, owners)})
+            write_text(run / "results.json", json.dumps({"format": 1, "evaluations": [evaluation]}))
+        return vars(median_time(lambda: compare(folders), 3, threads=threads))
 
 
 def draw_embeddings(random: np.random.Generator, count: int, size: int) -> NDArray[np.float32]:

@@ -43,7 +43,7 @@ def repeated(ranks: RetrievalRanks, owners: np.ndarray, counts: np.ndarray) -> R
 @pytest.mark.parametrize("seed", range(3))
 def test_a_resample_has_the_metrics_of_its_queries(seed, monkeypatch):
     """All built-in metrics, at once, against the metrics of the ranks of the drawn videos and captions."""
-    monkeypatch.setattr(resampling, "_RANKS", 4)  # medians beyond the first histogram
+    monkeypatch.setattr(resampling, "_GROUP", 3)  # medians in several groups
     owners = draw_owners(seed)
     ranks = draw_ranks(owners, 12, seed)
     resampler = Resampler(ranks, owners, ALL)

@@ -18,7 +18,7 @@ from mlcmr.evaluation.stored_results import read_results
 from mlcmr.evaluation.target_results import NormalisedResults, TargetResults
 
 SCHEMA = Path(__file__).parents[2] / "docs/reference/results.schema.json"
-OWNERS = np.array([0, 2, 1, 2, 0, 2])
+OWNERS = np.array([0, 2, 1, 2, 0, 3])
 
 
 def draw_stored(seed: int = 0) -> StoredRanks:
@@ -63,6 +63,7 @@ RIGHT = {"video_of_caption": OWNERS, "t2v": np.ones(6), "v2t": np.array([1, 2, 3
         ("v2t", np.full(6, 7), "not from 1 to 6"),
         ("v2t", np.ones(6), "'zh/v2t' does not ascend within each video"),
         ("video_of_caption", np.full(6, 4), "not from 0 to 3"),
+        ("video_of_caption", OWNERS % 3, "'zh/video_of_caption' does not have all 4 videos"),
         ("v2t", None, "no 'zh/v2t'"),
     ],
 )
@@ -71,6 +72,12 @@ def test_ranks_that_cannot_be(tmp_path, name, values, part):
     np.savez(tmp_path / "ranks.npz", **{f"zh/{key}": np.uint32(value) for key, value in arrays.items()})
     with pytest.raises(CorruptFileError, match=f"{part}.*; run mlcmr evaluate .* again$"):
         read_ranks(tmp_path, "zh", captions=6, videos=4)
+
+
+def test_a_number_of_videos_that_memory_cannot_hold(tmp_path):
+    write_ranks(tmp_path, {"zh": draw_stored()})
+    with pytest.raises(CorruptFileError, match="does not have all 2,000,000,000 videos"):
+        read_ranks(tmp_path, "zh", captions=6, videos=2_000_000_000)
 
 
 def test_ranks_of_another_type(tmp_path):

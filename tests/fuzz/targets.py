@@ -219,6 +219,39 @@ def _manifest(path: Path) -> None:
     _find_existing(path.parent, SampleSettings(videos=20, captions=1))
 
 
+def _evaluated(folder: Path) -> bytes:
+    """Write the ranks and results of a run; return the results."""
+    import numpy as np
+
+    from mlcmr.evaluation.metrics import metrics_of_ranks
+    from mlcmr.evaluation.ranks import compute_ranks
+    from mlcmr.evaluation.ranks_file import StoredRanks, write_ranks
+
+    owners = np.array([0, 1, 1, 2])
+    ranks = compute_ranks(np.random.default_rng(0).random((4, 3)), owners)
+    write_ranks(folder, {"zh": StoredRanks(ranks, owners)})
+    metrics = {"fused": None, "target_only": metrics_of_ranks(ranks).to_dict()}
+    evaluation = {"collection": "a", "split": "test", "target": "zh", "queries": 4, "videos": 3}
+    evaluation |= {"metrics": metrics, "queries_digest": "0" * 64}
+    results = json.dumps({"format": 1, "evaluations": [evaluation]}).encode()
+    (folder / "results.json").write_bytes(results)
+    return results
+
+
+def _compare(path: Path) -> None:
+    from mlcmr.evaluation.comparison import compare
+
+    compare([path.parent, path.parent], resamples=2, permutations=2)
+
+
+_target("results", "results.json", lambda folder: [_evaluated(folder)], structured=True)(_compare)
+
+
+@_target("ranks", "ranks.npz", lambda folder: [_evaluated(folder), (folder / "ranks.npz").read_bytes()][1:])
+def _ranks(path: Path) -> None:
+    _compare(path)
+
+
 # ─── features ────────────────────────────────────────────────────────────────────────────────────────────
 
 _FRAMES = {f"v{video}": [f"v{video}_{frame}" for frame in range(3)] for video in range(4)}

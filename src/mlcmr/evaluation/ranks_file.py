@@ -101,6 +101,8 @@ def _read(archive: ArrayArchive, target: str, captions: int, videos: int) -> Sto
         return values.astype(np.int64)
 
     owners = array("video_of_caption", range(videos))
+    if len(np.unique(owners)) < videos:  # before memory is allocated for so many videos
+        raise ValueError(f"'{target}/video_of_caption' does not have all {videos:,} videos")
     t2v = Ranks(array("t2v", range(1, videos + 1)), np.ones(captions, np.int64), videos)
     relevant = np.bincount(owners, minlength=videos)
     v2t = Ranks(array("v2t", range(1, captions + 1)), relevant, captions)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mlcmr.evaluation.metrics import (
     PRINTED_RECALLS,
@@ -23,8 +23,8 @@ from mlcmr.evaluation.ranks import Integers, Ranks, RetrievalRanks, check_owners
 
 _BLOCK = 1 << 21
 """The most numbers in a block of counts, 16 MB: resamples are drawn and measured block by block."""
-_RANKS = 64
-"""The distinct ranks in a histogram. Most medians lie in the first one, and the others are not computed."""
+_GROUP = 32
+"""The number of distinct ranks in a group, for medians."""
 
 
 @dataclass(frozen=True)
@@ -146,23 +146,33 @@ class _ClusteredRanks:
         return {name: found[name] for name in self._names}, recalls / queries
 
     def _weighted_medians(self, values: Values, counts: Values) -> Values:
-        """Compute the median of the values of each resample's queries, (B,)."""
+        """Compute the median of the values of each resample's queries, (B,).
+
+        Distinct values form groups. A first histogram finds the groups with a median, usually one or two, and
+        a second one finds the medians in them.
+        """
         distinct, places = np.unique(values, return_inverse=True)
-        queries = counts @ np.bincount(self._video_of_query, minlength=self._videos)
+        groups, within = np.divmod(places, _GROUP)
+        reached = np.cumsum(self._count(counts, groups, slice(None)), axis=1)
+        queries = reached[:, -1]
         middles = np.stack([(queries + 1) // 2, queries // 2 + 1])[:, :, None]  # equal for an odd number
-        below = np.zeros((2, len(counts)), np.int64)  # distinct values below the two middle ones
-        reached = np.zeros((len(counts), 1))
-        for start in range(0, len(distinct), _RANKS):
-            inside = (places >= start) & (places < start + _RANKS)
-            cells = self._video_of_query[inside] * _RANKS + places[inside] - start
-            histogram = np.bincount(cells, minlength=self._videos * _RANKS).reshape(self._videos, _RANKS)
-            cumulative = reached + np.cumsum(counts @ histogram, axis=1)
-            below += np.count_nonzero(cumulative < middles, axis=2)
-            reached = cumulative[:, -1:]
-            if (reached >= middles).all():
-                break
+        group_of = np.count_nonzero(reached < middles, axis=2)
+        below = np.empty(group_of.shape, np.int64)  # distinct values below the two middle ones
+        for group in np.unique(group_of):
+            counted = np.cumsum(self._count(counts, within, groups == group), axis=1)
+            counted += reached[:, group - 1 : group] if group else 0
+            here = group_of == group
+            below[here] = group * _GROUP + np.count_nonzero(counted < middles, axis=2)[here]
         medians: Values = distinct[below].mean(axis=0)
         return medians
+
+    def _count(self, counts: Values, columns: Integers, chosen: NDArray[np.bool_] | slice) -> Values:
+        """Count the chosen queries of each resample by their column, (B, columns)."""
+        videos, rows = np.unique(self._video_of_query[chosen], return_inverse=True)
+        width = int(columns[chosen].max()) + 1
+        histogram = np.bincount(rows * width + columns[chosen], minlength=len(videos) * width)
+        counted: Values = counts[:, videos] @ histogram.reshape(len(videos), width).astype(np.float64)
+        return counted
 
     def _call(self, counts: Integers) -> dict[str, float]:
         """Compute the metrics of one resample that have no values per query."""
