@@ -17,31 +17,35 @@ from mlcmr.model import ViewEmbeddings
 from mlcmr.testing import check_loss
 
 
-class Sigmoid(nn.Module):
-    """Ask of each pair of a caption and a video whether they belong together, as SigLIP does.
+class SoftMargin(nn.Module):
+    """Rank each caption's video above the others, and each video's caption, by a logistic function.
 
-    The loss has no softmax over the batch, so it suits small batches.
+    Unlike the hinge of the published loss, it has no margin beyond which a pair counts nothing.
     """
 
-    def __init__(self, temperature: float = 10.0, bias: float = -5.0) -> None:
+    def __init__(self, scale: float = 20.0) -> None:
         super().__init__()
-        self.temperature, self.bias = temperature, bias
+        self.scale = scale
 
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
         """Return one term for each language; embeddings are (B, D) with rows of length 1."""
-        return {f"{language}→v": self.term(texts, views.video) for language, texts in views.captions.items()}
+        negatives = ~views.same_video()  # other captions of the same video are right too
+        return {
+            f"{language}→v": self.term(texts @ views.video.T, negatives)
+            for language, texts in views.captions.items()
+        }
 
-    def term(self, texts: Tensor, videos: Tensor) -> Tensor:
-        """Return the mean over all B × B pairs, times B."""
-        scores = self.temperature * (texts @ videos.T) + self.bias
-        right = 2 * torch.eye(len(scores), device=scores.device, dtype=scores.dtype) - 1
-        return -nn.functional.logsigmoid(right * scores).sum() / len(scores)
+    def term(self, scores: Tensor, negatives: Tensor) -> Tensor:
+        """Return the sum over both directions and all negatives, divided by B."""
+        positive = scores.diagonal()
+        excess = torch.stack([scores - positive[:, None], scores - positive])
+        return (nn.functional.softplus(self.scale * excess) * negatives).sum() / len(scores)
 
 
 def main(recipe: str, rootpath: str, run: str = "runs/own-loss") -> None:
     """Train by a recipe, with the loss above in place of the published loss."""
-    check_loss(Sigmoid())  # the contract of a loss; it says which property does not hold
-    trained = mlcmr.train(recipe, rootpath=rootpath, run=run, loss=Sigmoid())
+    check_loss(SoftMargin())  # the contract of a loss; it says which property does not hold
+    trained = mlcmr.train(recipe, rootpath=rootpath, run=run, loss=SoftMargin())
     print(mlcmr.evaluate(trained))
 
 

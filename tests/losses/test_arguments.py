@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mlcmr.errors import InvalidValueError
-from mlcmr.losses import InfoNCE, TripletRanking
+from mlcmr.losses import InfoNCE, Sigmoid, Softmax, TripletRanking
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ from mlcmr.losses import InfoNCE, TripletRanking
         (lambda: InfoNCE(0), "temperature is 0, but must be above 0"),
         (lambda: InfoNCE(float("nan")), "temperature is nan, but must be a finite number"),
         (lambda: InfoNCE("x"), "temperature is 'x', but must be a number"),
+        (lambda: Softmax(0), "temperature is 0, but must be above 0"),
+        (lambda: Softmax(views=-1), "views is -1, but must be at least 0"),
+        (lambda: Softmax(cross_lingual="x"), "cross_lingual is 'x', but must be a number"),
+        (lambda: Sigmoid(scale=0), "scale is 0, but must be above 0"),
+        (lambda: Sigmoid(bias="x"), "bias is 'x', but must be a number"),
         (lambda: TripletRanking(margin=-1), "margin is -1, but must be at least 0"),
         (lambda: TripletRanking(similarity=["cosine"]), "similarity is ['cosine'], but must be cosine or"),
     ],

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mlcmr.errors import InvalidValueError
-from mlcmr.losses import LossConfig, MLCMRLoss, TripletRanking, select_loss
+from mlcmr.losses import LossConfig, MLCMRLoss, Sigmoid, Softmax, TripletRanking, select_loss
 from mlcmr.model.outputs import ViewEmbeddings
 from mlcmr.settings import from_dict
 from mlcmr.testing import check_loss
@@ -43,6 +43,13 @@ def test_the_default_is_the_published_loss():
     assert loss.ranking.similarity is TripletRanking(similarity="order").similarity
 
 
+def test_built_in_losses_by_name():
+    softmax = select_loss(from_dict(LossConfig, {"name": "softmax", "options": {"temperature": 0.1}}))
+    assert isinstance(softmax, Softmax)
+    assert softmax.contrast.temperature == 0.1
+    assert isinstance(select_loss(LossConfig(name="sigmoid")), Sigmoid)
+
+
 def test_a_class_and_a_function_by_name():
     plain = select_loss(LossConfig(name=f"{HERE}:squares"))(views())["en"]
     assert plain == 12
@@ -59,9 +66,27 @@ def test_an_object_goes_before_a_name():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (LossConfig(name="mlcnr"), "`loss.name` is 'mlcnr', but must be mlcmr or .*; did you mean mlcmr"),
-        (LossConfig(options={"margin": 1}), "`loss.options` are for a loss of your own"),
-        (LossConfig(name=f"{HERE}:Squares", options={"size": 1}), "`loss.options` do not fit .*size"),
+        (
+            LossConfig(name="mlcnr"),
+            "`loss.name` is 'mlcnr', but must be mlcmr, softmax, sigmoid or .*; did you mean mlcmr",
+        ),
+        (LossConfig(name="math:pi"), "'math:pi', which is neither a class nor a function$"),
+        (LossConfig(options={"margin": 1}), "`loss.options` are for other losses"),
+        *(
+            (
+                LossConfig(name=f"{HERE}:{name}", options={"size": 1}),
+                f"`loss.options` do not fit .*:{name}: 'size' is not an option; options are weight$",
+            )
+            for name in ("Squares", "squares")
+        ),
+        (
+            LossConfig(name="softmax", options={"margin": 1}),
+            "fit softmax: 'margin' is not an option; options are temperature, cross_lingual, views$",
+        ),
+        (
+            LossConfig(name="sigmoid", options={"scale": "x"}),
+            "`loss.options` do not fit sigmoid: scale is 'x', but must be a number$",
+        ),
     ],
 )
 def test_settings_that_do_not_fit(config, message):

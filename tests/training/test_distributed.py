@@ -19,7 +19,8 @@ from lightning.fabric import Fabric
 
 from mlcmr.data.batches import EpochSampler, PairBatch, TokenBatch, VideoBatch
 from mlcmr.data.scenarios import read_training_pairs
-from mlcmr.losses.mlcmr import MLCMRLoss
+from mlcmr.losses.config import LossConfig
+from mlcmr.losses.selection import select_loss
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.training import train
 from mlcmr.training.checkpoint import read_state
@@ -59,10 +60,11 @@ def part(batch: PairBatch, rows: slice) -> PairBatch:
     )
 
 
-def steps(fabric: Fabric, model: MLCMR, batch: PairBatch) -> dict[str, torch.Tensor]:
+def steps(fabric: Fabric, model: MLCMR, batch: PairBatch, loss: str) -> dict[str, torch.Tensor]:
     """Two optimizer steps: the losses, the first gradients, the last weights."""
     optimizer = make_optimizer(model, OptimizerConfig(learning_rate=1e-3))
-    step, optimizer = fabric.setup(TrainingStep(model, MLCMRLoss(), fabric), optimizer)
+    objective = select_loss(LossConfig(name=loss))
+    step, optimizer = fabric.setup(TrainingStep(model, objective, fabric), optimizer)
     seen: dict[str, torch.Tensor] = {}
     for number in range(STEPS):
         optimizer.zero_grad()
@@ -84,7 +86,12 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def work(process: int, folder: str, bounds: list[int], port: int) -> None:
+def golden_videos(arrays: dict[str, np.ndarray]) -> PairBatch:
+    """The golden batch as if it held four videos, each in several rows of both halves."""
+    return replace(golden_batch(arrays), video_ids=torch.arange(12) % 4)
+
+
+def work(process: int, folder: str, bounds: list[int], port: int, loss: str) -> None:
     torch.set_num_threads(1)
     # As torchrun starts a process.
     os.environ.update(
@@ -101,19 +108,20 @@ def work(process: int, folder: str, bounds: list[int], port: int) -> None:
     fabric.launch()
     arrays = golden()
     model = golden_model(arrays, padding="masked").train()
-    batch = part(golden_batch(arrays), slice(bounds[process], bounds[process + 1]))
-    torch.save(steps(fabric, model, batch), f"{folder}/{process}.pt")
+    batch = part(golden_videos(arrays), slice(bounds[process], bounds[process + 1]))
+    torch.save(steps(fabric, model, batch, loss), f"{folder}/{process}.pt")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("first", [6, 7], ids=["halves", "uneven"])
-def test_two_processes_are_one(first):
+@pytest.mark.parametrize(("first", "loss"), [(6, "mlcmr"), (7, "mlcmr"), (7, "softmax"), (7, "sigmoid")])
+def test_two_processes_are_one(first, loss):
     arrays = golden()
     fabric = Fabric(accelerator="cpu", devices=1)
-    alone = steps(fabric, golden_model(arrays, padding="masked").train(), golden_batch(arrays))
+    alone = steps(fabric, golden_model(arrays, padding="masked").train(), golden_videos(arrays), loss)
     with tempfile.TemporaryDirectory() as folder:
         processes.server()
-        mp.start_processes(work, (folder, [0, first, 12], free_port()), nprocs=2, start_method="forkserver")
+        arguments = folder, [0, first, 12], free_port(), loss
+        mp.start_processes(work, arguments, nprocs=2, start_method="forkserver")
         both = [torch.load(Path(folder) / f"{process}.pt", weights_only=True) for process in range(2)]
     assert any(name.startswith("gradient text_encoder") for name in alone)
     for together in both:

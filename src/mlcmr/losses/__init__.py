@@ -14,9 +14,20 @@ if TYPE_CHECKING:
     from mlcmr.losses.mlcmr import MLCMRLoss as MLCMRLoss
     from mlcmr.losses.selection import Loss as Loss
     from mlcmr.losses.selection import select_loss as select_loss
+    from mlcmr.losses.sigmoid import Sigmoid as Sigmoid
+    from mlcmr.losses.softmax import Softmax as Softmax
     from mlcmr.losses.triplet import TripletRanking as TripletRanking
 
-__all__ = ["InfoNCE", "Loss", "LossConfig", "MLCMRLoss", "TripletRanking", "select_loss"]
+__all__ = [
+    "InfoNCE",
+    "Loss",
+    "LossConfig",
+    "MLCMRLoss",
+    "Sigmoid",
+    "Softmax",
+    "TripletRanking",
+    "select_loss",
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -25,6 +36,8 @@ __getattr__, __dir__ = lazy_names(
         "Loss": "selection",
         "LossConfig": "config",
         "MLCMRLoss": "mlcmr",
+        "Sigmoid": "sigmoid",
+        "Softmax": "softmax",
         "TripletRanking": "triplet",
         "select_loss": "selection",
     },

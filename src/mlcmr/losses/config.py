@@ -18,8 +18,9 @@ class LossConfig:
         direction: The queries that rank: captions (`t2v`), videos (`v2t`), or both.
         measure: The similarity inside the triplet ranking loss.
         temperature: The temperature of the contrast between two views.
-        name: `mlcmr`, the published loss, or `package.module:Name`, a class or function of your own.
-        options: The arguments of a loss of your own: numbers, texts, true, false, null, lists and mappings.
+        name: `mlcmr`, the published loss; `softmax`; `sigmoid`; or `package.module:Name`, a class or function
+            of your own.
+        options: The arguments of any loss but `mlcmr`: numbers, texts, true, false, null, lists and mappings.
     """
 
     margin: float = 0.2

@@ -1,5 +1,7 @@
 """InfoNCE, the contrastive loss of two views."""
 
+from math import inf
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,14 +13,15 @@ from mlcmr.settings import require_type
 class InfoNCE(nn.Module):
     """Contrast each row with its own second view among the batch (InfoNCE, van den Oord et al. 2018).
 
-    Use it where each item has two views, such as a caption and the same caption with masked words, and the
-    batch holds no other view of the same item. The loss is a cross-entropy: the second view is the class.
+    Use it where each item has two views, such as a caption and the same caption with masked words. The loss
+    is a cross-entropy: the second view is the class. Every other row is a negative, unless `same_item` leaves
+    the pair out.
 
     Formula, for one direction: −Σᵢ log softmaxⱼ(rowᵢ · columnⱼ / temperature)[i]. The loss is the mean of
     both directions.
 
-    Shape: rows (B, D) and columns (B, D), L2-normalised; row i of each is a view of item i. Returns a scalar,
-    the sum over the batch.
+    Shape: rows (B, D) and columns (B, D), L2-normalised; row i of each is a view of item i. `same_item` is
+    (B, B) bool and symmetric. Returns a scalar, the sum over the batch.
 
     Example:
         >>> contrast = InfoNCE(temperature=0.07)
@@ -44,11 +47,20 @@ class InfoNCE(nn.Module):
             raise InvalidValueError(message, parameter="temperature")
         self.temperature = temperature
 
-    def forward(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the mean of the losses of both directions, a scalar."""
-        return (self.one_way(rows, columns) + self.one_way(columns, rows)) / 2
+    def forward(self, rows: Tensor, columns: Tensor, same_item: Tensor | None = None) -> Tensor:
+        """Return the mean of the losses of both directions, a scalar.
 
-    def one_way(self, rows: Tensor, columns: Tensor) -> Tensor:
+        Args:
+            rows: The first views.
+            columns: The second views.
+            same_item: Whether row i and column j are views of the same item. Such a pair is no negative.
+        """
+        return (self.one_way(rows, columns, same_item) + self.one_way(columns, rows, same_item)) / 2
+
+    def one_way(self, rows: Tensor, columns: Tensor, same_item: Tensor | None = None) -> Tensor:
         """Return the loss of finding the column of each row, a scalar."""
         logits = rows @ columns.T / self.temperature
+        if same_item is not None:
+            own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+            logits = logits.masked_fill(same_item & ~own, -inf)
         return F.cross_entropy(logits, torch.arange(len(rows), device=rows.device), reduction="sum")
