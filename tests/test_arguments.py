@@ -2,11 +2,16 @@
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import Dataset
 
 import mlcmr
 from mlcmr.arguments import check_arguments
@@ -64,10 +69,24 @@ def echo(
     path: str | Path | None = None,
     numbers: Sequence[int] = (),
     names: str | Sequence[str] = (),
+    weights: Mapping[str, float] | None = None,
     filters: mlcmr.Filters | None = None,
 ) -> list[object]:
     """Return the arguments."""
     return [value for value in locals().values() if value not in (None, ())]
+
+
+@check_arguments
+def receive(
+    text: str = "",
+    share: float = 1.0,
+    numbers: Sequence[int] = (),
+    weights: Mapping[str, float] | None = None,
+    filters: mlcmr.Filters | None = None,
+    texts: Iterable[str] = (),
+) -> dict[str, object]:
+    """Return the arguments by name."""
+    return locals()
 
 
 @pytest.mark.parametrize(
@@ -78,10 +97,11 @@ def echo(
         ({"share": 1}, 1),
         ({"text": Path("a/b")}, "a/b"),
         ({"path": Path("a/b")}, Path("a/b")),
-        ({"numbers": np.array([1, 5])}, [1, 5]),
-        ({"numbers": (number for number in (1, 5))}, [1, 5]),
+        ({"numbers": [np.int64(1), 5]}, [1, 5]),
+        ({"numbers": {1: "a"}}, {1: "a"}),
         ({"names": "en"}, "en"),
-        ({"names": [Path("en")]}, ["en"]),
+        ({"names": [Path("en")]}, [Path("en")]),
+        ({"weights": {"a": np.float32(1)}}, {"a": 1}),
         ({"filters": mlcmr.Filters()}, mlcmr.Filters()),
     ],
 )
@@ -92,15 +112,34 @@ def test_values_in_another_form(given, taken):
 
 
 @pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("text", torch.device("cpu")),
+        ("numbers", np.array([1, 5])),
+        ("numbers", {1, 5}),
+        ("numbers", iter([1, 5])),
+        ("weights", MappingProxyType({"a": 1})),
+        ("filters", MagicMock()),
+        ("texts", Dataset()),
+        ("share", Decimal("0.5")),
+    ],
+)
+def test_objects_pass(parameter, value):
+    assert receive(**{parameter: value})[parameter] is value
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"number": "many"}, "number is 'many', but must be a whole number or null"),
         ({"number": np.float32(0.5)}, "number is 0.5, but must be a whole number or null"),
         ({"number": True}, "number is true, but must be a whole number or null"),
-        ({"share": float("nan")}, "share is nan, but must be a finite number"),
+        ({"share": "half"}, "share is 'half', but must be a number or null"),
+        ({"share": False}, "share is false, but must be a number or null"),
+        ({"weights": [1]}, "weights is [1], but must be a mapping or null"),
         ({"numbers": 5}, "`numbers` must be a list: write [5]"),
         ({"numbers": [1, "x"]}, "numbers is [1, 'x'], but must be a list, each item a whole number"),
-        ({"filters": "a<1"}, "filters is 'a<1', but must be mlcmr.search.filters.Filters | None"),
+        ({"filters": "a<1"}, "filters is 'a<1', but must be Filters or null"),
     ],
 )
 def test_the_message(given, message):

@@ -238,17 +238,21 @@ def parse_settings(content: str | bytes, where: str, hint: str) -> Any:
     errors see there.
     """
     words = _parse_yaml(content, where, hint, _SettingsLoader)
-    return _with_options(words, parse_yaml(content, where, hint))
+    try:
+        return _with_options(words, parse_yaml(content, where, hint))
+    except ValueError as error:
+        raise CorruptFileError(f"{where}: not YAML: two names are one number; {hint}") from error
 
 
 def _with_options(words: Any, values: Any) -> Any:
     """Return settings with the values below `options` in place of their words."""
     if not isinstance(words, dict):
         return words
-    untyped = {name for name in words if "options" in str(name).split(".")}
+    # Both have the same keys in the same order, but not of the same types.
+    pairs = zip(words.items(), values.values(), strict=True)
     return {
-        name: values[name] if name in untyped else _with_options(word, values.get(name))
-        for name, word in words.items()
+        name: value if "options" in str(name).split(".") else _with_options(word, value)
+        for (name, word), value in pairs
     }
 
 

@@ -228,7 +228,7 @@ def require_type(value: object, kind: Any, name: str) -> None:
     except (CorruptFileError, TypeError, ValueError) as error:
         # Infinity cannot be kept: the files of a run hold finite numbers only.
         finite = not isinstance(value, float) or isfinite(value)
-        wanted = _wanted(kind) if finite else "a finite number"
+        wanted = describe_type(kind) if finite else "a finite number"
         raise InvalidValueError(f"{name} is {show(value)}, but must be {wanted}", parameter=name) from error
 
 
@@ -243,16 +243,16 @@ def as_data(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _wanted(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
     """Return the name of a type in messages: `a whole number or auto`."""
     if _find_dataclass(kind):
         return "settings or null" if NoneType in get_args(kind) else "settings"
     if get_origin(kind) in (list, tuple):
-        return f"a list, each item {_wanted(get_args(kind)[0])}"
+        return f"a list, each item {describe_type(get_args(kind)[0])}"
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if get_args(kind) and get_origin(kind) is not dict:
-        return " or ".join(dict.fromkeys(_wanted(part) for part in get_args(kind)))
+        return " or ".join(dict.fromkeys(describe_type(part) for part in get_args(kind)))
     return _WORDS.get(getattr(kind, "__name__", ""), "null" if kind is NoneType else "an object")
 
 

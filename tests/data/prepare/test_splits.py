@@ -104,6 +104,20 @@ def test_a_split_in_each_row_of_vatex(kind, column, tmp_path):
     assert list(by_split(tmp_path / "options")) == ["test"]
 
 
+@pytest.mark.parametrize("first", ["rows", "file name"])
+def test_a_language_is_added_to_vatex_whose_rows_have_splits(first, tmp_path):
+    english = [{"videoID": f"v{i}", "enCap": ["a dog"], "split": split} for i, split in enumerate(VATEX)]
+    chinese = [{"videoID": row["videoID"], "chCap": ["狗"], "split": row["split"]} for row in english]
+    if first == "file name":  # as prepared before rows were read
+        english = [{**row, "split": ""} for row in english]
+    prepare(write(tmp_path / "vatex_test_en.json", english), tmp_path / "mine")
+    before = by_split(tmp_path / "mine")
+    prepare(write(tmp_path / "vatex_test_zh.json", chinese), tmp_path / "mine")
+    assert by_split(tmp_path / "mine") == before
+    assert len(before) == (3 if first == "rows" else 1)
+    assert len(list((tmp_path / "mine" / "TextData").glob("*.caption.txt"))) == 2 * len(before)
+
+
 def test_the_split_of_vatex_in_a_column_of_another_name(tmp_path):
     rows = [{"videoID": f"v{i}", "enCap": ["a dog"], "split": i, "fold": "val"} for i in range(2)]
     prepare(write(tmp_path / "t.json", rows), tmp_path / "mine", split_column="fold")

@@ -46,8 +46,10 @@ def choose_splits(
             {name: video for name, video in videos.items() if name not in existing.split_of}, summary
         )
     if existing.split_of:
+        # A row of VATEX that names a split goes before the name of its file, also of a video that is there.
+        kept = {video for video in existing.split_of if video in videos and videos[video].vatex_splits}
         new: Mapping[str, str | None] = (
-            {video: named.get(video) or videos[video].split for video in captioned}
+            {video: named.get(video) or videos[video].split for video in captioned if video not in kept}
             if listed is None
             else listed
         )
