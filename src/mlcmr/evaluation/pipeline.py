@@ -150,6 +150,8 @@ def evaluate(
     features = data.open_collection().open_features(data.feature)
 
     def encode(part: Sequence[Queries]) -> dict[str, EncodedQueries]:
+        if not part:  # a model need not embed nothing
+            return {}
         encoded = encode_queries(
             model, features, part, batch_size=batch_size or _batch_size(model), progress=progress
         )
