@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -84,6 +85,7 @@ def receive(
     weights: Mapping[str, float] | None = None,
     filters: mlcmr.Filters | None = None,
     texts: Iterable[str] = (),
+    frames: Iterable[np.ndarray[Any, Any]] = (),
 ) -> dict[str, object]:
     """Return the arguments by name."""
     return locals()
@@ -122,6 +124,7 @@ def test_values_in_another_form(given, taken):
         ("filters", MagicMock()),
         ("texts", Dataset()),
         ("share", Decimal("0.5")),
+        ("frames", [[[0.5, 1]], [[2, 3.5]]]),
     ],
 )
 def test_objects_pass(parameter, value):

@@ -69,8 +69,8 @@ def _checked(value: Any, kind: Any, name: str) -> Any:
     if value is not None and all(part is NoneType or get_origin(part) in _LISTS for part in kinds):
         require_list(value, name)
     if isinstance(value, _DATA) and not any(_fits(value, part) for part in kinds):
-        wanted = " or ".join(dict.fromkeys(map(_describe, kinds)))
-        raise InvalidValueError(f"{name} is {show(value)}, but must be {wanted}", parameter=name)
+        message = f"{name} is {show(value)}, but must be {_describe_any(kinds)}"
+        raise InvalidValueError(message, parameter=name)
     return value
 
 
@@ -82,34 +82,42 @@ def _is_path(kind: Any) -> bool:
     return (get_origin(kind) or kind) in _PATHS
 
 
+def _is_single(kind: Any) -> bool:
+    """Return whether a type is one of texts, paths, numbers or None."""
+    return _is_path(kind) or get_origin(kind) is Literal or kind in (str, int, float, bool, NoneType)
+
+
 def _fits(value: Any, kind: Any) -> bool:
     """Return whether plain data are of a type, which is no union."""
-    origin = get_origin(kind) or kind
+    origin = str if _is_path(kind) else get_origin(kind) or kind
     if origin in _LISTS:
-        inner = _parts(get_args(kind)[0])
-        return isinstance(value, (list, tuple, dict)) and all(
-            any(_fits(item, part) for part in inner)
-            for item in map(as_data, value)
-            if isinstance(item, _DATA)
-        )
+        return isinstance(value, (list, tuple, dict)) and _items_fit(value, _parts(get_args(kind)[0]))
     if origin is Literal:
         return any(value == known and type(value) is type(known) for known in get_args(kind))
     if origin is Mapping:
         return isinstance(value, dict)
     if origin in (int, float):
         return isinstance(value, (int, origin)) and not isinstance(value, bool)
-    if _is_path(kind):
-        return isinstance(value, str)
     return isinstance(origin, type) and not getattr(kind, "_is_protocol", False) and isinstance(value, origin)
+
+
+def _items_fit(values: Iterable[Any], kinds: Sequence[Any]) -> bool:
+    if not all(map(_is_single, kinds)):  # the function knows what it needs of them
+        return True
+    items = (item for item in map(as_data, values) if isinstance(item, _DATA))
+    return all(any(_fits(item, kind) for kind in kinds) for item in items)
 
 
 def _describe(kind: Any) -> str:
     origin = get_origin(kind) or kind
     if origin in _LISTS:
-        return f"a list, each item {' or '.join(map(_describe, _parts(get_args(kind)[0])))}"
+        return f"a list, each item {_describe_any(_parts(get_args(kind)[0]))}"
     if origin is Mapping:
         return "a mapping"
     if _is_path(kind):
         return describe_type(str)
-    known = origin is Literal or kind in (str, int, float, bool, NoneType)
-    return describe_type(kind) if known else getattr(origin, "__name__", str(origin))
+    return describe_type(kind) if _is_single(kind) else getattr(origin, "__name__", str(origin))
+
+
+def _describe_any(kinds: Iterable[Any]) -> str:
+    return " or ".join(dict.fromkeys(map(_describe, kinds)))

@@ -218,7 +218,7 @@ def test_ranks_of_another_evaluation(runs):
     ("arguments", "part"),
     [
         ({"runs": ["a"]}, "`runs` names one run; name two or more"),
-        ({"runs": "a"}, "runs is 'a', but must be"),
+        ({"runs": "a"}, "`runs` must be a list: write ['a']"),
         ({"runs": [1, 2]}, "`runs`: 1 is neither a run nor its folder"),
         ({"resamples": 0}, "`resamples` is 0"),
         ({"permutations": 0}, "`permutations` is 0"),

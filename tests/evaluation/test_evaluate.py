@@ -267,7 +267,7 @@ def test_a_wrong_fusion_weight(trained):
         with pytest.raises(InvalidValueError, match="must be between 0 and 1, or auto"):
             evaluate(trained, fusion_weight=weight)
     for weight in (float("nan"), "best"):
-        with pytest.raises(InvalidValueError, match="fusion_weight is"):
+        with pytest.raises(InvalidValueError, match=r"fusion_weight`? is"):
             evaluate(trained, fusion_weight=weight)
 
 
