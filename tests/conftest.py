@@ -28,6 +28,15 @@ settings.load_profile("steady")
 
 # Arrays that the published code wrote, and real data: too large for the repository.
 REFERENCE_DATA = Path(os.environ.get("MLCMR_TEST_DATA") or Path(__file__).parents[2] / "shared")
+# The markers of tests that need what a machine may lack, by the fixtures that provide it.
+MARKERS = {"reference_data": "reference_data", "ffmpeg": "programs", "chromium": "programs"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture, marker in MARKERS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")
