@@ -13,6 +13,7 @@ SOURCE = Path(mlcmr.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 ROOT = Path(__file__).parents[1]
 QUESTION = re.compile(r"(how|what|when|where|whether|which|who|whose|why)\b", re.IGNORECASE)
+CAMEL = re.compile(r"_?[A-Z][A-Za-z]*[a-z]")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w.-]*")
 # Options of other programs.
 FOREIGN = {"--abbrev", "--always", "--dirty", "--error-unmatch", "--head", "--prefix"}
@@ -73,10 +74,21 @@ def test_only_the_command_line_names_options(path):
     assert not wrong
 
 
-def test_no_two_classes_share_a_name():
+def test_no_two_classes_or_types_share_a_name():
     homes: dict[str, list[str]] = {}
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                homes.setdefault(node.name.lstrip("_"), []).append(name_of(path))
+        for name in type_names(ast.parse(path.read_text(encoding="utf-8"))):
+            homes.setdefault(name.lstrip("_"), []).append(name_of(path))
     assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
+def type_names(tree: ast.Module) -> Iterator[str]:
+    """Return the names of the classes and of the aliases of types of a module."""
+    yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript | ast.BinOp):
+            yield from (
+                target.id
+                for target in node.targets
+                if isinstance(target, ast.Name) and CAMEL.match(target.id)
+            )

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from mlcmr.errors import InvalidValueError
 
+AnyPath = str | os.PathLike[str]
+"""A path as users give it: `user_path` opens `~`."""
+
 
 def user_path(path: str | os.PathLike[str]) -> Path:
     """Return a path that a user gave, with `~` and `~name` replaced by the home folder they stand for.

@@ -192,10 +192,10 @@ def test_a_removal_that_was_killed_is_ended_by_the_next(
     names = [record.video for record in read_videos(tmp_path / "mine")]
     removed = names if all_of_them else names[:1]
     shutil.copytree(tmp_path / "mine", tmp_path / "fresh")
-    feature_writer.remove_videos(tmp_path / "fresh", "hues228", removed)
+    feature_writer.remove_extracted(tmp_path / "fresh", "hues228", removed)
     with dying(monkeypatch, moment, nth):
-        feature_writer.remove_videos(tmp_path / "mine", "hues228", removed)
-    feature_writer.remove_videos(tmp_path / "mine", "hues228", removed)
+        feature_writer.remove_extracted(tmp_path / "mine", "hues228", removed)
+    feature_writer.remove_extracted(tmp_path / "mine", "hues228", removed)
     assert contents(tmp_path / "mine") == contents(tmp_path / "fresh")
     assert not all_of_them or set(contents(tmp_path / "mine")) == {".extract.lock"}
 

@@ -27,7 +27,7 @@ def spelled(words: Sequence[str]) -> list[str]:
         result.append(f"--{name}{equals}{value}" if option else word)
     if len(result) > 1 and result[0] == "train" and not result[1].startswith("-"):
         result[1:2] = ["--config", result[1]]
-    find = _find_recipe if result[:1] == ["train"] else _find_file
+    find = _find_recipe if result[:1] == ["train"] else _find_options
     for place, word in enumerate(result):
         if word == "--config" and place + 1 < len(result):
             result[place + 1] = str(find(result[place + 1]))
@@ -42,7 +42,7 @@ def _find_recipe(name: str) -> Path:
     return find_recipe(name)
 
 
-def _find_file(name: str) -> Path:
+def _find_options(name: str) -> Path:
     """Return the path of a file of options.
 
     Raises:

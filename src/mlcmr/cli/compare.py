@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _FORMATS = ("text", "markdown", "latex", "html", "json")
 
 
-class _Compare(FunctionCommand):
+class _CompareCommand(FunctionCommand):
     """The command, with `--format` and `--output`."""
 
     def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:
@@ -32,7 +32,7 @@ def _show(comparison: "Comparison", parsed: Namespace) -> None:
         write_text(user_path(parsed.output), f"{table}\n")
 
 
-COMMAND = _Compare(
+COMMAND = _CompareCommand(
     "mlcmr:compare",
     examples="""
   mlcmr compare runs/published runs/mine

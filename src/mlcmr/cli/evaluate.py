@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlcmr.evaluation import EvaluationResults
 
 
-class _Evaluate(FunctionCommand):
+class _EvaluateCommand(FunctionCommand):
     """The command, with `--json`."""
 
     def add_arguments(self, parser: ArgumentParser, *, configured: bool = False) -> None:
@@ -40,7 +40,7 @@ def _show(results: "EvaluationResults", parsed: Namespace) -> None:
         print(*results.written(), sep="\n")
 
 
-COMMAND = _Evaluate(
+COMMAND = _EvaluateCommand(
     "mlcmr:evaluate",
     examples="""
   mlcmr evaluate runs/vatex-parallel                       every language of the run

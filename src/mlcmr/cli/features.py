@@ -19,7 +19,7 @@ CONVERSIONS = {
 }
 
 
-class _Features:
+class _FeaturesCommand:
     """A command of commands."""
 
     purpose = "Convert frame features from and to other forms."
@@ -44,4 +44,4 @@ class _Features:
         return CONVERSIONS[parsed.conversion].run(parser, parsed[parsed.conversion])
 
 
-COMMAND = _Features()
+COMMAND = _FeaturesCommand()

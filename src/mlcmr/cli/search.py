@@ -37,7 +37,7 @@ _FILTER = Parameter(
 )
 
 
-class _Search:
+class _SearchCommand:
     """The command: one option set for the ways to search of `Searcher`."""
 
     purpose = "Find videos by a text in any language, or by a video or image; or captions by a video."
@@ -114,4 +114,4 @@ def _require_use(parsed: Namespace) -> None:
         raise InvalidValueError("--language is for a text, or for --captions")
 
 
-COMMAND = _Search()
+COMMAND = _SearchCommand()

@@ -7,7 +7,7 @@ from mlcmr.cli.signature import read_signature
 from mlcmr.errors import MlcmrError
 
 
-class _Train:
+class _TrainCommand:
     """The command: its options are the settings, nested ones with dots."""
 
     examples = """
@@ -50,4 +50,4 @@ class _Train:
         return 0
 
 
-COMMAND = _Train()
+COMMAND = _TrainCommand()

@@ -55,7 +55,7 @@ def _require_numbers(record: dict[str, Any]) -> dict[str, Any]:
 
 
 # A line of metrics.jsonl.
-_Record = Annotated[
+_CurvePoint = Annotated[
     dict[Annotated[str, Len(1, 200)], Number | bool | Text | None],
     Len(0, 200),
     AfterValidator(_require_numbers),
@@ -138,7 +138,7 @@ def evaluate(
     if folder is not None:
         trained = read_run(folder)
         data = data_of_run(folder, changes) if data is None else replace(data, **changes)
-        model: TextVideoModel = _open_model(folder, device)
+        model: TextVideoModel = _open_best_model(folder, device)
         origin = _Origin(str(folder), trained.seed, trained.collection, trained.validation_split)
     elif data is None:
         raise InvalidValueError("`data` is missing: a model needs a `DataConfig`", parameter="data")
@@ -195,7 +195,7 @@ def _given(**changes: str | os.PathLike[str] | None) -> dict[str, Any]:
     return {name: os.fspath(value) for name, value in changes.items() if value is not None}
 
 
-def _open_model(run: Path, device: str) -> MLCMR:
+def _open_best_model(run: Path, device: str) -> MLCMR:
     if not (run / "model").is_dir():
         raise NotFoundError(
             f"{run / 'model'}: no model yet; training writes one after its first epoch", path=run / "model"
@@ -326,7 +326,7 @@ def _write(results: EvaluationResults, run: Path, progress: Progress) -> None:
     write_report(run / "report.html", list(results.values()), curves)
 
 
-def _read_curves(path: Path, progress: Progress) -> list[_Record]:
+def _read_curves(path: Path, progress: Progress) -> list[_CurvePoint]:
     """Read the records of training; incomplete lines are left out and counted."""
     first, count = "", 0
 
@@ -337,7 +337,7 @@ def _read_curves(path: Path, progress: Progress) -> list[_Record]:
     if not os.path.exists(path):  # an imported model has none
         return []
     try:
-        curves = list(read_json_lines(path, _Record, "it is left out", most=_RECORD_BYTES, refuse=refuse))
+        curves = list(read_json_lines(path, _CurvePoint, "it is left out", most=_RECORD_BYTES, refuse=refuse))
     except MlcmrError as error:
         progress.message(f"the report has no learning curves: {error}")
         return []

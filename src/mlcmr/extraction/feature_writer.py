@@ -260,7 +260,7 @@ def open_feature_writer(
         yield FeatureWriter(collection, feature, settings)
 
 
-def remove_videos(collection: Path, feature: str, videos: Iterable[str]) -> None:
+def remove_extracted(collection: Path, feature: str, videos: Iterable[str]) -> None:
     """Remove videos from a feature of a collection; nothing happens if there is no such feature or video.
 
     A removal that was interrupted is finished.

@@ -11,7 +11,7 @@ from torch import Tensor
 from mlcmr.model.outputs import ViewEmbeddings
 from mlcmr.settings import require_valid
 
-Compare = Callable[[Tensor, Tensor, Tensor], Tensor]
+PairwiseLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes rows (B, D), columns (B, D) and `same_video` (B, B) bool; returns a scalar."""
 
 
@@ -33,7 +33,7 @@ class TermWeights:
     def __post_init__(self) -> None:
         require_valid(self, {"cross_lingual": (0, inf), "views": (0, inf)})
 
-    def terms(self, views: ViewEmbeddings, compare: Compare) -> dict[str, Tensor]:
+    def terms(self, views: ViewEmbeddings, compare: PairwiseLoss) -> dict[str, Tensor]:
         """Return the weighted terms by name: `zh→v`, `zh~zh'`, `v~v'`, `en~zh`.
 
         The terms are float32 at least, also under autocast: half precision is too coarse to tell negatives
@@ -42,7 +42,7 @@ class TermWeights:
         with torch.autocast(views.video.device.type, enabled=False):
             return self._terms(views.upcast(), compare)
 
-    def _terms(self, views: ViewEmbeddings, compare: Compare) -> dict[str, Tensor]:
+    def _terms(self, views: ViewEmbeddings, compare: PairwiseLoss) -> dict[str, Tensor]:
         same_video = views.same_video()
         terms = {
             f"{language}→v": compare(texts, views.video, same_video)

@@ -11,7 +11,7 @@ from mlcmr.settings import require_type
 
 Negatives = Literal["hardest", "all"]
 Reduction = Literal["sum", "mean"]
-Direction = Literal["both", "t2v", "v2t"]
+RetrievalDirection = Literal["both", "t2v", "v2t"]
 
 
 class TripletRanking(nn.Module):
@@ -52,14 +52,14 @@ class TripletRanking(nn.Module):
         margin: float = 0.2,
         negatives: Negatives = "hardest",
         reduction: Reduction = "sum",
-        direction: Direction = "both",
+        direction: RetrievalDirection = "both",
         similarity: str = "cosine",
     ) -> None:
         super().__init__()
         require_type(margin, float, "margin")
         require_type(negatives, Negatives, "negatives")
         require_type(reduction, Reduction, "reduction")
-        require_type(direction, Direction, "direction")
+        require_type(direction, RetrievalDirection, "direction")
         require_type(similarity, Literal[tuple(SIMILARITIES)], "similarity")
         if margin < 0:
             raise InvalidValueError(f"margin is {margin}, but must be at least 0", parameter="margin")

@@ -16,7 +16,7 @@ from mlcmr.data.features.finite import require_normalisable
 from mlcmr.errors import CorruptFileError, InvalidValueError, require_list
 from mlcmr.model.embedding import EmbeddingModel
 from mlcmr.model.encoders.tokens import TextTokenizer, has_known_tokens, longest_text, require_embeddings
-from mlcmr.model.foreign import open_model, require_small_tokenizer
+from mlcmr.model.foreign import open_foreign_model, require_small_tokenizer
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.protocol import Advance
 from mlcmr.model.provenance import Provenance
@@ -83,7 +83,7 @@ class TwoTower(EmbeddingModel):
         """
         name = folder_or_id(name)
         with opening(f"model '{name}'", "cannot be used, by hub id or folder", quiet=True):
-            model, missing = open_model(str(name))
+            model, missing = open_foreign_model(str(name))
             if not all(hasattr(model, f"get_{what}_features") for what in ("text", "image")):
                 raise InvalidValueError(
                     f"model '{name}': {type(model).__name__} does not have texts and pictures in one space; "

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from mlcmr.sample.caption_plan import CaptionPlan, WordChooser, comparison
-from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, Size
+from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, ShapeSize
 
 
 class ChineseNoun(NamedTuple):
@@ -33,7 +33,7 @@ COLOURS: dict[Colour, list[str]] = {
     "purple": ["紫色"],
     "pink": ["粉色", "粉红色"],
 }
-SIZES: dict[Size | None, list[str]] = {"small": ["小"], "big": ["大"], None: [""]}
+SIZES: dict[ShapeSize | None, list[str]] = {"small": ["小"], "big": ["大"], None: [""]}
 GROUNDS: dict[Ground, list[str]] = {
     "light": ["在浅色的背景上", "明亮的背景上"],
     "dark": ["在深色的背景上", "黑暗的背景上"],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mlcmr.sample.video import Frames
-from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, Size
+from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, ShapeSize
 
 SIDE = 96
 """The width and the height of a clip in pixels."""
@@ -24,7 +24,7 @@ TrackPlan = Callable[[random.Random, list[float]], list[Track]]
 """Takes the radii of the things of an action; returns their tracks."""
 
 _OVERSAMPLING = 3
-_RADII: dict[Size | None, float] = {"small": 7.5, "big": 14.0, None: 0.0}  # None: the action decides
+_RADII: dict[ShapeSize | None, float] = {"small": 7.5, "big": 14.0, None: 0.0}  # None: the action decides
 _RGB: dict[Colour, tuple[int, int, int]] = {
     "red": (215, 35, 35),
     "orange": (245, 135, 20),

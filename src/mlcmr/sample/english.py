@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from mlcmr.sample.caption_plan import CaptionPlan, WordChooser, comparison
-from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, Size
+from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, ShapeSize
 
 NOUNS: dict[Shape, list[str]] = {
     "circle": ["circle", "disc"],
@@ -25,7 +25,7 @@ COLOURS: dict[Colour, list[str]] = {
     "purple": ["purple", "violet"],
     "pink": ["pink"],
 }
-SIZES: dict[Size | None, list[str]] = {"small": ["small", "little"], "big": ["big", "large"], None: [""]}
+SIZES: dict[ShapeSize | None, list[str]] = {"small": ["small", "little"], "big": ["big", "large"], None: [""]}
 GROUNDS: dict[Ground, list[str]] = {
     "light": ["on a light background", "on a bright background"],
     "dark": ["on a dark background", "against a dark background"],

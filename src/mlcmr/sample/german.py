@@ -3,18 +3,18 @@
 from typing import Literal, NamedTuple
 
 from mlcmr.sample.caption_plan import CaptionPlan, WordChooser, comparison
-from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, Size
+from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, ShapeSize
 
-Gender = Literal["m", "f", "n"]
+GermanGender = Literal["m", "f", "n"]
 Case = Literal["nominative", "accusative", "dative"]
-Endings = dict[Case, dict[Gender, str]]
+Endings = dict[Case, dict[GermanGender, str]]
 
 
 class GermanNoun(NamedTuple):
     """A noun, its gender, and its dative if that differs."""
 
     word: str
-    gender: Gender
+    gender: GermanGender
     dative: str = ""
 
     def in_case(self, case: Case) -> str:
@@ -42,7 +42,7 @@ COLOURS: dict[Colour, list[str]] = {
     "purple": ["lila", "violett"],
     "pink": ["rosa", "rosafarben"],
 }
-SIZES: dict[Size | None, list[str]] = {"small": ["klein"], "big": ["groß"], None: [""]}
+SIZES: dict[ShapeSize | None, list[str]] = {"small": ["klein"], "big": ["groß"], None: [""]}
 GROUNDS: dict[Ground, list[str]] = {
     "light": ["auf hellem Hintergrund", "vor einem hellen Hintergrund"],
     "dark": ["auf dunklem Hintergrund", "vor einem dunklen Hintergrund"],
@@ -66,7 +66,7 @@ _ENDINGS_ALONE: Endings = {
     "dative": {"m": "em", "f": "er", "n": "em"},
 }
 _ENDINGS_AFTER_DER: Endings = {"nominative": {"m": "e", "f": "e", "n": "e"}}
-_THE: dict[Gender, str] = {"m": "der", "f": "die", "n": "das"}
+_THE: dict[GermanGender, str] = {"m": "der", "f": "die", "n": "das"}
 """The definite article in the nominative, and the relative pronoun."""
 
 

@@ -3,16 +3,16 @@
 from typing import Literal, NamedTuple
 
 from mlcmr.sample.caption_plan import CaptionPlan, WordChooser, comparison
-from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, Size
+from mlcmr.sample.world import Action, Colour, Ground, Scene, Shape, ShapeSize
 
-Gender = Literal["m", "f"]
+SpanishGender = Literal["m", "f"]
 
 
 class SpanishNoun(NamedTuple):
     """A noun and its gender."""
 
     word: str
-    gender: Gender
+    gender: SpanishGender
 
 
 NOUNS: dict[Shape, list[SpanishNoun]] = {
@@ -36,15 +36,15 @@ COLOURS: dict[Colour, list[str]] = {
     "purple": ["morado", "violeta"],
     "pink": ["rosa", "rosado"],
 }
-SIZES: dict[Size | None, list[str]] = {"small": ["pequeño"], "big": ["grande"], None: [""]}
+SIZES: dict[ShapeSize | None, list[str]] = {"small": ["pequeño"], "big": ["grande"], None: [""]}
 GROUNDS: dict[Ground, list[str]] = {
     "light": ["sobre un fondo claro", "ante un fondo luminoso"],
     "dark": ["sobre un fondo oscuro", "ante un fondo oscuro"],
 }
 
-_BOTH: dict[Gender, str] = {"m": "ambos", "f": "ambas"}
-_ARTICLES: dict[Gender, str] = {"m": "un", "f": "una"}
-_THE: dict[Gender, str] = {"m": "el", "f": "la"}
+_BOTH: dict[SpanishGender, str] = {"m": "ambos", "f": "ambas"}
+_ARTICLES: dict[SpanishGender, str] = {"m": "un", "f": "una"}
+_THE: dict[SpanishGender, str] = {"m": "el", "f": "la"}
 
 VERBS: dict[Action, list[str]] = {
     # `{}` stands for the second thing; `/o` at the end of a word agrees with the first thing.
@@ -127,7 +127,7 @@ def _facts(scene: Scene, names: list[_SpanishPhrase], verb: str) -> str:
         return story
     size = names[0].size
     if compared == "equal":
-        gender: Gender = "f" if {name.noun.gender for name in names} == {"f"} else "m"
+        gender: SpanishGender = "f" if {name.noun.gender for name in names} == {"f"} else "m"
         return f"{story}; {_BOTH[gender]} son {_agreeing(size, gender)}s"
     same = first.noun == second.noun
     subject, other = (
@@ -136,7 +136,7 @@ def _facts(scene: Scene, names: list[_SpanishPhrase], verb: str) -> str:
     return f"{story}; {subject} es más {_agreeing(size, first.noun.gender)} que {other}"
 
 
-def _agreeing(adjective: str, gender: Gender) -> str:
+def _agreeing(adjective: str, gender: SpanishGender) -> str:
     return adjective[:-1] + "a" if gender == "f" and adjective.endswith("o") else adjective
 
 

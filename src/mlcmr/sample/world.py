@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 Shape = Literal["circle", "square", "triangle", "star", "ring", "diamond", "heart", "crescent"]
 Colour = Literal["red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink"]
-Size = Literal["small", "big"]
+ShapeSize = Literal["small", "big"]
 Ground = Literal["light", "dark"]
 ActionAlone = Literal[
     "left", "right", "up", "down", "circle", "bounce", "sway", "grow", "shrink", "blink", "rest"
@@ -20,7 +20,7 @@ Action = ActionAlone | ActionOfTwo | Converse
 
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 COLOURS: tuple[Colour, ...] = get_args(Colour)
-SIZES: tuple[Size, ...] = get_args(Size)
+SIZES: tuple[ShapeSize, ...] = get_args(ShapeSize)
 GROUNDS: tuple[Ground, ...] = get_args(Ground)
 ALONE: tuple[ActionAlone, ...] = get_args(ActionAlone)
 OF_TWO: tuple[ActionOfTwo, ...] = get_args(ActionOfTwo)
@@ -44,7 +44,7 @@ class Thing:
 
     shape: Shape
     colour: Colour
-    size: Size | None
+    size: ShapeSize | None
 
 
 @dataclass(frozen=True)

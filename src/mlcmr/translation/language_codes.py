@@ -8,7 +8,7 @@ from typing import Any
 
 from mlcmr.data.languages import language_code, language_name, three_letter_code
 from mlcmr.errors import InvalidValueError, MlcmrError
-from mlcmr.model.foreign import CONFIG, read_settings
+from mlcmr.model.foreign import CONFIG, read_model_settings
 
 FAMILIES = {
     "marian": "Marian",
@@ -131,7 +131,7 @@ def _multilingual_codes(name: str, tokenizer: Any, direction: Direction) -> tupl
 def _fixed_target(name: str, tokenizer: Any) -> str | None:
     """Return the code of the only target language, if the model's files name one."""
     codes = {number: code for code, number in (getattr(tokenizer, "lang_code_to_id", None) or {}).items()}
-    settings = [read_settings(name, file) for file in ("generation_config.json", CONFIG)]
+    settings = [read_model_settings(name, file) for file in ("generation_config.json", CONFIG)]
     for key in ("forced_bos_token_id", "decoder_start_token_id"):
         for number in [file[key] for file in settings if isinstance(file.get(key), int)]:
             code = str(codes.get(number) or tokenizer.convert_ids_to_tokens(number))

@@ -12,7 +12,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from mlcmr.errors import CorruptFileError, InvalidValueError, MissingDependencyError, no_panic, reason
 from mlcmr.model.device import enough_memory, on_device
 from mlcmr.model.encoders.tokens import break_names, special_names
-from mlcmr.model.foreign import open_config, open_model, read_shapes, require_small_tokenizer
+from mlcmr.model.foreign import open_config, open_foreign_model, read_shapes, require_small_tokenizer
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import find_model
 from mlcmr.translation.language_codes import FAMILIES, Direction, find_direction, require_direction
@@ -79,7 +79,7 @@ class Translator:
             model, self._tokenizer, family, self.direction, source=source, target=target
         )
         with _opening_translation_model(model):
-            opened, missing = open_model(model, AutoModelForSeq2SeqLM, config)
+            opened, missing = open_foreign_model(model, AutoModelForSeq2SeqLM, config)
             self._model: Any = opened.eval()
         if missing:
             raise CorruptFileError(f"model '{model}': weights are missing, such as {min(missing)}")

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from mlcmr.search.http import app as api
 from mlcmr.search.http.app import create_app
-from mlcmr.search.http.middleware import Rate, _host, cookie_value, is_loopback
+from mlcmr.search.http.middleware import RateLimiter, _host, cookie_value, is_loopback
 from mlcmr.search.http.service import ServerLimits
 from tests.helpers.http_api import PNG, TOKEN, served
 
@@ -179,7 +179,7 @@ def test_a_wrong_token_gets_no_cookie(searcher):
 def clock(monkeypatch) -> list[float]:
     """The time that rates go by, which stands still: a busy machine would let more requests through."""
     now = [0.0]
-    monkeypatch.setattr(api, "Rate", lambda per_second: Rate(per_second, lambda: now[0]))
+    monkeypatch.setattr(api, "RateLimiter", lambda per_second: RateLimiter(per_second, lambda: now[0]))
     return now
 
 
@@ -288,7 +288,7 @@ def test_who_is_one_client(searcher, address, other, same):
 
 def test_a_bucket_fills_again():
     now = 0.0
-    rate = Rate(2.0, lambda: now)
+    rate = RateLimiter(2.0, lambda: now)
     assert [rate.wait("a") for _ in range(7)] == [0] * 6 + [1]
     assert rate.wait("b") == 0
     now = 0.5

@@ -13,15 +13,14 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
 from mlcmr.data.features.feature_files import Features, read_text
 from mlcmr.data.features.finite import require_finite
-from mlcmr.data.features.numpy_files import ArrayHeader, map_array, open_archive
+from mlcmr.data.features.numpy_files import Array, ArrayHeader, map_array, open_archive
 from mlcmr.data.ids import VideoIds
 from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.progress import Progress
@@ -31,7 +30,6 @@ BLOCK_BYTES = 16 << 20
 _FEATURES, _IDS, _VIDEOS = "features", "ids", "videos"  # the arrays of an .npz with ids
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of all archives: equal features make equal files
 
-Array = NDArray[Any]
 Block = tuple[Sequence[str], Features]
 RowIds = Literal["frames", "videos"]
 

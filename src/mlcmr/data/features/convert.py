@@ -42,11 +42,9 @@ from mlcmr.data.features.video2frames import parse_video2frames, videos_of_frame
 from mlcmr.data.ids import VideoIds, normalize_name
 from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError, require_list
 from mlcmr.files import new_folder, replacing, write_text
-from mlcmr.paths import user_path
+from mlcmr.paths import AnyPath, user_path
 from mlcmr.progress import SILENT, Progress
 from mlcmr.text import plural
-
-AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,8 @@ from mlcmr.data.prepare.tables import ColumnNames
 from mlcmr.data.prepare.video_lists import keep_listed_captions, parse_split_lists, splits_by_lists
 from mlcmr.errors import CorruptFileError, InvalidValueError
 from mlcmr.files import locked
-from mlcmr.paths import user_path
+from mlcmr.paths import AnyPath, user_path
 from mlcmr.progress import SILENT, Progress
-
-AnyPath = str | os.PathLike[str]
 
 
 @check_arguments

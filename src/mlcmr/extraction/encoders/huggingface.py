@@ -19,7 +19,7 @@ from mlcmr.extraction.encoders.base import feature_name
 from mlcmr.extraction.encoders.histogram import HISTOGRAM
 from mlcmr.extraction.media.images import Picture
 from mlcmr.model.device import enough_memory, on_device
-from mlcmr.model.foreign import open_config, open_model, read_shapes, require_small_pictures
+from mlcmr.model.foreign import open_config, open_foreign_model, read_shapes, require_small_pictures
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import find_model
 from mlcmr.model.repeatable import require_repeatable
@@ -58,7 +58,7 @@ class HuggingFaceEncoder:
         name = find_model(name, "encoder", "encoder", built_in=[HISTOGRAM])
         with _opening_frame_encoder(name):
             config = open_config(name, read_shapes(name))
-            model, missing = open_model(name, _model_class(config), config)
+            model, missing = open_foreign_model(name, _model_class(config), config)
             _require_pictures(model, name)
             require_small_pictures(name)
             processors: Any = AutoImageProcessor

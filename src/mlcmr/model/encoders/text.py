@@ -24,7 +24,7 @@ from mlcmr.model.config import TextConfig
 from mlcmr.model.dropout import quicken_dropout
 from mlcmr.model.encoders.pooling import open_pooling
 from mlcmr.model.encoders.tokens import TextTokenizer, longest_text, require_embeddings
-from mlcmr.model.foreign import Shapes, building, open_config, open_model, require_small_tokenizer
+from mlcmr.model.foreign import Shapes, building, open_config, open_foreign_model, require_small_tokenizer
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import find_model
 from mlcmr.model.repeatable import PROBES, require_repeatable, same
@@ -209,7 +209,7 @@ def pretrained_encoder(config: TextConfig) -> tuple["PreTrainedModel", "PreTrain
     alternative = ", or train a small one with `model.text.new`"
     name = find_model(config.encoder, "model.text.encoder", "encoder", alternative=alternative)
     with _opening_text_encoder(name, quiet=True):
-        transformer, lacking = open_model(name)
+        transformer, lacking = open_foreign_model(name)
     if missing := sorted(key for key in lacking if "pooler" not in key):
         raise CorruptFileError(
             f"encoder '{name}': {len(missing)} weights are missing, the first is {missing[0]}; choose another"

@@ -3,10 +3,10 @@
 from mlcmr.model.foreign.budget import building as building
 from mlcmr.model.foreign.files import CONFIG as CONFIG
 from mlcmr.model.foreign.files import find_file as find_file
-from mlcmr.model.foreign.files import read_settings as read_settings
+from mlcmr.model.foreign.files import read_model_settings as read_model_settings
 from mlcmr.model.foreign.files import require_plain_files as require_plain_files
 from mlcmr.model.foreign.opening import open_config as open_config
-from mlcmr.model.foreign.opening import open_model as open_model
+from mlcmr.model.foreign.opening import open_foreign_model as open_foreign_model
 from mlcmr.model.foreign.opening import require_finite_weights as require_finite_weights
 from mlcmr.model.foreign.preprocessing import require_small_pictures as require_small_pictures
 from mlcmr.model.foreign.preprocessing import require_small_tokenizer as require_small_tokenizer

@@ -44,7 +44,7 @@ def find_file(name: str, file: str) -> Path | None:
     return None if found is None else Path(found)
 
 
-def read_settings(name: str, file: str) -> dict[str, Any]:
+def read_model_settings(name: str, file: str) -> dict[str, Any]:
     """Read a JSON file of a model; empty if there is no such file.
 
     Args:

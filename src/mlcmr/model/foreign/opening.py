@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel
 
 from mlcmr.errors import CorruptFileError
 from mlcmr.model.foreign.budget import building
-from mlcmr.model.foreign.files import CONFIG, HINT, entries, read_settings, require_plain_files
+from mlcmr.model.foreign.files import CONFIG, HINT, entries, read_model_settings, require_plain_files
 from mlcmr.model.foreign.weights import Shapes, read_shapes
 from mlcmr.model.hf_errors import ForeignModelError
 
@@ -26,7 +26,7 @@ def open_config(name: str, shapes: Shapes | None) -> Any:
         ForeignModelError: If a number is impossible, or the file names another model.
     """
     require_plain_files(name)
-    for key, value in entries(read_settings(name, CONFIG)):
+    for key, value in entries(read_model_settings(name, CONFIG)):
         if key == "backbone" and isinstance(value, str) and "/" in value:
             raise ForeignModelError(f"{CONFIG} names another model, {value[:60]!r}; {HINT}")
         if shapes is not None and _COUNTS.search(key):
@@ -37,7 +37,7 @@ def open_config(name: str, shapes: Shapes | None) -> Any:
     return config
 
 
-def open_model(name: str, kind: Any = AutoModel, config: Any = None) -> tuple[Any, set[str]]:
+def open_foreign_model(name: str, kind: Any = AutoModel, config: Any = None) -> tuple[Any, set[str]]:
     """Open a model whose weights are finite and fit its configuration.
 
     Args:

@@ -11,7 +11,7 @@ from mlcmr.model.foreign.files import (
     TOKENIZER_BYTES,
     entries,
     find_file,
-    read_settings,
+    read_model_settings,
     require_plain_files,
 )
 from mlcmr.model.hf_errors import ForeignModelError
@@ -36,7 +36,7 @@ def require_small_pictures(name: str) -> None:
         ForeignModelError: If its pictures are larger than those of any model.
     """
     file = "preprocessor_config.json"
-    for key, value in entries(read_settings(name, file)):
+    for key, value in entries(read_model_settings(name, file)):
         if key in _PICTURE_SIZES and isinstance(value, int | float) and not 0 < value <= _PICTURE_SIDE:
             raise ForeignModelError(f"{file}: {key} is {value:,}, but must be 1 to {_PICTURE_SIDE:,}; {HINT}")
 

@@ -28,7 +28,14 @@ try:
     from mlcmr.search.filters import MAX_LENGTH, PATTERN, Filters
     from mlcmr.search.http.batching import TextQuery
     from mlcmr.search.http.media import Files, file_response
-    from mlcmr.search.http.middleware import COOKIE, Gate, Rate, Unavailable, cookie_value, equals_secret
+    from mlcmr.search.http.middleware import (
+        COOKIE,
+        Gate,
+        RateLimiter,
+        Unavailable,
+        cookie_value,
+        equals_secret,
+    )
     from mlcmr.search.http.prometheus import Meter, Metrics
     from mlcmr.search.http.schemas import Error, HealthAnswer, IndexAnswer, SearchAnswer, VideoAnswer
     from mlcmr.search.http.service import ACCEPTED, ServerLimits, Service
@@ -92,7 +99,7 @@ def create_app(
     app.add_exception_handler(FileGone, _gone)
     app.add_exception_handler(MlcmrError, _unavailable)
     app.add_exception_handler(Exception, _failed)
-    app.add_middleware(Gate, token=token, rate=Rate(limits.rate))
+    app.add_middleware(Gate, token=token, rate=RateLimiter(limits.rate))
     app.add_middleware(Meter, metrics=metrics)
     return app
 

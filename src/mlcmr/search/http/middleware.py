@@ -91,7 +91,7 @@ class Slots:
         self._taken -= Counter([client])  # drops clients without a slot
 
 
-class Rate:
+class RateLimiter:
     """A token bucket for each client.
 
     Args:
@@ -134,7 +134,7 @@ class Gate:
         rate: The rate limit of the API.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, rate: Rate) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, rate: RateLimiter) -> None:
         self._app = app
         self._token = token
         self._cookie = None if token is None else cookie_value(token)

@@ -96,7 +96,7 @@ def serve(
             console = Console()
             for line in (
                 f"{plural(searcher.size, 'segment')}, {found}, {searcher.model_name}",
-                *_describe_outside(searcher),
+                *_describe_closed_folders(searcher),
                 f"page: {address}   API: {address}api/openapi.json   stop: Ctrl+C",
             ):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -110,7 +110,7 @@ def serve(
             searcher.close()
 
 
-def _describe_outside(searcher: Searcher) -> list[str]:
+def _describe_closed_folders(searcher: Searcher) -> list[str]:
     """Return a line about files that are not handed out, if the first videos have such files."""
     outside = searcher.folders_outside(_CHECKED_SEGMENTS)
     if not outside:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlcmr.data.collection import Collection
 from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
 from mlcmr.extraction.discovery import removed_files
-from mlcmr.extraction.feature_writer import remove_videos as remove_extracted
+from mlcmr.extraction.feature_writer import remove_extracted
 from mlcmr.extraction.plan import real_path
 from mlcmr.paths import folder_or_id
 from mlcmr.progress import SILENT, Progress
@@ -32,7 +32,7 @@ from mlcmr.search.indexing.plan import (
     plan_settings,
     plan_videos,
     require_feature,
-    require_free,
+    require_free_name,
     require_same_model,
 )
 from mlcmr.search.indexing.request import IndexRequest
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from mlcmr.extraction.summary import ExtractionSummary
 
 
-class _Result(NamedTuple):
+class _Outcome(NamedTuple):
     """The changes that were made, and the lines of the summary; see `IndexSummary`."""
 
     changes: Changes
@@ -96,22 +96,22 @@ def execute(request: IndexRequest, *, progress: Progress = SILENT) -> IndexSumma
     return _summary(plan, result)
 
 
-def _remove(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Result]:
+def _remove(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Outcome]:
     """Remove videos; return the whole plan and its result."""
     update = plan_removal(read_content(writer.open_stores()), plan.request.remove)
     _remove_features(plan, update.removed, progress)
     remove_videos(writer, update.stored, update.removed)
     changes = Changes(removed=len(update.removed), unchanged=len(update.unchanged))
-    return replace(plan, update=update), _Result(changes)
+    return replace(plan, update=update), _Outcome(changes)
 
 
-def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Result]:
+def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Outcome]:
     """Index the source of a plan; return the whole plan and its result."""
     request, collection, extraction = plan.request, plan.request.collection, ""
-    opened = _open_model(plan, request)
+    opened = _open_requested_model(plan, request)
     is_same = plan.info is None or is_model_of(plan.info.model, opened)
     require_same_model(plan, opened.info.name, is_same=is_same)
-    require_free(plan)
+    require_free_name(plan)
     stored = EMPTY if plan.info is None else read_content(writer.open_stores())
     if collection is None:
         plan, extracted = _extract(plan, stored, opened, progress)
@@ -121,7 +121,7 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
             update = plan_changes(request, stored, SourceContent(collection.folder, {}, {}, ()))
             remove_videos(writer, stored, update.all_removed)
             changes = Changes(removed=len(update.all_removed))
-            return replace(plan, update=update), _Result(changes, extraction)
+            return replace(plan, update=update), _Outcome(changes, extraction)
     source = open_index_source(plan, collection)
     _require_fit(source, opened)
     encoding = encoding_of(source.features.folder)
@@ -140,11 +140,11 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     if request.collection is not None:
         _remove_features(plan, plan.update.removed, progress)
     changes = update_index(writer, plan.update, source, opened, progress=progress)
-    return plan, _Result(
+    return plan, _Outcome(
         changes,
         extraction,
         missing="" if extraction else without_features(source, encoding),
-        closed=_describe_outside(files_outside(source), failure),
+        closed=_describe_closed_files(files_outside(source), failure),
         gone=_describe_gone(changes, source, extraction),
     )
 
@@ -152,7 +152,7 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
 # ─── steps ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _open_model(plan: IndexPlan, request: IndexRequest) -> OpenModel:
+def _open_requested_model(plan: IndexPlan, request: IndexRequest) -> OpenModel:
     """Open the model, which may be downloaded if the user has named it."""
     if request.run is not None:
         return open_run(request.run, device=request.device)
@@ -277,7 +277,7 @@ def _require_fit(source: IndexSource, opened: OpenModel) -> None:
 # ─── summary ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _describe_outside(outside: Sequence[str], failure: str) -> str:
+def _describe_closed_files(outside: Sequence[str], failure: str) -> str:
     """Return a line about files that `mlcmr serve` will not hand out, or about names not recorded."""
     if failure:
         return f"the names that you gave could not be recorded, so give them to `mlcmr serve` too: {failure}"
@@ -315,7 +315,7 @@ def _describe_gone(changes: Changes, source: IndexSource, extraction: str) -> st
     return "; ".join(notes)
 
 
-def _summary(plan: IndexPlan, result: _Result) -> IndexSummary:
+def _summary(plan: IndexPlan, result: _Outcome) -> IndexSummary:
     request, changes = plan.request, result.changes
     _, stores = open_published(request.folder, url=request.url, store=request.store)
     try:

@@ -451,7 +451,7 @@ def _plan_store(request: IndexRequest, info: IndexInfo | None) -> tuple[str, str
     return store, url, info.name
 
 
-def require_free(plan: IndexPlan) -> None:
+def require_free_name(plan: IndexPlan) -> None:
     """Check that the collections of a new index on a server do not exist yet.
 
     Raises:

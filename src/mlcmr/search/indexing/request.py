@@ -10,7 +10,7 @@ from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError, require_list
 from mlcmr.extraction.records import VIDEOS, is_utf8
 from mlcmr.files import writing
-from mlcmr.paths import user_path
+from mlcmr.paths import AnyPath, user_path
 from mlcmr.registry import is_code
 from mlcmr.search.indexing.manifest import INFO
 from mlcmr.search.indexing.storage import COLLECTION, LOCK
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mlcmr.extraction.encoders.base import FrameEncoder
     from mlcmr.model.protocol import SearchModel
 
-AnyPath = str | os.PathLike[str]
 Named = TypeVar("Named")
 
 
