@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,21 @@ def test_two_processes_are_one(first, loss):
             )
 
 
+def run(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def run_script(script: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with the recipe of a training in two processes as its last argument."""
+    write_collection(folder)
+    recipe = write_recipe(folder / "recipe.yaml", tiny_config(folder, folder / "run", devices=2))
+    path = folder / "script.py"
+    path.write_text(script, encoding="utf-8")
+    return run(path, *words, recipe)
+
+
 @pytest.mark.slow
 def test_the_command_on_two_devices(tmp_path):
     """`mlcmr train` on two devices, with a last batch that cannot be halved, is that on one."""
@@ -142,9 +158,7 @@ def test_the_command_on_two_devices(tmp_path):
         tmp_path, tmp_path / "two", model=model, devices=2, precision="64-true", batch_size=9
     )
     recipe = write_recipe(tmp_path / "recipe.yaml", config)
-    done = subprocess.run(
-        [sys.executable, "-m", "mlcmr", "train", str(recipe)], capture_output=True, text=True, check=False
-    )
+    done = run("-m", "mlcmr", "train", recipe)
     assert done.returncode == 0, done.stderr
     said = list(
         dict.fromkeys(line.split(":")[0] for line in done.stderr.splitlines())
@@ -176,14 +190,7 @@ def test_a_failure_of_the_first_process_ends_the_others(tmp_path):
     def limit_file_size() -> None:  # as if the disk were full, for the process that writes
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_500, 2_500))
 
-    done = subprocess.run(
-        [sys.executable, "-m", "mlcmr", "train", str(recipe)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        preexec_fn=limit_file_size,
-    )
+    done = run("-m", "mlcmr", "train", recipe, preexec_fn=limit_file_size)
     assert done.returncode == 2, done.stderr
     *_, last = done.stderr.splitlines()
     assert last.startswith(f"mlcmr: {tmp_path / 'run'}")
@@ -204,13 +211,7 @@ def test_a_failure_of_any_process_is_one_line(tmp_path, failing):
     matrix[features.rows(video) if failing == "the second" else slice(None)] = np.nan
     matrix.tofile(features.folder / "feature.bin")
     recipe = write_recipe(tmp_path / "recipe.yaml", config)
-    done = subprocess.run(
-        [sys.executable, "-m", "mlcmr", "train", str(recipe)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = run("-m", "mlcmr", "train", recipe)
     assert done.returncode == 2, done.stderr
     beginnings = [line.split(" ")[0] for line in done.stderr.splitlines()]
     assert beginnings == ["validating", "text", "mlcmr:"], done.stderr
@@ -219,30 +220,14 @@ def test_a_failure_of_any_process_is_one_line(tmp_path, failing):
 
 @pytest.mark.slow
 def test_the_first_process_raises_the_error_of_another(tmp_path):
-    write_collection(tmp_path)
-    recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(tmp_path, tmp_path / "run", devices=2))
-    script = tmp_path / "script.py"
-    script.write_text(FAILING_SCRIPT, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script), str(recipe)], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = run_script(FAILING_SCRIPT, tmp_path)
     assert done.stdout == "NotFoundError('no such frame') in.txt 3 frame True\n", done.stderr
 
 
 @pytest.mark.slow
 def test_the_first_process_is_interrupted_with_another(tmp_path):
     """A scheduler may send SIGTERM to one process only."""
-    write_collection(tmp_path)
-    recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(tmp_path, tmp_path / "run", devices=2))
-    script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED_SCRIPT, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script), "train", str(recipe)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = run_script(INTERRUPTED_SCRIPT, tmp_path, "train")
     assert done.returncode == 130, done.stderr
     assert "mlcmr: interrupted" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,5 +1,7 @@
 """A video that was removed by its id comes back only with its file, and not in the same call."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,19 @@ def index(source: Path | None, to: Path, **options):
 def videos(to: Path) -> set[str]:
     searcher = mlcmr.Searcher(to, model=MeanModel(), store=MemoryStore)
     return {hit.video for hit in searcher.search("everything", k=100)}
+
+
+@contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, method: str) -> Iterator[None]:
+    """Interrupt the block where it calls this method of the store."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryStore, method, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def test_a_video_whose_file_is_gone_stays_removed(tmp_path):
@@ -113,13 +128,8 @@ def test_an_interrupted_removal_is_continued(tmp_path, monkeypatch):
     index(films, to)
     (films / "wide.png").unlink()
 
-    def interrupt(store, ids):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MemoryStore, "delete", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            index(None, to, remove=["wide"])
+    with interrupted(monkeypatch, "delete"):
+        index(None, to, remove=["wide"])
     assert index(None, to, remove=["wide"]).removed == 1
     assert index(films, to).added == 0
     assert videos(to) == {"tall"}
@@ -130,13 +140,8 @@ def test_an_interrupted_update_still_knows_what_to_remove(tmp_path, monkeypatch)
     index(films, to)
     draw(films, "wide", "tall", "new")
 
-    def interrupt(store, points):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MemoryStore, "upsert", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            index(films, to, remove=["wide"])
+    with interrupted(monkeypatch, "upsert"):
+        index(films, to, remove=["wide"])
     summary = index(films, to, remove=["wide"])
     assert (summary.added, summary.removed) == (1, 1)
     assert videos(to) == {"tall", "new"}
