@@ -13,9 +13,9 @@ from benchmarks import published
 from benchmarks.measure import Options, fresh, median_time, peak_gb
 from benchmarks.table import Row
 from benchmarks.yardstick import copy_gbs, product_gflops
-from mlcmr.evaluation.comparison import compare
 from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals
 from mlcmr.evaluation.metrics import BUILT_IN, choose_metrics, compute_metrics, metrics_of_ranks
+from mlcmr.evaluation.paired_tests import compare
 from mlcmr.evaluation.ranks import RetrievalRanks, compute_ranks
 from mlcmr.evaluation.ranks_file import StoredRanks, write_ranks
 from mlcmr.evaluation.scores import Scores, embedding_scores

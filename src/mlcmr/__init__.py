@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlcmr.errors import MlcmrError as MlcmrError
     from mlcmr.errors import NotFoundError as NotFoundError
     from mlcmr.errors import OutOfResourcesError as OutOfResourcesError
-    from mlcmr.evaluation.comparison import compare as compare
+    from mlcmr.evaluation.paired_tests import compare as compare
     from mlcmr.evaluation.pipeline import evaluate as evaluate
     from mlcmr.extraction.extract_collection import extract as extract
     from mlcmr.model.mlcmr import MLCMR as MLCMR
@@ -57,7 +57,7 @@ _HOMES = {
     "TrainConfig": "training.config",
     "TwoTower": "model.two_tower",
     "check": "data.check",
-    "compare": "evaluation.comparison",
+    "compare": "evaluation.paired_tests",
     "evaluate": "evaluation.pipeline",
     "extract": "extraction.extract_collection",
     "index": "search.indexing.index",

@@ -13,8 +13,9 @@ import mlcmr
 from mlcmr.cli import main
 from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation import Comparison, resampling
-from mlcmr.evaluation.comparison import ComparedMetric, compare, holm
+from mlcmr.evaluation.comparison import ComparedMetric
 from mlcmr.evaluation.metrics import metrics_of_ranks
+from mlcmr.evaluation.paired_tests import compare, holm
 from mlcmr.evaluation.ranks import Ranks, RetrievalRanks, compute_ranks
 from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, write_ranks
 
@@ -305,7 +306,9 @@ def test_comparisons_need_no_torch():
     import subprocess
     import sys
 
-    code = "import sys, mlcmr.evaluation.comparison; assert not {'torch', 'matplotlib'} & sys.modules.keys()"
+    code = (
+        "import sys, mlcmr.evaluation.paired_tests; assert not {'torch', 'matplotlib'} & sys.modules.keys()"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

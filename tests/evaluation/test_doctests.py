@@ -4,7 +4,6 @@ import doctest
 
 import pytest
 
-import mlcmr.evaluation.comparison
 import mlcmr.evaluation.intervals
 import mlcmr.evaluation.metrics
 import mlcmr.evaluation.ranks

@@ -25,11 +25,11 @@ from mlcmr.errors import (
     NotFoundError,
 )
 from mlcmr.evaluation import compare, evaluate
+from mlcmr.evaluation.grid_search import FUSION_WEIGHTS, choose_best
 from mlcmr.evaluation.metrics import compute_metrics, metrics_of_ranks
 from mlcmr.evaluation.normalisation import BETAS
 from mlcmr.evaluation.ranks_file import read_ranks
 from mlcmr.evaluation.report.table import summary
-from mlcmr.evaluation.tuning import FUSION_WEIGHTS, choose_best
 from mlcmr.evaluation.validate import select_score, validation_scores
 from mlcmr.training import train
 from mlcmr.training.run_folder import Run

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlcmr.evaluation.dual_softmax import DualSoftmaxScores, sinkhorn
 from mlcmr.evaluation.hubness import Bank, inverted_softmax, measure_hubness
 from mlcmr.evaluation.ranks import compute_ranks, top_videos
 from mlcmr.evaluation.scores import EmbeddingScores, MatrixScores, Scores
-from mlcmr.evaluation.transductive import DualSoftmaxScores, sinkhorn
 
 
 class Drawn(NamedTuple):

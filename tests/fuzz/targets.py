@@ -239,7 +239,7 @@ def _evaluated(folder: Path) -> bytes:
 
 
 def _compare(path: Path) -> None:
-    from mlcmr.evaluation.comparison import compare
+    from mlcmr.evaluation.paired_tests import compare
 
     compare([path.parent, path.parent], resamples=2, permutations=2)
 

@@ -6,13 +6,13 @@ from mlcmr.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mlcmr.evaluation.comparison import Comparison as Comparison
-    from mlcmr.evaluation.comparison import compare as compare
     from mlcmr.evaluation.intervals import Interval as Interval
     from mlcmr.evaluation.intervals import RetrievalIntervals as RetrievalIntervals
     from mlcmr.evaluation.intervals import compute_intervals as compute_intervals
     from mlcmr.evaluation.metrics import Metric as Metric
     from mlcmr.evaluation.metrics import RetrievalMetrics as RetrievalMetrics
     from mlcmr.evaluation.metrics import compute_metrics as compute_metrics
+    from mlcmr.evaluation.paired_tests import compare as compare
     from mlcmr.evaluation.pipeline import evaluate as evaluate
     from mlcmr.evaluation.ranks import Ranks as Ranks
     from mlcmr.evaluation.ranks import RetrievalRanks as RetrievalRanks
@@ -51,7 +51,7 @@ __getattr__, __dir__ = lazy_names(
         "RetrievalMetrics": "metrics",
         "RetrievalRanks": "ranks",
         "TargetResults": "target_results",
-        "compare": "comparison",
+        "compare": "paired_tests",
         "compute_intervals": "intervals",
         "compute_metrics": "metrics",
         "compute_ranks": "ranks",

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlcmr.errors import InvalidValueError
+from mlcmr.evaluation.dual_softmax import DualSoftmaxScores, sinkhorn
 from mlcmr.evaluation.encode import EncodedQueries
+from mlcmr.evaluation.grid_search import choose_best, sum_recalls
 from mlcmr.evaluation.hubness import Bank, inverted_softmax
 from mlcmr.evaluation.metrics import Metric, compute_metrics
 from mlcmr.evaluation.scores import Scores, embedding_scores
 from mlcmr.evaluation.target_results import NormalisedResults
-from mlcmr.evaluation.transductive import DualSoftmaxScores, sinkhorn
-from mlcmr.evaluation.tuning import choose_best, sum_recalls
 
 WITH_BANK = ("inverted-softmax", "dynamic-inverted-softmax")
 """The normalisations with a bank of training queries."""

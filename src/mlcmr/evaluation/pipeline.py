@@ -16,6 +16,7 @@ from mlcmr.data.run_settings import data_of_run, read_run
 from mlcmr.data.scenarios import Queries
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation.encode import EncodedQueries, encode_queries
+from mlcmr.evaluation.grid_search import choose_fusion_weight
 from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals, require_resamples
 from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
 from mlcmr.evaluation.normalisation import (
@@ -23,16 +24,15 @@ from mlcmr.evaluation.normalisation import (
     NormalisationSettings,
     measure_normalised,
 )
+from mlcmr.evaluation.path_or_run import PathOrRun, folder_of
 from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, write_ranks
 from mlcmr.evaluation.reference_results import published_results
 from mlcmr.evaluation.report.examples import pick_queries
 from mlcmr.evaluation.report.html import write_report
 from mlcmr.evaluation.results import EvaluationResults
-from mlcmr.evaluation.runs import PathOrRun, folder_of
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.evaluation.target_results import TargetResults
-from mlcmr.evaluation.tuning import choose_fusion_weight
 from mlcmr.files import write_text
 from mlcmr.model.device import on_device
 from mlcmr.model.mlcmr import MLCMR

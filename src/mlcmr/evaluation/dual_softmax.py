@@ -1,4 +1,4 @@
-"""Normalisations of scores that see all test queries at once.
+"""Dual softmax and Sinkhorn: normalisations of scores that see all test queries at once.
 
 A query is then ranked with the help of the other queries of the test split, which a search does not have.
 Figures of such scores must not be compared with figures of queries that are ranked one by one.

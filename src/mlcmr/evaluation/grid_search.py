@@ -1,4 +1,4 @@
-"""Settings of the ranking that are chosen on the validation split."""
+"""Grid search: settings of the ranking that have the highest SumR on the validation split."""
 
 from collections.abc import Callable, Sequence
 
