@@ -175,7 +175,7 @@ def describe_error(error: ArgumentError) -> str:
     wanted = [name for found in _WANTED.findall(text) for name in "".join(found).split(", ")]
     value = _VALUE.search(text)
     if not keys or not wanted or value is None:
-        return text
+        return text.removeprefix("Parser key ")
     # None is named only if nothing else is: for an optional dataclass.
     wanted = [name for name in wanted if name != "NoneType"] or ["settings", "null"]
     types = " or ".join(_WORDS.get(name, name.strip("'")) for name in dict.fromkeys(wanted))

@@ -111,6 +111,7 @@ def test_completion(shell, capsys):
         (["tr"], {"train", "translate"}),
         (["features", "from-"], {"from-text", "from-arrays"}),
         (["evaluate", "--fus"], {"--fusion-weight"}),
+        (["evaluate", "mines", "--normalisation", "du"], {"dual-softmax"}),
         (["train", "--scenario", "p"], {"parallel", "pseudo-parallel"}),
         (["train", "mi"], {"mine.yaml", "mines"}),
         (["train", "mine.yaml", "--optimizer.learn"], {"--optimizer.learning-rate"}),
@@ -311,7 +312,8 @@ def lists():
 @pytest.mark.parametrize(("command", "needed", "action"), list(lists()))
 def test_an_option_given_again_adds_to_what_it_was_given_before(command, needed, action):
     parser, option = parsers()[0], action.option_strings[0]
-    first, second, third = ("1", "2", "3") if option == "--recall_at" else ("0.1", "0.2", "0.3")
+    numbers = ("1", "2", "3") if option == "--recall_at" else ("0.1", "0.2", "0.3")
+    first, second, third = (action.choices or numbers)[:3]
     parsed = parser.parse_args([command, *needed, option, first, second, option, third])[command]
     assert list(map(str, parsed[action.dest])) == [first, second, third]
     assert parser.parse_args([command, *needed])[command][action.dest] == []

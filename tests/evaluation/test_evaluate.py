@@ -27,7 +27,7 @@ from mlcmr.errors import (
 from mlcmr.evaluation import compare, evaluate
 from mlcmr.evaluation.grid_search import FUSION_WEIGHTS, choose_best
 from mlcmr.evaluation.metrics import compute_metrics, metrics_of_ranks
-from mlcmr.evaluation.normalisation import BETAS
+from mlcmr.evaluation.normalisation import BETAS, NormalisationSettings
 from mlcmr.evaluation.ranks_file import read_ranks
 from mlcmr.evaluation.report.table import summary
 from mlcmr.evaluation.validate import select_score, validation_scores
@@ -276,7 +276,8 @@ ALL = ["inverted-softmax", "dynamic-inverted-softmax", "dual-softmax", "sinkhorn
 
 def test_normalisations_are_those_of_the_embeddings(trained):
     """With a bank of all training captions in the target language, against the formula on whole matrices."""
-    results = evaluate(trained, targets=["zh"], normalisations=ALL, beta=10, device="cpu")["zh"]
+    settings = NormalisationSettings(ALL, beta=10)
+    results = evaluate(trained, targets=["zh"], normalisation=settings, device="cpu")["zh"]
     model = MLCMR.from_pretrained(trained / "model")
     features = data_of_run(trained, {}).open_collection().open_features(FEATURE)
 
@@ -332,20 +333,43 @@ def test_the_temperature_that_is_best_on_validation(trained):
     """Measured one by one on the validation split, with the same bank."""
     sums = {
         beta: evaluate(
-            trained, targets=["en"], split="val", normalisations=["inverted-softmax"], beta=beta, device="cpu"
+            trained,
+            targets=["en"],
+            split="val",
+            normalisation=NormalisationSettings("inverted-softmax", beta=beta),
+            device="cpu",
         )["en"].normalised[0].metrics.sum_recalls
         for beta in BETAS
     }  # fmt: skip
     nearest = min((b for b in sums if sums[b] == max(sums.values())), key=lambda beta: abs(beta - 20))
-    results = evaluate(trained, targets=["en"], normalisations=["inverted-softmax"], device="cpu")["en"]
-    (normalised,) = results.normalised
+    settings = NormalisationSettings(["inverted-softmax"])
+    (normalised,) = evaluate(trained, targets=["en"], normalisation=settings, device="cpu")["en"].normalised
     assert (normalised.beta, normalised.beta_chosen_on) == (nearest, "val")
 
 
+@pytest.mark.parametrize(
+    ("settings", "parameter"),
+    [
+        ({"normalisations": "softmax"}, "normalisations"),
+        ({"normalisations": ["sinkhorn", 3]}, "normalisations"),
+        ({"normalisations": "sinkhorn", "beta": 0}, "beta"),
+        ({"normalisations": "sinkhorn", "beta": float("inf")}, "beta"),
+        ({"beta": 20}, "beta"),
+        ({"normalisations": "inverted-softmax", "bank_size": 0}, "bank_size"),
+    ],
+)
+def test_wrong_settings_of_normalisations(settings, parameter):
+    with pytest.raises(InvalidValueError) as caught:
+        NormalisationSettings(**settings)
+    assert caught.value.parameter == parameter
+
+
 def test_a_smaller_bank(trained):
-    settings = {"targets": ["en"], "normalisations": "inverted-softmax", "beta": 5, "device": "cpu"}
     for size, captions, videos in ((11, 10, 5), (1, 2, 1)):
-        (normalised,) = evaluate(trained, bank_size=size, **settings)["en"].normalised
+        settings = NormalisationSettings("inverted-softmax", beta=5, bank_size=size)
+        (normalised,) = evaluate(trained, targets=["en"], normalisation=settings, device="cpu")[
+            "en"
+        ].normalised
         assert (normalised.bank_captions, normalised.bank_videos) == (captions, videos)
 
 
@@ -389,13 +413,13 @@ def test_no_intervals(trained, capsys):
         (["--split", "tset"], "tinytset.caption.txt: no such file"),
         (["--fusion-weight", "2"], "between 0 and 1"),
         (["--resamples", "-1"], "--resamples is -1, but must be a whole number from 0"),
-        (["--normalisation", "softmax"], "--normalisation: 'softmax' is none of inverted-softmax, dynamic-"),
+        (["--normalisation", "softmax"], "--normalisation: invalid choice: 'softmax' (choose from"),
         (["--normalisation", "sinkhorn", "--beta", "0"], "--beta is 0.0, but must be above 0"),
         (["--normalisation", "sinkhorn", "--beta", "-1"], "--beta is -1.0, but must be above 0"),
         (["--beta", "20"], "--beta is the inverse temperature of --normalisation, but there are none"),
         (
             ["--normalisation", "inverted-softmax", "--bank-size", "0"],
-            "--bank-size is 0, but must be at least 1",
+            "bank_size is 0, but must be at least 1",
         ),
         (["--rootpath", "no/such"], "no such collection"),
         (["--feature", "nope"], "there is feat"),

@@ -5,7 +5,7 @@ from argparse import Namespace as Words
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any, Protocol, Union
+from typing import Any, Literal, Protocol, Union, get_args, get_origin
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
@@ -180,7 +180,10 @@ def add_option(
         return
     elif not required:
         options["default"] = parameter.default
-    parser.add_argument(*_spelled(parameter, names), type=_type(parameter), required=required, **options)
+    kind = _type(parameter)
+    if parameter.many and get_origin(kind) is Literal:  # argparse calls the type of an item
+        kind, options["choices"] = str, get_args(kind)
+    parser.add_argument(*_spelled(parameter, names), type=kind, required=required, **options)
 
 
 def add_positional(parser: ArgumentParser, parameter: Parameter, *, optional: bool = False) -> None:

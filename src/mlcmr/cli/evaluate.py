@@ -52,5 +52,6 @@ COMMAND = _EvaluateCommand(
     positional=("run",),
     names={"targets": ("target",), "metrics": ("metric",), "normalisations": ("normalisation",)},
     skipped=("data",),
+    groups={"normalisation": "mlcmr.evaluation.normalisation:NormalisationSettings"},
     show=_show,
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlcmr.evaluation.metrics import Metric as Metric
     from mlcmr.evaluation.metrics import RetrievalMetrics as RetrievalMetrics
     from mlcmr.evaluation.metrics import compute_metrics as compute_metrics
+    from mlcmr.evaluation.normalisation import NormalisationSettings as NormalisationSettings
     from mlcmr.evaluation.paired_tests import compare as compare
     from mlcmr.evaluation.pipeline import evaluate as evaluate
     from mlcmr.evaluation.ranks import Ranks as Ranks
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluationResults",
     "Interval",
     "Metric",
+    "NormalisationSettings",
     "Ranks",
     "RetrievalIntervals",
     "RetrievalMetrics",
@@ -46,6 +48,7 @@ __getattr__, __dir__ = lazy_names(
         "EvaluationResults": "results",
         "Interval": "intervals",
         "Metric": "metrics",
+        "NormalisationSettings": "normalisation",
         "Ranks": "ranks",
         "RetrievalIntervals": "intervals",
         "RetrievalMetrics": "metrics",

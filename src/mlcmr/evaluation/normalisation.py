@@ -1,8 +1,9 @@
 """The normalisations of scores by name, and the choice of their inverse temperature."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import Literal, get_args
 
 from mlcmr.errors import InvalidValueError
 from mlcmr.evaluation.dual_softmax import DualSoftmaxScores, sinkhorn
@@ -12,11 +13,11 @@ from mlcmr.evaluation.hubness import Bank, inverted_softmax
 from mlcmr.evaluation.metrics import Metric, compute_metrics
 from mlcmr.evaluation.scores import Scores, embedding_scores
 from mlcmr.evaluation.target_results import NormalisedResults
+from mlcmr.settings import require_valid
 
+Normalisation = Literal["inverted-softmax", "dynamic-inverted-softmax", "dual-softmax", "sinkhorn"]
+"""A normalisation of scores; the first two use a bank of training queries, the others all test queries."""
 WITH_BANK = ("inverted-softmax", "dynamic-inverted-softmax")
-"""The normalisations with a bank of training queries."""
-WITH_ALL_QUERIES = ("dual-softmax", "sinkhorn")
-"""The normalisations that use all test queries."""
 BETAS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """The inverse temperatures to choose from, for scores from -1 to 1."""
 PUBLISHED_BETA = 20.0
@@ -27,39 +28,47 @@ BANK_SIZE = 10_000
 
 @dataclass(frozen=True)
 class NormalisationSettings:
-    """The normalisations to measure.
+    """Normalisations of scores to measure beside the plain scores.
+
+    Example:
+        >>> evaluate("runs/mine", normalisation=NormalisationSettings("sinkhorn", beta=20.0))
 
     Attributes:
-        names: The normalisations.
-        beta: The inverse temperature; None chooses it for each normalisation on the validation split.
-        bank_size: The largest number of captions in a bank.
+        normalisations: Normalisations of the scores to measure beside the plain scores. With a bank of
+            training captions in the target language and their videos: `inverted-softmax` and
+            `dynamic-inverted-softmax` (QB-Norm). With all test queries, which is reported apart:
+            `dual-softmax` and `sinkhorn`.
+        beta: The inverse temperature of the normalisations; by default the one with the highest SumR on the
+            validation split of the run, for each normalisation.
+        bank_size: The largest number of captions in a bank: those of training videos that are drawn at
+            random, the same every time.
 
     Raises:
         InvalidValueError: If a name is unknown, or if a value cannot be used.
     """
 
-    names: Sequence[str] = ()
+    normalisations: Normalisation | Sequence[Normalisation] = ()
     beta: float | None = None
     bank_size: int = BANK_SIZE
 
     def __post_init__(self) -> None:
-        known = (*WITH_BANK, *WITH_ALL_QUERIES)
-        for name in self.names:
-            if name not in known:
-                message = f"`normalisations`: {name!r} is none of {', '.join(known)}"
-                raise InvalidValueError(message, parameter="normalisations")
-        if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
+        require_valid(self, {"bank_size": (1, inf)})
+        if self.beta is None:
+            return
+        if self.beta <= 0:
             raise InvalidValueError(f"`beta` is {self.beta}, but must be above 0", parameter="beta")
-        if self.beta is not None and not self.names:
+        if not self.names:
             raise InvalidValueError(
-                f"`beta` is the inverse temperature of `normalisations`, but there are none: choose from "
-                f"{', '.join(known)}",
+                "`beta` is the inverse temperature of `normalisations`, but there are none: choose from "
+                f"{', '.join(get_args(Normalisation))}",
                 parameter="beta",
             )
-        if self.bank_size < 1:
-            raise InvalidValueError(
-                f"`bank_size` is {self.bank_size}, but must be at least 1", parameter="bank_size"
-            )
+
+    @property
+    def names(self) -> tuple[Normalisation, ...]:
+        """The normalisations, each once."""
+        given = self.normalisations
+        return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
     @property
     def needs_validation(self) -> bool:
@@ -98,7 +107,7 @@ def measure_normalised(
     own = None if bank is None else bank_scores(bank, encoded, weight)
     of_validation = None if bank is None or validation is None else bank_scores(bank, validation, weight)
     results = []
-    for name in dict.fromkeys(settings.names):
+    for name in settings.names:
         beta = settings.beta
         if beta is None:
             if validation is None:
@@ -136,7 +145,7 @@ def bank_scores(bank: EncodedQueries, encoded: EncodedQueries, weight: float | N
     )
 
 
-def normalise(name: str, scores: Scores, beta: float, bank: Bank | None) -> Scores:
+def normalise(name: Normalisation, scores: Scores, beta: float, bank: Bank | None) -> Scores:
     """Return normalised scores.
 
     Args:
@@ -154,7 +163,9 @@ def normalise(name: str, scores: Scores, beta: float, bank: Bank | None) -> Scor
     return inverted_softmax(scores, bank, beta, dynamic=name == "dynamic-inverted-softmax")
 
 
-def choose_beta(name: str, encoded: EncodedQueries, weight: float | None, bank: Bank | None) -> float:
+def choose_beta(
+    name: Normalisation, encoded: EncodedQueries, weight: float | None, bank: Bank | None
+) -> float:
     """Return the inverse temperature of `BETAS` with the highest SumR.
 
     Args:

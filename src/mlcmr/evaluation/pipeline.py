@@ -19,11 +19,7 @@ from mlcmr.evaluation.encode import EncodedQueries, encode_queries
 from mlcmr.evaluation.grid_search import choose_fusion_weight
 from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals, require_resamples
 from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
-from mlcmr.evaluation.normalisation import (
-    BANK_SIZE,
-    NormalisationSettings,
-    measure_normalised,
-)
+from mlcmr.evaluation.normalisation import NormalisationSettings, measure_normalised
 from mlcmr.evaluation.path_or_run import PathOrRun, folder_of
 from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, write_ranks
@@ -71,9 +67,7 @@ def evaluate(
     targets: str | Sequence[str] | None = None,
     split: str = "test",
     fusion_weight: float | Literal["auto"] | None = None,
-    normalisations: str | Sequence[str] = (),
-    beta: float | None = None,
-    bank_size: int = BANK_SIZE,
+    normalisation: NormalisationSettings | None = None,
     recall_at: Sequence[int] = (1, 5, 10),
     metrics: str | Sequence[str | MetricFunction] = (),
     resamples: int = RESAMPLES,
@@ -104,14 +98,7 @@ def evaluate(
         fusion_weight: The weight of a query against its machine translation, 0 … 1, or `auto`: the weight
             with the highest SumR on the validation split of the run. By default the published weight of the
             scenario.
-        normalisations: Normalisations of the scores to measure beside the plain scores. With a bank of
-            training captions in the target language and their videos: `inverted-softmax` and
-            `dynamic-inverted-softmax` (QB-Norm). With all test queries, which is reported apart:
-            `dual-softmax` and `sinkhorn`.
-        beta: The inverse temperature of the normalisations; by default the one with the highest SumR on the
-            validation split of the run, for each normalisation.
-        bank_size: The largest number of captions in a bank: those of training videos that are drawn at
-            random, the same every time.
+        normalisation: The normalisations of the scores to measure; by default none.
         recall_at: The values of K of R@K, by default 1, 5 and 10. SumR always adds up R@1, R@5 and R@10.
         metrics: Further metrics: nDCG, nDCG@K, or the `package.module:Name` of your own function of ranks.
         resamples: The number of bootstrap resamples for the 95 % intervals; 0 for no intervals.
@@ -131,8 +118,7 @@ def evaluate(
     measured = choose_metrics(recall_at, metrics)
     require_resamples(resamples, "resamples", least=0)
     _require_weight(fusion_weight)
-    named = [normalisations] if isinstance(normalisations, str) else normalisations
-    normalising = NormalisationSettings(named, beta, bank_size)
+    normalisation = normalisation or NormalisationSettings()
     changes = _given(rootpath=rootpath, collection=collection, feature=feature)
     folder = folder_of(run)
     if folder is not None:
@@ -145,8 +131,9 @@ def evaluate(
     else:
         data, model, origin = replace(data, **changes), cast("TextVideoModel", run), _Origin()
     queries = data.read_queries(split, targets)
-    validation = _validation_queries(data, queries, fusion_weight, normalising, progress)
-    banks = [data.read_bank(each.language, bank_size) for each in queries] if normalising.needs_bank else []
+    validation = _validation_queries(data, queries, fusion_weight, normalisation, progress)
+    bank_size = normalisation.bank_size if normalisation.needs_bank else 0
+    banks = [data.read_bank(each.language, bank_size) for each in queries if bank_size]
     features = data.open_collection().open_features(data.feature)
 
     def encode(part: Sequence[Queries]) -> dict[str, EncodedQueries]:
@@ -165,7 +152,7 @@ def evaluate(
                 data,
                 split=split,
                 fusion_weight=fusion_weight,
-                normalising=normalising,
+                normalisation=normalisation,
                 validation=validated.get(language),
                 bank=bank.get(language),
                 metrics=measured,
@@ -219,7 +206,7 @@ def _validation_queries(
     data: DataConfig,
     queries: Sequence[Queries],
     fusion_weight: float | Literal["auto"] | None,
-    normalising: NormalisationSettings,
+    normalisation: NormalisationSettings,
     progress: Progress,
 ) -> list[Queries]:
     """Read the validation queries of the languages in which they choose a fusion weight or a temperature.
@@ -229,7 +216,7 @@ def _validation_queries(
     """
     fused = {each.language for each in queries if each.translations is not None}
     tuned = fused if fusion_weight == "auto" else set()
-    targets = [each.language for each in queries if each.language in tuned or normalising.needs_validation]
+    targets = [each.language for each in queries if each.language in tuned or normalisation.needs_validation]
     if fusion_weight == "auto":
         for language in (each.language for each in queries if each.language not in fused):
             progress.message(f"{language}: no translations of the queries, so no fusion weight to choose")
@@ -250,7 +237,7 @@ def _measure(
     *,
     split: str,
     fusion_weight: float | Literal["auto"] | None,
-    normalising: NormalisationSettings,
+    normalisation: NormalisationSettings,
     validation: EncodedQueries | None,
     bank: EncodedQueries | None,
     metrics: Sequence[Metric],
@@ -288,7 +275,7 @@ def _measure(
         queries_digest=digest_ids(captions.ids, encoded.video_ids),
         intervals=compute_intervals(ranks, owners, metrics, resamples=resamples) if resamples else None,
         normalised=measure_normalised(
-            normalising,
+            normalisation,
             encoded,
             scores,
             weight,
