@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs wheel benchmark clean
+.PHONY: help demo test coverage lint docs wheel benchmark clean
 
 help: ## List the targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -22,6 +22,9 @@ demo: $(VENV)/.installed ## Draw the sample collection, train on it, evaluate, o
 
 test: $(VENV)/.dev ## Run the tests.
 	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST)
+
+coverage: $(VENV)/.dev ## Run the tests, and list the lines that they do not reach.
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term-missing $(PYTEST)
 
 lint: $(VENV)/.dev ## Check style, types, workflows and the Dockerfile.
 	$(BIN)/ruff check .
