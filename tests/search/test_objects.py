@@ -11,7 +11,7 @@ import torch
 import mlcmr
 from mlcmr import MLCMR, TwoTower
 from mlcmr.cli import main
-from mlcmr.errors import InvalidValueError
+from mlcmr.errors import InvalidValueError, MlcmrError
 from mlcmr.extraction.encoders.histogram import HistogramEncoder
 from mlcmr.search.indexing.manifest import read_info
 from mlcmr.search.indexing.plan import plan_index
@@ -168,3 +168,33 @@ def test_a_frame_encoder_as_an_object(drawn, films, tmp_path):
     np.testing.assert_array_equal(found, expected)
     with pytest.raises(InvalidValueError, match="not a frame encoder"):
         mlcmr.index(films, tmp_path / "other", run=drawn / "run", encoder=object())
+
+
+def test_a_frame_encoder_that_no_name_opens_is_given_to_a_search(drawn, films, tmp_path):
+    class Nameless(HistogramEncoder):
+        name = "no-such-encoder"
+
+    index, film = tmp_path / "index", films / "3.mp4"
+    mlcmr.index(films, index, run=drawn / "run", encoder=Nameless(), device="cpu")
+    with pytest.raises(MlcmrError, match="no-such-encoder"):
+        mlcmr.Searcher(index, device="cpu").search_file(film)
+    searcher = mlcmr.Searcher(index, device="cpu", encoder=Nameless())
+    hits = searcher.search_file(film)
+    assert (hits[0].video, hits[0].score) == ("3", pytest.approx(1, abs=1e-5))
+    assert searcher.captions_of_file(film) == []
+
+
+def test_a_frame_encoder_that_does_not_fit_the_index(drawn, films, tmp_path):
+    class Wide(HistogramEncoder):
+        dimension = 1000
+
+    index = tmp_path / "index"
+    mlcmr.index(films, index, run=drawn / "run", device="cpu")
+    searcher = mlcmr.Searcher(index, device="cpu", encoder=Wide())
+    with pytest.raises(InvalidValueError, match="makes features of 1,000 numbers") as caught:
+        searcher.search_file(films / "3.mp4")
+    assert caught.value.parameter == "encoder"
+    with pytest.raises(InvalidValueError, match="not a frame encoder"):
+        mlcmr.Searcher(index, device="cpu", encoder=object())
+    with pytest.raises(InvalidValueError, match="encoder is 'hues228', but must be FrameEncoder or null"):
+        mlcmr.Searcher(index, device="cpu", encoder="hues228")

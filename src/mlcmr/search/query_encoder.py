@@ -32,15 +32,25 @@ class QueryEncoder:
         opened: The model of the index.
         device: `cpu`, `cuda` or `auto`, for the frame encoder.
         models: Models of the hub that may be downloaded for the frame encoder.
+        encoder: The frame encoder; by default, the index names it.
     """
 
-    def __init__(self, folder: Path, opened: OpenModel, *, device: str, models: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        opened: OpenModel,
+        *,
+        device: str,
+        models: Sequence[str],
+        encoder: "FrameEncoder | None" = None,
+    ) -> None:
         self.model = opened.model
         self.trained_languages = opened.description.languages
         self._folder = folder
         self._embedding_size = opened.info.embedding_size
         self._device = device
         self._models = models
+        self._given_encoder = encoder
         self._model_lock = threading.Lock()
         self._encoder_lock = threading.Lock()  # so that texts do not wait while a file is read
         self._encoder: tuple[FrameEncoder, Sampling] | None = None
@@ -97,8 +107,24 @@ class QueryEncoder:
 
     def _open_encoder(self, info: IndexInfo) -> "tuple[FrameEncoder, Sampling]":
         """Open the frame encoder of the index, with its sampling."""
-        from mlcmr.extraction.encoders.histogram import HISTOGRAM  # noqa: PLC0415
         from mlcmr.extraction.media.sampling import Sampling  # noqa: PLC0415
+
+        with self._encoder_lock:
+            if self._encoder is None:
+                encoder = self._given_encoder or self._open_named_encoder(info)
+                if encoder.dimension != info.model.feature_size:
+                    raise InvalidValueError(
+                        f"encoder {encoder.name}: makes features of {encoder.dimension:,} numbers, but the "
+                        f"model takes {info.model.feature_size:,}; index again, or search, with the encoder "
+                        "of the training (`encoder`)",
+                        parameter="encoder",
+                    )
+                fps = encoder.fps if info.rate is None and info.count is None else info.rate
+                self._encoder = cast("FrameEncoder", _SharedEncoder(encoder)), Sampling(fps, info.count)
+            return self._encoder
+
+    def _open_named_encoder(self, info: IndexInfo) -> "FrameEncoder":
+        from mlcmr.extraction.encoders.histogram import HISTOGRAM  # noqa: PLC0415
 
         name = info.encoder or (HISTOGRAM if info.feature == HISTOGRAM else None)
         if name is None:
@@ -106,20 +132,7 @@ class QueryEncoder:
                 f"{self._folder}: the frame encoder of the feature '{info.feature}' is not known; to search "
                 "by files, index again and give the `encoder`"
             )
-        with self._encoder_lock:
-            if self._encoder is None:
-                encoder = open_named_encoder(
-                    name, device=self._device, models=self._models, parameter="models"
-                )
-                if encoder.dimension != info.model.feature_size:
-                    raise InvalidValueError(
-                        f"encoder {name}: makes features of {encoder.dimension:,} numbers, but the model "
-                        f"takes {info.model.feature_size:,}; index again with the encoder of the training "
-                        "(`encoder`)"
-                    )
-                fps = encoder.fps if info.rate is None and info.count is None else info.rate
-                self._encoder = cast("FrameEncoder", _SharedEncoder(encoder)), Sampling(fps, info.count)
-            return self._encoder
+        return open_named_encoder(name, device=self._device, models=self._models, parameter="models")
 
 
 class _SharedEncoder:

@@ -12,6 +12,8 @@ from mlcmr.data.features.finite import require_normalisable
 from mlcmr.data.language_detection import guess_language
 from mlcmr.data.languages import language_among
 from mlcmr.errors import InvalidValueError, require_list
+from mlcmr.extraction.encoders.base import FrameEncoder
+from mlcmr.extraction.encoders.registry import require_encoder
 from mlcmr.model.protocol import SearchModel
 from mlcmr.paths import user_path
 from mlcmr.search.file_access import MediaFile, open_media_file, open_thumbnail
@@ -53,6 +55,7 @@ class Searcher:
         store: The vector store of another package that the index uses, as `package.module:Name` or its class.
         model: The model of the index: an opened model, which stays on its device, or its folder or hub id. By
             default, the index names it.
+        encoder: The frame encoder of the index, for searches by files. By default, the index names it.
 
     Raises:
         MlcmrError: If there is no index, its model is gone or has changed, or it names a server or a model of
@@ -70,14 +73,17 @@ class Searcher:
         media_roots: Sequence[str | Path] = (),
         store: str | type[VectorStore] | None = None,
         model: str | os.PathLike[str] | SearchModel | None = None,
+        encoder: FrameEncoder | None = None,
     ) -> None:
         self.folder = user_path(index).absolute()
         require_list(models, "models")
+        if encoder is not None:
+            require_encoder(encoder)
         self._index = OpenedIndex(self.folder, url=url, store=store, media_roots=media_roots)
         info = self._index.last_state.info
         try:
             opened = open_again(info.model, model, device=device, models=models, parameter="models")
-            self._queries = QueryEncoder(self.folder, opened, device=device, models=models)
+            self._queries = QueryEncoder(self.folder, opened, device=device, models=models, encoder=encoder)
         except BaseException:
             self.close()
             raise
