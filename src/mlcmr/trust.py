@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mlcmr.errors import MlcmrError, reason
+from mlcmr.errors import CorruptFileError, MlcmrError, NotFoundError, reason
 from mlcmr.files import replacing
 from mlcmr.paths import user_path
-from mlcmr.reading import Count, Many, Name, read_json
+from mlcmr.reading import Count, Many, Name, parse_json, read_json
 
 _RECORD, _LOCK = "named.json", "lock"
 _MOST = 1000  # names of a kind; older names are dropped
@@ -55,23 +55,23 @@ class _Record:
 
 def is_named_server(url: str) -> bool:
     """Return whether this user has named a Qdrant server."""
-    return url in _read().urls
+    return url in _known().urls
 
 
 def is_named_model(name: str) -> bool:
     """Return whether this user has named a model of the hub."""
-    return name in _read().models
+    return name in _known().models
 
 
 def is_named_code(name: str) -> bool:
     """Return whether this user has named code of another package, as `package.module:Name`."""
-    record = _read()
+    record = _known()
     return name in record.code or name in record.models  # older versions recorded encoders among the models
 
 
 def roots_of_collection(folder: Path) -> tuple[str, ...]:
     """Return the folders from which this user has extracted videos into a collection."""
-    return tuple(_read().collections.get(os.path.realpath(folder), ()))
+    return tuple(_known().collections.get(os.path.realpath(folder), ()))
 
 
 def roots_of_index(folder: Path, identity: str) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def roots_of_index(folder: Path, identity: str) -> tuple[str, ...]:
 
     An index that was moved on its disk keeps its folders. A copy does not: a stranger may have changed it.
     """
-    same = {path: one for path, one in _read().indexes.items() if one.identity == identity}
+    same = {path: one for path, one in _known().indexes.items() if one.identity == identity}
     place = _place(folder)
     moved = (one for one in same.values() if place and one.place == place)
     known = same.get(os.path.realpath(folder)) or next(moved, None)
@@ -106,7 +106,7 @@ def remember(
         roots: Folders whose files may be read and handed out.
 
     Raises:
-        NotRecordedError: If there is no home folder, or the record cannot be written.
+        NotRecordedError: If there is no home folder, a name is not UTF-8, or the record cannot be written.
     """
     folder = _state_folder()
     if folder is None:
@@ -117,7 +117,7 @@ def remember(
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             record = _read()
-            before = _text(record)
+            before = _json(record)
             record.urls = _joined(record.urls, [url] if url else [])
             record.models = _joined(record.models, models)
             record.code = _joined(record.code, code)
@@ -129,9 +129,12 @@ def remember(
                 known = roots_of_index(*index)
                 record.indexes.pop(path, None)
                 record.indexes[path] = _Indexed(identity, _outermost(known, roots), _place(index[0]))
-            if _text(record) != before:
+            after = _json(record)
+            if after != before:
+                # A name that cannot be read back, as one that is not UTF-8, would make all names forgotten.
+                parse_json(after, _Record, "the names", "choose other names")
                 with replacing(folder / _RECORD, mode=0o600) as temporary:
-                    temporary.write_text(_text(record), encoding="utf-8")
+                    temporary.write_bytes(after)
         finally:
             os.close(lock)
     except MlcmrError as error:
@@ -166,21 +169,32 @@ def _state_folder() -> Path | None:
     return base / "mlcmr" if base.is_absolute() else None
 
 
+def _known() -> _Record:
+    """Return the record; an empty one if it cannot be read."""
+    with suppress(MlcmrError):
+        return _read()
+    return _Record()
+
+
 def _read() -> _Record:
-    """Read the record. A damaged record counts as empty, and `remember` replaces it."""
+    """Read the record. A missing or damaged record counts as empty, and `remember` replaces it.
+
+    Raises:
+        MlcmrError: If the record is there but cannot be read now.
+    """
     folder = _state_folder()
     if folder is not None:
-        with suppress(MlcmrError):
+        with suppress(NotFoundError, CorruptFileError):
             return read_json(folder / _RECORD, _Record, "remove it")
     return _Record()
 
 
-def _text(record: _Record) -> str:
+def _json(record: _Record) -> bytes:
     """Return the record as JSON, without the oldest entries of a kind that has too many."""
     for kind in (record.collections, record.indexes):
         for old in list(kind)[:-_MOST]:
             del kind[old]
-    return json.dumps(asdict(record), indent=1) + "\n"
+    return (json.dumps(asdict(record), indent=1) + "\n").encode()
 
 
 def _joined(known: Iterable[str], new: Iterable[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlcmr.errors import MlcmrError
 from mlcmr.trust import (
     NotRecordedError,
     is_below,
@@ -126,6 +127,32 @@ def test_a_damaged_record_names_nothing_and_is_mended(record, content):
     assert not is_named_server("http://a:1")
     remember(url="http://a:1")
     assert is_named_server("http://a:1")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{"index": (Path("/caf\udce9"), "mine"), "roots": ["/v"]}, {"collection": Path("/caf\udce9")},
+     {"models": ["caf\udce9"]}, {"code": ["caf\udce9:A"]}, {"url": "http://caf\udce9"}, {"models": [""]}],
+)  # fmt: skip
+def test_a_name_that_cannot_be_recorded_makes_no_other_forgotten(record, names):
+    remember(url="http://a:1")
+    with pytest.raises(NotRecordedError, match="the names: "):
+        remember(**names)
+    assert is_named_server("http://a:1")
+
+
+def test_a_record_that_cannot_be_read_now_is_not_replaced(record, monkeypatch):
+    remember(url="http://a:1")
+    with monkeypatch.context() as broken:
+        broken.setattr("mlcmr.trust.read_json", raise_read_error)
+        assert not is_named_server("http://a:1")
+        with pytest.raises(NotRecordedError, match="Too many open files"):
+            remember(url="http://b:1")
+    assert is_named_server("http://a:1")
+
+
+def raise_read_error(*_):
+    raise MlcmrError("named.json: Too many open files")
 
 
 @pytest.mark.parametrize("closed", ["file", "read-only"])
