@@ -119,12 +119,6 @@ def drawn(tmp_path_factory) -> Path:
 @pytest.fixture
 def films(drawn, tmp_path) -> Path:
     """A folder of six videos, and a photograph."""
-    from PIL import Image
+    from tests.helpers.videos import write_films
 
-    folder = tmp_path / "films"
-    (folder / "holiday").mkdir(parents=True)
-    for number in range(6):
-        shutil.copy(drawn / f"sample/VideoData/sample0000{number}.mp4", folder / f"{number}.mp4")
-    (folder / "5.mp4").rename(folder / "holiday" / "beach.mp4")
-    Image.new("RGB", (64, 48), (99, 99, 99)).save(folder / "photo.png")
-    return folder
+    return write_films(drawn, tmp_path / "films")

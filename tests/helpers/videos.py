@@ -1,12 +1,14 @@
 """Videos and sounds, and what ffmpeg takes of them."""
 
 import re
+import shutil
 import subprocess
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from mlcmr.extraction.media.decode import open_media
 from mlcmr.extraction.media.sampling import Sampling
@@ -115,3 +117,13 @@ def make_sound(path: Path) -> Path:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def write_films(drawn: Path, folder: Path) -> Path:
+    """Write six videos, one of them in a subfolder, and a photograph; return the folder."""
+    (folder / "holiday").mkdir(parents=True)
+    for number in range(6):
+        shutil.copy(drawn / f"sample/VideoData/sample0000{number}.mp4", folder / f"{number}.mp4")
+    (folder / "5.mp4").rename(folder / "holiday" / "beach.mp4")
+    Image.new("RGB", (64, 48), (99, 99, 99)).save(folder / "photo.png")
+    return folder

@@ -25,7 +25,9 @@ from mlcmr.search.http.service import ServerLimits
 from mlcmr.search.indexing.manifest import read_info, write_info
 from mlcmr.search.indexing.storage import IndexWriter
 from mlcmr.search.models import open_again
+from tests.helpers.indexes import copy_index
 from tests.helpers.qdrant_server import QdrantServer
+from tests.helpers.videos import write_films
 
 VIDEO = "0"
 
@@ -45,9 +47,23 @@ def mine(films, drawn, tmp_path):
     return tmp_path / "mine"
 
 
+@pytest.fixture(scope="module")
+def original(drawn, tmp_path_factory):
+    """A folder with films, their index, and the record of the user who has made it."""
+    folder = tmp_path_factory.mktemp("original")
+    write_films(drawn, folder / "films")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        mlcmr.index(folder / "films", folder / "index", run=drawn / "run", device="cpu")
+    return folder
+
+
 @pytest.fixture
-def downloaded(mine, tmp_path):
-    return Path(shutil.copytree(mine, tmp_path / "downloads" / "index"))
+def downloaded(original, tmp_path):
+    """A copy of an index of this user, which anybody may have changed."""
+    shutil.copytree(original / "state", tmp_path / "state")
+    (tmp_path / "downloads").mkdir()
+    return copy_index(original / "index", tmp_path / "downloads" / "index")
 
 
 def forge(index, videos=(VIDEO,), **changes):
@@ -105,7 +121,8 @@ def test_an_index_of_an_own_collection_serves_what_was_extracted(films, drawn, t
     assert statuses(tmp_path / "index") == [200, 200]
 
 
-def test_a_downloaded_index_serves_no_file_outside_its_folder(downloaded, films, capfd, monkeypatch):
+def test_a_downloaded_index_serves_no_file_outside_its_folder(downloaded, original, capfd, monkeypatch):
+    films = original / "films"
     assert statuses(downloaded) == [403, 200]  # its thumbnails lie in it
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
     assert main(["serve", str(downloaded), "--port", "0", "--device", "cpu"]) == 0
@@ -117,7 +134,8 @@ def test_a_downloaded_index_serves_no_file_outside_its_folder(downloaded, films,
     assert statuses(downloaded) == [200, 200]
 
 
-def test_an_index_in_the_place_of_an_own_one_is_a_strangers(mine, downloaded):
+def test_an_index_in_the_place_of_an_own_one_is_a_strangers(mine, tmp_path):
+    downloaded = copy_index(mine, tmp_path / "downloaded")
     write_info(downloaded, replace(read_info(downloaded), id="another"))
     shutil.rmtree(mine)
     downloaded.rename(mine)
@@ -193,8 +211,8 @@ def test_only_films_and_pictures_below_are_handed_out(downloaded, path, allowed)
         {"source": "/", "thumbnail": "{outside}/picture.jpg"},
     ],
 )  # fmt: skip
-def test_only_thumbnails_of_the_index_are_handed_out(downloaded, mine, changes):
-    (thumbnail, *_) = (mine / "collection" / "thumbnails").rglob("*.jpg")
+def test_only_thumbnails_of_the_index_are_handed_out(downloaded, changes):
+    (thumbnail, *_) = (downloaded / "collection" / "thumbnails").rglob("*.jpg")
     shutil.copy(thumbnail, downloaded.parent / "picture.jpg")
     (downloaded / "collection" / "link.jpg").symlink_to(downloaded.parent / "picture.jpg")
     (downloaded / "collection" / "text.jpg").write_text("secret")
@@ -223,7 +241,7 @@ def test_files_are_closed_again(mine):
             return len(list(Path("/proc/self/fd").iterdir()))
 
         before = ask()
-        assert [ask() for _ in range(10)][-1] == before
+        assert [ask() for _ in range(10)][-1] <= before  # what an earlier test left may close meanwhile
 
 
 @pytest.mark.parametrize(

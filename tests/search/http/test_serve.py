@@ -26,6 +26,7 @@ from mlcmr.search.http.service import ServerLimits
 from tests.helpers import processes
 from tests.helpers.bombs import BOMBS, film, gif, png
 from tests.helpers.http_api import TOKEN, raw
+from tests.helpers.indexes import copy_index
 
 LANGUAGES = [("en", "A red circle moves left."), ("zh", "一个红色的圆形"), ("de", "Ein roter Kreis")]
 
@@ -128,7 +129,7 @@ def test_queries_with_different_filters_are_embedded_in_one_call(searcher, monke
 @pytest.fixture
 def copied(index, tmp_path):
     """An index that may be changed, and its searcher."""
-    copy = Path(shutil.copytree(index, tmp_path / "index"))
+    copy = copy_index(index, tmp_path / "index")
     searcher = Searcher(copy, device="cpu", media_roots=[index.parent])  # a copy may be anybody's
     yield copy, searcher
     searcher.close()

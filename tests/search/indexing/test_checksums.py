@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import time
 from pathlib import Path
 
@@ -24,12 +23,12 @@ from mlcmr.search.indexing.storage import _copy as copy_sparsely
 from mlcmr.search.stores.base import VectorQuery
 from mlcmr.search.stores.qdrant_edge import EdgeStore
 from tests.helpers import processes
-from tests.helpers.indexes import SIZE, content, points, vectors
+from tests.helpers.indexes import SIZE, content, copy_index, points, vectors
 
 
 @pytest.fixture
 def index(indexed, tmp_path) -> Path:
-    return Path(shutil.copytree(indexed, tmp_path / "index"))
+    return copy_index(indexed, tmp_path / "index")
 
 
 def current(index) -> Path:
@@ -76,7 +75,7 @@ def damage(path, how, draw):
 def test_each_file_that_is_damaged_is_named(indexed, tmp_path, how):
     """The engine is never asked: it might hang, or end the process."""
     draw = random.Random(how)
-    index = Path(shutil.copytree(indexed, tmp_path / "index"))
+    index = copy_index(indexed, tmp_path / "index")
     there = [path for path in files(index) if path.stat().st_size]
     assert len(there) > 40
     for path in there if how == "flip" else draw.sample(there, 12):

@@ -31,12 +31,12 @@ from mlcmr.search.indexing.payload import segment_id
 from mlcmr.search.indexing.storage import IndexWriter, _copy, open_published, open_stores
 from mlcmr.search.stores.base import Point
 from mlcmr.search.stores.qdrant_edge import EdgeStore
-from tests.helpers.indexes import content
+from tests.helpers.indexes import content, copy_index
 from tests.helpers.processes import start_function, wait_for_bytes
 
 
 def test_an_index_that_is_not_all_there_says_so(indexed, tmp_path):
-    shutil.copytree(indexed, tmp_path / "copy")
+    copy_index(indexed, tmp_path / "copy")
     (vectors,) = (tmp_path / "copy").glob("vectors-*")
     shutil.rmtree(vectors)
     with pytest.raises(MlcmrError, match="missing or incomplete"):
@@ -100,7 +100,7 @@ def test_an_index_that_cannot_be_read_is_there(tmp_path, monkeypatch):
 
 
 def test_damaged_vectors(indexed, tmp_path):
-    path = Path(shutil.copytree(indexed, tmp_path / "index"))
+    path = copy_index(indexed, tmp_path / "index")
     (segments,) = path.glob("vectors-*/segments/segments")
     for file in segments.rglob("segment.json"):
         file.write_text("{")
@@ -279,7 +279,7 @@ def test_what_a_power_cut_may_leave_is_whole(place, trained, monkeypatch):
 def test_a_damaged_leftover_is_named_and_stays(place, trained):
     mlcmr.index(place / "tiny", place / "index", run=trained, captions=False, device="cpu")
     left = place / "index" / "vectors-2"
-    shutil.copytree(place / "index" / "vectors-1", left)
+    copy_index(place / "index" / "vectors-1", left)
     for file in left.rglob("segment.json"):
         file.write_text("{")
     with pytest.raises(
@@ -314,7 +314,7 @@ def test_a_disk_that_gets_full(place, trained, monkeypatch):
 
 def test_an_index_that_is_only_read(indexed, tmp_path, monkeypatch):
     """A superuser may write all the same: so it is told that it may not."""
-    folder = Path(shutil.copytree(indexed, tmp_path / "index"))
+    folder = copy_index(indexed, tmp_path / "index")
     (vectors,) = folder.glob("vectors-*")
     before = sorted(vectors.rglob("*"))
     for path in [*folder.rglob("*"), folder]:
