@@ -51,7 +51,9 @@ def test_a_metric_of_another_package():
     expected = float(np.mean(1 / ranks.t2v.best)) + float(np.mean(1 / ranks.v2t.best))
     assert select_score(f"{__name__}:reciprocal_rank")(ranks) == expected
     assert select_score(f"{__name__}:negated")(ranks) == expected
-    assert select_score(f"{__name__}:Worst")(ranks) == -float(ranks.t2v.best.max() + ranks.v2t.best.max())
+    worst = -float(ranks.t2v.best.max() + ranks.v2t.best.max())
+    assert select_score(f"{__name__}:Worst")(ranks) == worst
+    assert [select_score(metric)(ranks) for metric in (negated, Worst, Worst())] == [expected, worst, worst]
 
 
 @pytest.mark.parametrize(
@@ -73,4 +75,11 @@ def test_a_metric_of_another_package():
 def test_a_metric_that_cannot_choose(name, error, message):
     with pytest.raises(error, match=message) as caught:
         select_score(name)
+    assert caught.value.parameter == "validation_metric"
+
+
+@pytest.mark.parametrize("metric", [SCORES, two_values, Metric(infinite), failing])
+def test_a_metric_object_that_cannot_choose(metric):
+    with pytest.raises(InvalidValueError, match="`validation_metric`") as caught:
+        select_score(metric)
     assert caught.value.parameter == "validation_metric"

@@ -90,6 +90,26 @@ def test_a_logger_of_another_package(root, tmp_path):
     assert (tmp_path / "run" / "csv").is_dir()
 
 
+def test_loggers_as_objects(root, tmp_path):
+    received.clear()
+    logger = RecordingLogger(tmp_path, 1)
+    run = train(tiny_config(root, tmp_path / "run"), logger=logger)
+    assert received == measured(run.folder)
+    assert not (run.folder / "tensorboard").exists()  # the objects take the place of the setting
+    received.clear()
+    run = train(tiny_config(root, tmp_path / "other"), logger=[RecordingLogger, "csv"])
+    assert received == measured(run.folder)
+    assert (run.folder / "csv").is_dir()
+
+
+@pytest.mark.parametrize("logger", [measured, lambda *_: None, [7]])
+def test_an_object_that_is_no_logger(root, tmp_path, logger):
+    with pytest.raises(InvalidValueError, match="`logger`") as caught:
+        train(tiny_config(root, tmp_path / "run"), logger=logger)
+    assert caught.value.parameter == "logger"
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_logger_changes_nothing_else(root, first_half, tmp_path):
     """Neither the results nor whether a run may continue."""
     for epochs, logger in ((1, "none"), (2, "csv")):

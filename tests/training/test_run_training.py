@@ -10,12 +10,14 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+import yaml
 from transformers import BertConfig, BertModel
 
 from mlcmr.cli import main
 from mlcmr.cli.display import Display
 from mlcmr.data.batches import PairDataset
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError, OutOfResourcesError
+from mlcmr.evaluation import Ranks
 from mlcmr.model.config import TextConfig
 from mlcmr.model.outputs import ViewEmbeddings
 from mlcmr.training import train
@@ -165,6 +167,29 @@ def test_the_start_says_how_many_layers_are_trained(root, tmp_path, capfd, paddi
 def distance(views: ViewEmbeddings) -> dict[str, torch.Tensor]:
     """A loss of the user's own."""
     return {"distance": sum((texts - views.video).pow(2).sum() for texts in views.captions.values())}
+
+
+def first_ranks(ranks: Ranks) -> dict[str, float]:
+    """A metric of the user's own."""
+    return {"first": float((ranks.best == 1).mean())}
+
+
+def test_a_validation_metric_of_the_users_own(root, tmp_path):
+    run = train(tiny_config(root, tmp_path / "run", epochs=1), validation_metric=first_ranks)
+    scores = [record["val/score"] for record in records(run.folder) if "val/score" in record]
+    assert len(scores) == 1
+    assert 0 <= scores[0] <= 4  # two directions of two languages
+    with pytest.raises(InvalidValueError, match="begun with other validation metric; choose another `run`"):
+        train(tiny_config(root, run.folder))
+    train(tiny_config(root, run.folder), validation_metric=first_ranks)
+    assert len(records(run.folder)) > 1
+
+
+def test_a_validation_metric_by_name_is_a_setting(root, tmp_path):
+    run = train(tiny_config(root, tmp_path / "run", epochs=1), validation_metric="mAP", logger="none")
+    settings = yaml.safe_load(run.config.read_text())
+    assert (settings["validation_metric"], settings["logger"]) == ("mAP", ["none"])
+    assert not (run.folder / "tensorboard").exists()
 
 
 def test_a_loss_of_the_users_own(root, tmp_path):

@@ -8,11 +8,21 @@ from mlcmr.data.features.frame_features import FrameFeatures
 from mlcmr.data.scenarios import Queries
 from mlcmr.errors import InvalidValueError, MlcmrError, reason
 from mlcmr.evaluation.encode import encode_queries
-from mlcmr.evaluation.metrics import BUILT_IN, PRINTED_RECALLS, Metric, find_metric, recall_at, recall_metric
+from mlcmr.evaluation.metrics import (
+    BUILT_IN,
+    PRINTED_RECALLS,
+    Metric,
+    MetricFunction,
+    as_metric,
+    find_metric,
+    recall_at,
+    recall_metric,
+)
 from mlcmr.evaluation.ranks import Ranks, RetrievalRanks, compute_ranks
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.model.protocol import TextVideoModel
 from mlcmr.progress import SILENT, Progress
+from mlcmr.registry import name_of
 
 # The batch size of the published validation. With the published padding, the batch size changes the numbers.
 VALIDATION_BATCH = 64
@@ -58,17 +68,22 @@ class ValidationScore:
         return sum(values.values())
 
 
-def select_score(name: str) -> ValidationScore:
+def select_score(metric: str | MetricFunction) -> ValidationScore:
     """Return the validation score of a training.
 
     Args:
-        name: `recall` or `SumR` for the sum of R@1, R@5 and R@10, or a metric as `find_metric` takes it.
+        metric: `recall` or `SumR` for the sum of R@1, R@5 and R@10, a metric as `find_metric` takes it, or a
+            metric itself.
 
     Raises:
         InvalidValueError: If the metric is unknown, fails, or does not return a single finite number.
         MissingDependencyError: If the module of the metric is not installed.
     """
-    score = ValidationScore(name, find_metric(name, _BUILT_IN, parameter="validation_metric"))
+    if isinstance(metric, str):
+        score = ValidationScore(metric, find_metric(metric, _BUILT_IN, parameter="validation_metric"))
+    else:
+        found = as_metric(metric, "validation_metric")
+        score = ValidationScore(name_of(found.compute), found)
     ranks = Ranks.from_lists([[1], [2, 3], []], candidates=4)
     score(RetrievalRanks(ranks, ranks))
     return score

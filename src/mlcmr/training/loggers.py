@@ -1,43 +1,56 @@
-"""Loggers by name: where losses and scores go besides `metrics.jsonl`."""
+"""Loggers by name or as objects: where losses and scores go besides `metrics.jsonl`."""
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lightning.fabric.loggers.logger import Logger
 
 from mlcmr.errors import InvalidValueError, MissingDependencyError, reason
-from mlcmr.registry import resolve
+from mlcmr.registry import name_of, resolve
 
 LoggerFactory = Callable[[Path, int], Logger]
 """Makes a logger from the folder of a run and the first step that is logged."""
+GivenLogger = str | Logger | LoggerFactory
+"""A logger by name, as an object, or as the class or function that makes it."""
 
 
-def make_loggers(names: str | list[str], folder: Path, first_step: int) -> list[Logger]:
+def make_loggers(given: GivenLogger | Sequence[GivenLogger], folder: Path, first_step: int) -> list[Logger]:
     """Return the loggers of a run.
 
     Args:
-        names: `tensorboard`, `wandb`, `mlflow`, `csv`, `none`, or `package.module:Name`, a function or class
-            that takes the folder and the first step and returns a logger of Lightning; or a list of them.
+        given: `tensorboard`, `wandb`, `mlflow`, `csv`, `none`, or `package.module:Name`, a function or class
+            that takes the folder and the first step and returns a logger of Lightning; such a function or
+            class itself; a logger of Lightning; or a list of them.
         folder: The folder of the run.
         first_step: The first step that is logged; later entries of a killed run are dropped.
 
     Raises:
-        InvalidValueError: If a name is unknown or its code fails.
+        InvalidValueError: If a name is unknown, its code fails, or an object is no logger.
         MissingDependencyError: If the package of a logger is not installed.
     """
-    return [
-        _make_logger(name, folder, first_step)
-        for name in dict.fromkeys([names] if isinstance(names, str) else names)
-        if name != "none"
-    ]
+    names = dict.fromkeys(name for name in logger_names(given) if name != "none")
+    objects = [each for each in _as_list(given) if not isinstance(each, str)]
+    return [_make_logger(each, folder, first_step) for each in (*names, *objects)]
 
 
-def _make_logger(name: str, folder: Path, first_step: int) -> Logger:
-    factory: LoggerFactory = resolve(name, _BUILT_IN, parameter="logger", source=None)
+def logger_names(given: GivenLogger | Sequence[GivenLogger]) -> list[str]:
+    """Return the names among loggers, which the settings of a run hold."""
+    return [each for each in _as_list(given) if isinstance(each, str)]
+
+
+def _as_list(given: GivenLogger | Sequence[GivenLogger]) -> Sequence[GivenLogger]:
+    return given if isinstance(given, list | tuple) else [given]  # type: ignore[list-item]
+
+
+def _make_logger(given: GivenLogger, folder: Path, first_step: int) -> Logger:
+    if isinstance(given, Logger):
+        return given
+    name = given if isinstance(given, str) else name_of(given)
+    factory = resolve(given, _BUILT_IN, parameter="logger", source=None) if isinstance(given, str) else given
     try:
-        return factory(folder, first_step)
+        logger = factory(folder, first_step)
     except ImportError as error:
         hint = f"pip install {name}" if name in _BUILT_IN else reason(error)
         raise MissingDependencyError(
@@ -47,6 +60,11 @@ def _make_logger(name: str, folder: Path, first_step: int) -> Logger:
         raise InvalidValueError(
             f"`logger` {name} cannot be used: {reason(error)}", parameter="logger"
         ) from error
+    if not isinstance(logger, Logger):
+        raise InvalidValueError(
+            f"`logger` {name} returned {logger!r}, which is no logger of Lightning", parameter="logger"
+        )
+    return logger
 
 
 def _tensorboard(folder: Path, first_step: int) -> Logger:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.loggers.logger import Logger
 from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -20,6 +21,7 @@ from mlcmr.data.collection import FEW
 from mlcmr.data.features.frame_features import FrameFeatures
 from mlcmr.data.scenarios import Queries, TrainingPairs, read_training_pairs, read_validation
 from mlcmr.errors import InvalidValueError, MlcmrError, OutOfResourcesError, is_out_of_space
+from mlcmr.evaluation.metrics import MetricFunction
 from mlcmr.evaluation.validate import ValidationScore, select_score
 from mlcmr.losses.selection import Loss, select_loss
 from mlcmr.model.checkpoint import load_weights
@@ -42,7 +44,7 @@ from mlcmr.training.distributed import (
     slurm_signal,
 )
 from mlcmr.training.fingerprint import hash_inputs
-from mlcmr.training.loggers import make_loggers
+from mlcmr.training.loggers import GivenLogger, logger_names, make_loggers
 from mlcmr.training.loop import TrainingLoop
 from mlcmr.training.metrics_log import MetricsLog
 from mlcmr.training.provenance import provenance_of
@@ -58,6 +60,8 @@ def train(
     config: TrainConfig | str | Path,
     *,
     loss: Loss | None = None,
+    validation_metric: str | MetricFunction | None = None,
+    logger: GivenLogger | Sequence[GivenLogger] | None = None,
     progress: Progress = SILENT,
     **overrides: Any,
 ) -> Run:
@@ -70,6 +74,9 @@ def train(
     Args:
         config: The settings, or the path of a recipe.
         loss: A loss to use instead of the one that the settings name.
+        validation_metric: A metric to use instead of the one that the settings name.
+        logger: A logger of Lightning to use instead of those that the settings name, its name, or a class or
+            function that takes the folder of the run and the first step and returns it; or a list of them.
         progress: The receiver of progress and messages.
         **overrides: Settings that replace those of `config`. A dictionary replaces only the settings that it
             holds.
@@ -81,6 +88,11 @@ def train(
         MlcmrError: If the data or the settings cannot be used, memory or disk space runs out, or the loss is
             not a finite number; the state saved before stays.
     """
+    if isinstance(validation_metric, str):
+        overrides["validation_metric"], validation_metric = validation_metric, None
+    if logger is not None:
+        overrides["logger"] = logger_names(logger)
+    objects = _Objects(loss, validation_metric, logger)
     if isinstance(config, TrainConfig):
         settings = change_settings(config, overrides)
     else:
@@ -91,10 +103,19 @@ def train(
     with warnings.catch_warnings(), _machine_errors(settings):
         # About the function of torch that Lightning gathers features with.
         warnings.filterwarnings("ignore", message=".*is deprecated", category=FutureWarning)
-        data = _read(settings, shown)
+        data = _read(settings, objects, shown)
         with open_run_folder(settings) as run:
-            _train(settings, run, data, loss, shown)
+            _train(settings, run, data, objects, shown)
     return run
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """The parts of a training that the caller gives as objects, which no setting names."""
+
+    loss: Loss | None
+    validation_metric: MetricFunction | None
+    loggers: GivenLogger | Sequence[GivenLogger] | None
 
 
 @dataclass(frozen=True)
@@ -126,7 +147,7 @@ def build_model(config: TrainConfig, pairs: TrainingPairs, feature_size: int) ->
     return MLCMR(config.model, feature_size, transformer, tokenizer, provenance_of(config))
 
 
-def _read(config: TrainConfig, progress: Progress) -> _Data:
+def _read(config: TrainConfig, objects: _Objects, progress: Progress) -> _Data:
     """Read the training data, before anything is written."""
     text = config.model.text
     if text.new is not None and text.encoder != TextConfig.encoder:
@@ -135,7 +156,8 @@ def _read(config: TrainConfig, progress: Progress) -> _Data:
             "from nothing; choose one of them (set `model.text.new` to null)",
             parameter="model.text.encoder",
         )
-    score = select_score(config.validation_metric)
+    metric = objects.validation_metric
+    score = select_score(config.validation_metric if metric is None else metric)
     collection = config.open_collection()
     scenario = config.as_scenario()
     features = collection.open_features(config.feature)
@@ -146,22 +168,25 @@ def _read(config: TrainConfig, progress: Progress) -> _Data:
     return _Data(features, pairs, validation, score)
 
 
-def _train(config: TrainConfig, run: Run, data: _Data, loss: Loss | None, progress: Progress) -> None:
+def _train(config: TrainConfig, run: Run, data: _Data, objects: _Objects, progress: Progress) -> None:
     saved = read_state(run.state) if run.state.exists() else None
     state = saved.loop if saved else LoopState(Schedule(config.optimizer, config.optimizer.learning_rate))
     if state.schedule.stop or state.epoch >= config.epochs:
         done = plural(state.epoch, "epoch")
         progress.message(f"{run.folder} is trained already: {done}; remove the folder to begin again")
         return
-    objective = select_loss(config.loss, loss)
+    objective = select_loss(config.loss, objects.loss)
     model = build_model(config, data.pairs, data.features.dimension)
     text = model.text_encoder
     inputs = hash_inputs(data.pairs, data.validation, data.features, text.tokenizer)
-    if loss is not None:  # no setting names it
-        inputs["loss"] = name_of(loss)
+    if objects.loss is not None:
+        inputs["loss"] = name_of(objects.loss)
+    if objects.validation_metric is not None:
+        inputs["validation metric"] = data.score.name
     _require_same_inputs(run, saved, inputs)
     dataset = PairDataset(data.pairs, data.features, text.tokenize, text.mask_id, config.seed)
-    fabric = _make_fabric(config, run, state.step + 1)
+    loggers = config.logger if objects.loggers is None else objects.loggers
+    fabric = _make_fabric(config, make_loggers(loggers, run.folder, state.step + 1))
     sampler = EpochSampler(
         len(dataset), config.batch_size, config.seed, fabric.global_rank, fabric.world_size
     )
@@ -260,8 +285,7 @@ def _trained_layers(config: TrainConfig, text: TextEncoder) -> str:
     return line
 
 
-def _make_fabric(config: TrainConfig, run: Run, first_step: int) -> Fabric:
-    loggers = make_loggers(config.logger, run.folder, first_step)
+def _make_fabric(config: TrainConfig, loggers: list[Logger]) -> Fabric:
     try:
         return Fabric(
             accelerator=config.accelerator,
