@@ -1,19 +1,19 @@
 """Run the documented commands as a reader would, each with the extra that its page names and nothing else.
 
-    documented.py WHEEL SCRATCH
+    documented.py ENVIRONMENTS SCRATCH
 
-Every `$ mlcmr …` and `$ ./do_all.sh …` of README.md and docs/**/*.md runs, those of a page in order. Each
-environment holds the wheel and one extra. The tutorial runs first, with its whole sample and two epochs;
-`.ci/run` asks what its model has learnt. The other pages start from its run and index, from a small sample,
-and from the collection that README.md makes. Their trainings end after one epoch.
+Every `$ mlcmr …` and `$ ./do_all.sh …` of README.md and docs/**/*.md runs, those of a page in order, in the
+environments that `environments.py` makes. The tutorial runs first, with its whole sample and two epochs; its
+model must have learnt. The other pages start from its run and index, from a small sample, and from the
+collection that README.md makes. Their trainings end after one epoch.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -40,30 +40,6 @@ ELSEWHERE = re.compile(r" --ray | --url |import-checkpoint|runs/published")
 # A few clips and one epoch are enough to see that a command works, and two epochs that a model learns.
 SHORTER = {"mlcmr sample": "--videos 40", "mlcmr train": "--epochs 1"}
 SHORTER_TUTORIAL = {"mlcmr train": "--epochs 2"}
-
-
-# ─── environments ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def make_environments(wheel: Path, folder: Path) -> None:
-    """Make an environment `core`, and one a extra on top of it, which holds only what the extra adds."""
-    core = folder / "core"
-    venv.create(core, with_pip=True)
-    install(core, str(wheel))
-    (packages,) = core.glob("lib/python*/site-packages")
-    for extra in sorted(set(EXTRAS.values())):
-        venv.create(folder / extra, with_pip=False)
-        (own,) = (folder / extra).glob("lib/python*/site-packages")
-        (own / "core.pth").write_text(f"{packages}\n")
-        install(folder / extra, f"{wheel}[{extra}]")
-
-
-def install(environment: Path, what: str) -> None:
-    """Install a wheel with the versions that are tested together, or those of `CONSTRAINTS`."""
-    pip = [environment / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "-q"]
-    constraints = os.environ.get("CONSTRAINTS", "-c constraints.txt").split()
-    subprocess.run([*pip, *constraints, what], check=True, cwd=ROOT)
-
 
 _port = Lock()  # pages that serve do so at the same port
 
@@ -174,23 +150,24 @@ def shortened(command: str, options: Mapping[str, str]) -> str:
     return command
 
 
+def folder_of(page: Path, scratch: Path) -> Path:
+    """Return the folder in which the commands of a page run."""
+    return scratch / "-".join(page.relative_to(ROOT).with_suffix("").parts)
+
+
 def run(page: Path, scratch: Path, environ: Mapping[str, str]) -> None:
     """Run the commands of a page in a folder of its own, and print what they print."""
-
-    def folder_of(page: Path) -> Path:
-        return scratch / "-".join(page.relative_to(ROOT).with_suffix("").parts)
-
     if not (program := script(page)):
         return
-    folder, home = folder_of(page), Path(environ["HOME"])
+    folder, home = folder_of(page, scratch), Path(environ["HOME"])
     write_page_folder(folder, home)
     for name, block in modules(page):
         (folder / name).write_text(block, encoding="utf-8")
     if page != TUTORIAL:
-        copy_tutorial(folder_of(TUTORIAL), folder)
+        copy_tutorial(folder_of(TUTORIAL, scratch), folder)
         (folder / "demo").symlink_to(home / "drawn")
     if page not in (TUTORIAL, README):
-        copy_collections(folder_of(README), folder)
+        copy_collections(folder_of(README, scratch), folder)
     with _port if re.search(r"^mlcmr \w+ serve", program, re.MULTILINE) else nullcontext():
         done = subprocess.run(
             ["bash", "-c", PRELUDE + program],
@@ -205,10 +182,31 @@ def run(page: Path, scratch: Path, environ: Mapping[str, str]) -> None:
         raise SystemExit(f"{page.relative_to(ROOT)}: a command ended with status {done.returncode}")
 
 
-def main(wheel: Path, scratch: Path) -> None:
-    """Make environments and a home, and run the pages."""
-    home, environments = scratch / "home", scratch / "environments"
-    make_environments(wheel.resolve(), environments)
+# ─── learning ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_learning(folder: Path, environ: Mapping[str, str]) -> None:
+    """Train in the other scenarios beside the tutorial, and require that the models have learnt."""
+    require_recall(folder / "runs/sample-parallel", 60)
+    for scenario in ("pseudo-parallel-zh", "unparallel"):
+        recipe = [f"configs/sample/{scenario}.yaml", "--rootpath", "demo", "--epochs", "2"]
+        for command in (["train", *recipe], ["evaluate", f"runs/sample-{scenario}"]):
+            subprocess.run(["mlcmr", *command], cwd=folder, env=environ, check=True)
+        require_recall(folder / f"runs/sample-{scenario}", 5)
+
+
+def require_recall(run: Path, least: float) -> None:
+    """Require a t2v R@1 above `least` in every target, without fusion; chance is 0.25."""
+    evaluations = json.loads((run / "results.json").read_text(encoding="utf-8"))["evaluations"]
+    found = {one["target"]: one["metrics"]["target_only"]["t2v"]["R@1"] for one in evaluations}
+    print(f"{run}: t2v R@1 {found}, required {least}", flush=True)
+    if not found or min(found.values()) <= least:
+        raise SystemExit(f"{run}: this model has learnt too little")
+
+
+def main(environments: Path, scratch: Path) -> None:
+    """Make a home, run the pages, and check what the tutorial teaches."""
+    home = scratch / "home"
     home.mkdir()
     write_models(home)
     write_collections(home)
@@ -227,10 +225,12 @@ def main(wheel: Path, scratch: Path) -> None:
         run(page, scratch, environ)
     # Most of the time of these commands is imports, on one core each.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        learning = pool.submit(check_learning, folder_of(TUTORIAL, scratch), environ)
         others = [page for page in PAGES if page not in (TUTORIAL, README)]
         for _ in pool.map(lambda page: run(page, scratch, environ), others):
             pass
+        learning.result()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]).absolute(), Path(sys.argv[2]).absolute())
