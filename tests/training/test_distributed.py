@@ -20,13 +20,14 @@ from lightning.fabric import Fabric
 
 from mlcmr.data.batches import EpochSampler, PairBatch, TokenBatch, VideoBatch
 from mlcmr.data.scenarios import read_training_pairs
+from mlcmr.errors import InvalidValueError
 from mlcmr.losses.config import LossConfig
 from mlcmr.losses.selection import select_loss
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.training import train
 from mlcmr.training.checkpoint import read_state
 from mlcmr.training.config import OptimizerConfig
-from mlcmr.training.distributed import is_first_process
+from mlcmr.training.distributed import count_devices, is_first_process
 from mlcmr.training.run_folder import Run
 from mlcmr.training.schedule import make_optimizer
 from mlcmr.training.step import TrainingStep
@@ -92,19 +93,32 @@ def golden_videos(arrays: dict[str, np.ndarray]) -> PairBatch:
     return replace(golden_batch(arrays), video_ids=torch.arange(12) % 4)
 
 
+def as_torchrun(process: int, processes: int = 2) -> dict[str, str]:
+    """Return the environment of a process that torchrun starts."""
+    return {
+        "RANK": str(process),
+        "LOCAL_RANK": str(process),
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+
+
+def as_srun(processes: int, **others: str) -> dict[str, str]:
+    """Return the environment of the first process that srun starts."""
+    return {
+        **dict.fromkeys(("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"), "0"),
+        **dict.fromkeys(("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS_PER_NODE"), str(processes)),
+        "SLURM_JOB_NAME": "training",
+        **others,
+    }
+
+
 def work(process: int, folder: str, bounds: list[int], port: int, loss: str) -> None:
     torch.set_num_threads(1)
-    # As torchrun starts a process.
-    os.environ.update(
-        RANK=str(process),
-        LOCAL_RANK=str(process),
-        GROUP_RANK="0",
-        WORLD_SIZE="2",
-        LOCAL_WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        TORCHELASTIC_RUN_ID="test",
-    )
+    os.environ.update(as_torchrun(process), MASTER_PORT=str(port))
     fabric = Fabric(accelerator="cpu", devices=2)
     fabric.launch()
     arrays = golden()
@@ -148,17 +162,21 @@ def run_script(script: str, folder: Path, *words: str) -> subprocess.CompletedPr
     return run(path, *words, recipe)
 
 
+TORCHRUN = ["torch.distributed.run", "--nproc-per-node=2", "-m"]
+
+
 @pytest.mark.slow
-def test_the_command_on_two_devices(tmp_path):
-    """`mlcmr train` on two devices, with a last batch that cannot be halved, is that on one."""
+@pytest.mark.parametrize(("starter", "devices"), [([], 2), (TORCHRUN, "auto")])
+def test_the_command_in_two_processes(starter, devices, tmp_path):
+    """`mlcmr train` in two processes, with a last batch that cannot be halved, is that in one."""
     write_collection(tmp_path)
     model = tiny_model(dropout=0.0)
     model.text.new.dropout = model.video.dropout = 0.0
     config = tiny_config(
-        tmp_path, tmp_path / "two", model=model, devices=2, precision="64-true", batch_size=9
+        tmp_path, tmp_path / "two", model=model, devices=devices, precision="64-true", batch_size=9
     )
     recipe = write_recipe(tmp_path / "recipe.yaml", config)
-    done = run("-m", "mlcmr", "train", recipe)
+    done = run("-m", *starter, "mlcmr", "train", recipe)
     assert done.returncode == 0, done.stderr
     said = list(
         dict.fromkeys(line.split(":")[0] for line in done.stderr.splitlines())
@@ -265,6 +283,36 @@ except NotFoundError as error:
     if os.environ["LOCAL_RANK"] == "0":
         print(repr(error), error.path, error.line, error.parameter, is_reported(error))
 """
+
+
+@pytest.mark.parametrize(
+    ("environment", "started"),
+    [
+        (as_torchrun(0, 2), "torchrun has started is 2"),
+        (as_srun(2), "SLURM has started is 2"),
+        (as_srun(2, SLURM_STEP_NUM_TASKS="1"), "SLURM has started is 1"),
+    ],
+    ids=["torchrun", "srun", "a batch script"],
+)
+def test_the_processes_are_the_devices(environment, started, monkeypatch, tmp_path):
+    """Each process would else train alone, or wait for processes that nobody has started."""
+    write_collection(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert count_devices("auto") == int(started[-1])
+    with pytest.raises(InvalidValueError, match=f"`devices` is 3, but .* {started};") as refused:
+        train(tiny_config(tmp_path, tmp_path / "run", devices=3))
+    assert refused.value.parameter == "devices"
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_nodes_of_slurm_are_refused_before_a_file_is_written(monkeypatch, tmp_path):
+    write_collection(tmp_path)
+    for name, value in as_srun(2, SLURM_NTASKS_PER_NODE="1", SLURM_NNODES="2").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidValueError, match=r"`devices` 2 .*tasks per node"):
+        train(tiny_config(tmp_path, tmp_path / "run", devices=2))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])

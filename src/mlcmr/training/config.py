@@ -55,7 +55,8 @@ class TrainConfig(DataConfig):
         workers: The number of extra processes that load batches. The results do not depend on it.
         precision: The precision of Lightning; `bf16` is `bf16-mixed`.
         accelerator: `auto`, `cpu` or `gpu`.
-        devices: The number of devices, or `auto`.
+        devices: The number of devices, or `auto`: all GPUs or one CPU, or one for each process that torchrun
+            or SLURM has started.
         checkpoint_minutes: The time between two saved states within an epoch; 0 saves after every step.
         log_every: The number of steps between two lines of `metrics.jsonl`.
         logger: A receiver of losses and scores besides `metrics.jsonl`: `tensorboard`, `wandb`, `mlflow`,

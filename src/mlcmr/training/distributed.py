@@ -8,19 +8,28 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Literal
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor
 
 from mlcmr import errors
-from mlcmr.errors import MlcmrError, reason
+from mlcmr.errors import InvalidValueError, MlcmrError, reason
 
 _REPORT_SECONDS = 10.0
 _REPORTED = "Another process of the training failed first."
+# The programs that start processes, and the variables with the number of processes. A batch script of SLURM
+# that does not call srun is one process, whatever SLURM_NTASKS says.
+_STARTERS: tuple[tuple[str, type[ClusterEnvironment], str], ...] = (
+    ("torchrun", TorchElasticEnvironment, "WORLD_SIZE"),
+    ("SLURM", SLURMEnvironment, "SLURM_STEP_NUM_TASKS"),
+)
 
 
 def is_first_process() -> bool:
@@ -30,6 +39,30 @@ def is_first_process() -> bool:
     """
     names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def count_devices(devices: int | Literal["auto"]) -> int | Literal["auto"]:
+    """Return the number of devices: that of the processes, if torchrun or SLURM has started them.
+
+    With one device, Lightning would train in each process alone; with too many, it would wait forever.
+
+    Args:
+        devices: The wanted number, or `auto`.
+
+    Raises:
+        InvalidValueError: If the wanted number is not that of the processes.
+    """
+    for name, environment, variable in _STARTERS:
+        if environment.detect():
+            started = int(os.environ.get(variable, "1"))
+            if devices not in (started, "auto"):
+                raise InvalidValueError(
+                    f"`devices` is {devices}, but the number of processes that {name} has started is "
+                    f"{started}; start one process per device, or set `devices` to auto",
+                    parameter="devices",
+                )
+            return started
+    return devices
 
 
 def gather(features: Tensor, fabric: Fabric) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.logger import Logger
 from lightning.fabric.plugins import MixedPrecision
+from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from mlcmr.arguments import check_arguments
@@ -38,6 +39,7 @@ from mlcmr.text import plural
 from mlcmr.training.checkpoint import LoopState, TrainingState, read_state
 from mlcmr.training.config import TrainConfig
 from mlcmr.training.distributed import (
+    count_devices,
     failing_together,
     interrupted_by_sigterm,
     is_first_process,
@@ -286,18 +288,24 @@ def _trained_layers(config: TrainConfig, text: TextEncoder) -> str:
 
 
 def _make_fabric(config: TrainConfig, loggers: list[Logger]) -> Fabric:
+    devices = count_devices(config.devices)
     try:
-        return Fabric(
+        fabric = Fabric(
             accelerator=config.accelerator,
-            devices=config.devices,
+            devices=devices,
             precision=config.precision,
             loggers=loggers,
         )
+        strategy = fabric.strategy
+        if isinstance(strategy, DDPStrategy) and (environment := strategy.cluster_environment):
+            # Lightning checks the nodes of SLURM only at the launch, when files are written.
+            environment.validate_settings(strategy.num_processes, strategy.num_nodes)
     except (MisconfigurationException, RuntimeError, ValueError, TypeError, ImportError) as error:
         raise InvalidValueError(
             f"`accelerator` {config.accelerator} `devices` {config.devices} `precision` {config.precision}: "
             f"not on this machine: {error}"
         ) from error
+    return fabric
 
 
 @contextmanager
