@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import mlcmr
 from mlcmr.cli import main
 from mlcmr.data.check import check
 from mlcmr.data.collection import Collection
@@ -204,12 +203,6 @@ def test_nothing_to_read_is_an_error(tmp_path, capfd):
         "give either frames a second (--rate) or a number of frames (--count)",
     ]
     assert all(what in line for what, line in zip(told, lines, strict=True))
-
-
-def test_whole_videos_have_one_name(tmp_path):
-    with pytest.raises(InvalidValueError) as caught:
-        mlcmr.extract(tmp_path, tmp_path / "mine", segment=None)
-    assert str(caught.value) == "segment is null, but must be a number or shots or none"
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def extract(
     feature: str | None = None,
     rate: float | None = None,
     count: int | None = None,
-    segment: float | Literal["shots", "none"] = SEGMENT,
+    segment: float | Literal["shots", "none"] | None = SEGMENT,
     prune: bool = False,
     device: str = "auto",
     workers: int | None = None,
@@ -123,7 +123,7 @@ def open_extraction(
     feature: str | None = None,
     rate: float | None = None,
     count: int | None = None,
-    segment: float | Literal["shots", "none"] = SEGMENT,
+    segment: float | Literal["shots", "none"] | None = SEGMENT,
     batch_size: int | None = None,
 ) -> Iterator["Extraction"]:
     """Lock a collection, so that an extraction into it can be planned and executed.

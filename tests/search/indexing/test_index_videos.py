@@ -167,7 +167,7 @@ def test_a_collection_whose_videos_are_there(drawn, tmp_path):
 
 def test_files_without_features_are_told(drawn, films, tmp_path):
     mine = tmp_path / "my films"
-    extract(films, mine, rate=2, segment="none")
+    extract(films, mine, rate=2, segment=None)
     first = mlcmr.index(mine, tmp_path / "index", run=drawn / "run", device="cpu")
     assert "missing" not in str(first)
     (films / "notes.txt").write_text("no video")
@@ -184,7 +184,7 @@ def test_files_without_features_are_told(drawn, films, tmp_path):
     assert (again.added, again.changed, again.segments) == (2, 0, 9)
     assert "missing" not in str(again)
     # As if all had been extracted at once.
-    extract(films, tmp_path / "fresh", rate=2, segment="none")
+    extract(films, tmp_path / "fresh", rate=2, segment=None)
     assert read_videos(mine) == read_videos(tmp_path / "fresh")
 
 
