@@ -324,18 +324,24 @@ class Video:
             for packet in self._container.demux(clock.streams):
                 self._check_cancelled()
                 clock.correct(packet)
-                if packet.stream.index != self._stream.index:
+                # An empty packet repeats the frame before; the decoder would take it for the end.
+                if packet.stream.index != self._stream.index or not packet.size:
                     continue
                 self.jumps = max(self.jumps, clock.jumps)
                 if packet.dts is not None:
                     self._read_until = (packet.dts + (packet.duration or 0)) * self._base
-                try:
-                    yield from packet.decode()
-                # FFmpeg raises PermissionError at headers between pictures.
-                except (av.error.InvalidDataError, av.error.PermissionError):
-                    self.damaged += 1
+                yield from self._decode_packet(packet)
+            yield from self._decode_packet(None)
         # PyAV has no stream object for a stream that begins after the header.
         except (av.error.InvalidDataError, IndexError):
+            self.damaged += 1
+
+    def _decode_packet(self, packet: Any) -> Iterator[Any]:
+        """Yield the frames that a packet completes; None stands for the end."""
+        try:
+            yield from self._stream.decode(packet)
+        # FFmpeg raises PermissionError at headers between pictures, ArgumentError before the first header.
+        except (av.error.InvalidDataError, av.error.PermissionError, av.error.ArgumentError):
             self.damaged += 1
 
     def _claimed_duration(self) -> float:
