@@ -60,7 +60,8 @@ def extract(
     """Extract frame features, segments and thumbnails from videos and images.
 
     Only new and changed files are read. An interrupted extraction continues with the next call. The same
-    files give the same bytes, however often the extraction was interrupted.
+    files give the same bytes, however often the extraction was interrupted; with a `batch_size` above 16,
+    features may be rounded differently.
 
     Args:
         videos: A folder of videos and images, searched with all its subfolders; or one file.
