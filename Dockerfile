@@ -39,8 +39,7 @@ ENV PATH=/opt/mlcmr/bin:$PATH \
     HF_HOME=/data/models \
     XDG_CACHE_HOME=/data/cache \
     XDG_STATE_HOME=/data/state \
-    MPLCONFIGDIR=/data/cache/matplotlib \
-    MLCMR_MODEL=google/siglip-base-patch16-256-multilingual
+    MPLCONFIGDIR=/data/cache/matplotlib
 
 USER 10001
 WORKDIR /data

@@ -16,6 +16,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from mlcmr.search.default_model import DEFAULT_MODEL  # noqa: E402
 from tests.helpers.models import CORPUS, TEXT, VISION, write_clip  # noqa: E402
 from tests.helpers.tiny import COLLECTION, FEATURE, write_collection  # noqa: E402
 from tests.helpers.translators import make, pieces  # noqa: E402
@@ -24,7 +25,7 @@ from tests.helpers.translators import make, pieces  # noqa: E402
 def write_models(home: Path) -> None:
     """Write tiny models into the hub's cache, under the names that the documentation uses."""
     write_clip(cached(home, "openai/clip-vit-base-patch16"))
-    write_siglip(cached(home, "google/siglip-base-patch16-256-multilingual"))
+    write_siglip(cached(home, DEFAULT_MODEL))
     write_bert(cached(home, "bert-base-multilingual-cased"))
     write_bert(cached(home, "xlm-roberta-base"))
     nllb = cached(home, "facebook/nllb-200-distilled-600M")

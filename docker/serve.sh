@@ -11,7 +11,7 @@ fi
 set -- /videos --to /data/index
 if [ -n "${MLCMR_RUN:-}" ]; then
   set -- "$@" --run "$MLCMR_RUN"
-else
+elif [ -n "${MLCMR_MODEL:-}" ]; then
   set -- "$@" --model "$MLCMR_MODEL"
 fi
 if [ -n "${QDRANT_URL:-}" ]; then

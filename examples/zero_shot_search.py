@@ -10,11 +10,9 @@ import sys
 
 import mlcmr
 
-MODEL = "google/siglip-base-patch16-256-multilingual"  # or any other CLIP or SigLIP model, or a folder
 
-
-def main(videos: str, queries: list[str], model: str = MODEL) -> None:
-    """Index a folder of videos and print the hits of each query."""
+def main(videos: str, queries: list[str], model: str | None = None) -> None:
+    """Index a folder of videos and print the hits of each query, by the default model or another one."""
     summary = mlcmr.index(videos, "zero-shot-index", model=model)
     print(summary)
 

@@ -24,3 +24,11 @@ def plural(count: int, what: str) -> str:
         what: The noun in the singular; its plural ends in `s`.
     """
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def file_size(count: int) -> str:
+    """Return a number of bytes for people: `812 bytes`, `1.5 MB`, `3.0 GB`."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB")):
+        if count >= unit:
+            return f"{count / unit:,.1f} {name}"
+    return plural(count, "byte")

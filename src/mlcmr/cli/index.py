@@ -4,6 +4,7 @@ from jsonargparse import Namespace
 
 from mlcmr.cli.argv import with_options
 from mlcmr.cli.command import FunctionCommand
+from mlcmr.search.default_model import DEFAULT_MODEL
 
 
 def _print_summary(summary: object, parsed: Namespace) -> None:
@@ -14,10 +15,11 @@ def _print_summary(summary: object, parsed: Namespace) -> None:
 
 COMMAND = FunctionCommand(
     "mlcmr:index",
-    examples="""
+    examples=f"""
+  mlcmr index ~/Videos                   by the model {DEFAULT_MODEL}
   mlcmr index ~/Videos --run runs/sample-parallel
   mlcmr index ~/VisualSearch/vatex --run runs/vatex-parallel --to vatex-index
-  mlcmr index ~/Videos --model google/siglip-base-patch16-256-multilingual
+  mlcmr index ~/Videos --model openai/clip-vit-base-patch16
   mlcmr index ~/Videos --prune           bring it up to date, without files that are gone
   mlcmr index ~/Videos --dry-run         show what would change
   mlcmr index --remove holiday_beach     take a video out""",

@@ -8,12 +8,23 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 from huggingface_hub.constants import HF_HUB_CACHE
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    DryRunError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
 from mlcmr.errors import MlcmrError, NotFoundError, reason
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.model_card import CARD
 from mlcmr.paths import user_path
+from mlcmr.progress import SILENT, Progress
+from mlcmr.text import file_size
+
+_TIMEOUT = 10.0  # seconds; without a limit, a hub that does not answer takes two minutes
+_UNREACHABLE = "cannot be downloaded: no connection to the hub; name a folder that holds it"
 
 
 def find_model(
@@ -51,7 +62,7 @@ def find_model(
         raise NotFoundError(f"{what} '{name}': no such folder; name another{by}{close}", path=folder)
     try:
         if not isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
-            HfApi(token=token).model_info(name, revision=revision)
+            HfApi(token=token).model_info(name, revision=revision, timeout=_TIMEOUT)
     except (HFValidationError, RepositoryNotFoundError) as error:
         raise NotFoundError(
             f"{what} '{name}': no such folder, and no such model on the hub; name another"
@@ -61,8 +72,7 @@ def find_model(
         pass  # the hub answers; the download will report what is wrong
     except Exception as error:  # each version of the hub's client raises errors of another library
         raise NotFoundError(
-            f"{what} '{name}': no such folder, and cannot be downloaded: no connection to the hub; name a "
-            f"folder that holds it{by}{_suggest_models(name, built_in)}"
+            f"{what} '{name}': no such folder, and {_UNREACHABLE}{by}{_suggest_models(name, built_in)}"
         ) from error
     return name
 
@@ -86,9 +96,21 @@ def _matching_entries(folder: Path, pattern: str) -> list[Path]:
 
 
 def fetch_model(
-    name: str | Path, parameter: str = "", *, revision: str | None = None, token: str | None = None
+    name: str | Path,
+    parameter: str = "",
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    progress: Progress = SILENT,
 ) -> Path:
     """Return the folder of a model, downloaded if the model is on the hub; see `find_model`.
+
+    Args:
+        name: A hub id or folder.
+        parameter: The parameter that names the model, for messages.
+        revision: A branch, tag or commit on the hub.
+        token: An access token for private models on the hub.
+        progress: Gets the size of the files before they are downloaded.
 
     Raises:
         NotFoundError: If there is no model of this name, or the hub cannot be reached.
@@ -98,7 +120,31 @@ def fetch_model(
     if Path(found).is_dir():
         return Path(found)
     with opening(f"model '{name}'", "cannot be downloaded"):
+        try:
+            files = snapshot_download(found, revision=revision, token=token, dry_run=True)
+        except DryRunError as error:
+            return _complete_snapshot(found, parameter, revision, error.__cause__)
+        if missing := [file.file_size or 0 for file in files if file.will_download]:
+            progress.message(f"model '{name}': downloading {file_size(sum(missing))} from the hub")
         return Path(snapshot_download(found, revision=revision, token=token))
+
+
+def _complete_snapshot(
+    name: str, parameter: str, revision: str | None, failure: BaseException | None
+) -> Path:
+    """Return the folder of a hub model that is on this machine; the hub does not say what it has.
+
+    Raises:
+        NotFoundError: If files are missing, and the hub cannot be reached.
+        HfHubHTTPError: If files are missing, and the hub has refused them.
+    """
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        if isinstance(failure, HfHubHTTPError):
+            raise failure from error
+        by = f" with `{parameter}`" if parameter else ""
+        raise NotFoundError(f"model '{name}': not complete on this machine; {_UNREACHABLE}{by}") from error
 
 
 def cached_model(name: str, parameter: str, what: str = "model") -> Path:

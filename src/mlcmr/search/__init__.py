@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mlcmr.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mlcmr.search.default_model import DEFAULT_MODEL as DEFAULT_MODEL
     from mlcmr.search.filters import Filters as Filters
     from mlcmr.search.hits import CaptionHit as CaptionHit
     from mlcmr.search.hits import Hit as Hit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mlcmr.search.searcher import Searcher as Searcher
 
 __all__ = [
+    "DEFAULT_MODEL",
     "CaptionHit",
     "Filters",
     "Hit",
@@ -35,6 +37,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "DEFAULT_MODEL": "default_model",
         "CaptionHit": "hits",
         "Filters": "filters",
         "Hit": "hits",

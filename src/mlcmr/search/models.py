@@ -12,6 +12,7 @@ from mlcmr.model.hub import cached_model, fetch_model
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import SearchModel
 from mlcmr.model.two_tower import TwoTower
+from mlcmr.progress import SILENT, Progress
 from mlcmr.search.indexing.manifest import ModelInfo
 from mlcmr.search.model_description import (
     ModelDescription,
@@ -46,20 +47,25 @@ class OpenModel:
     description: ModelDescription
 
 
-def open_model(model: str | os.PathLike[str] | SearchModel, *, device: str = "auto") -> OpenModel:
+def open_model(
+    model: str | os.PathLike[str] | SearchModel, *, device: str = "auto", progress: Progress = SILENT
+) -> OpenModel:
     """Open the model that a user gives.
 
     Args:
         model: A run, a two-tower model or a model of mlcmr, by folder or hub id; or an opened model, which
             stays on its device.
         device: `cpu`, `cuda` or `auto`.
+        progress: Gets the size of a model before it is downloaded.
 
     Raises:
         MlcmrError: If there is no such model, it cannot embed texts and videos, or the device does not exist.
     """
     if not isinstance(model, (str, os.PathLike)):
         return _take_object(model)
-    return open_run(model, device=device) if is_run(model) else open_pretrained(model, device=device)
+    if is_run(model):
+        return open_run(model, device=device)
+    return open_pretrained(model, device=device, progress=progress)
 
 
 def open_run(run: str | os.PathLike[str], *, device: str = "auto") -> OpenModel:
@@ -73,7 +79,12 @@ def open_run(run: str | os.PathLike[str], *, device: str = "auto") -> OpenModel:
 
 
 def open_pretrained(
-    name: str | os.PathLike[str], *, device: str = "auto", fetch: bool = True, parameter: str = "model"
+    name: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    fetch: bool = True,
+    parameter: str = "model",
+    progress: Progress = SILENT,
 ) -> OpenModel:
     """Open a two-tower model, or a model folder of mlcmr, by folder or hub id.
 
@@ -82,12 +93,13 @@ def open_pretrained(
         device: `cpu`, `cuda` or `auto`.
         fetch: Whether the model may be downloaded.
         parameter: The parameter with which the user can name the model.
+        progress: Gets the size of the model before it is downloaded.
 
     Raises:
         MlcmrError: If there is no such model, it cannot embed texts and videos, or the device does not exist.
     """
     text = os.fspath(name)
-    folder = fetch_model(text, parameter) if fetch else cached_model(text, parameter)
+    folder = fetch_model(text, parameter, progress=progress) if fetch else cached_model(text, parameter)
     description = describe_pretrained(name, folder)
     if is_mlcmr_model(folder):
         return _open_mlcmr("pretrained", folder, description, device)

@@ -151,7 +151,7 @@ def test_an_encoder_that_the_hub_has(monkeypatch):
         [None, RepositoryNotFoundError("404", response=Mock()), HfHubHTTPError("503", response=Mock())]
     )
 
-    def model_info(_, name: str, revision: None) -> None:
+    def model_info(_, name: str, revision: None, timeout: float) -> None:
         if answer := next(answers):
             raise answer
 

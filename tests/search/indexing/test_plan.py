@@ -160,9 +160,6 @@ def test_a_request_has_the_parameters_and_defaults_of_the_function():
     }
 
 
-def test_no_index_and_no_model(tmp_path):
-    with pytest.raises(InvalidValueError, match="no index yet; give a model") as caught:
-        plan_index(IndexRequest(source=tmp_path, to=tmp_path / "index"))
-    assert caught.value.parameter == "model"
+def test_nothing_to_remove_from(tmp_path):
     with pytest.raises(NotFoundError, match="no index yet"):
         plan_index(IndexRequest(to=tmp_path / "index", remove=["a"]))

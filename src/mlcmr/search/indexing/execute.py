@@ -16,6 +16,7 @@ from mlcmr.extraction.plan import real_path
 from mlcmr.paths import folder_or_id
 from mlcmr.progress import SILENT, Progress
 from mlcmr.registry import is_code, is_importable
+from mlcmr.search.default_model import DEFAULT_MODEL
 from mlcmr.search.indexing.index_source import (
     IndexSource,
     SourceContent,
@@ -108,7 +109,7 @@ def _remove(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[I
 def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Outcome]:
     """Index the source of a plan; return the whole plan and its result."""
     request, collection, extraction = plan.request, plan.request.collection, ""
-    opened = _open_requested_model(plan, request)
+    opened = _open_requested_model(plan, progress)
     is_same = plan.info is None or is_model_of(plan.info.model, opened)
     require_same_model(plan, opened.info.name, is_same=is_same)
     require_free_name(plan)
@@ -152,12 +153,15 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
 # ─── steps ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _open_requested_model(plan: IndexPlan, request: IndexRequest) -> OpenModel:
-    """Open the model, which may be downloaded if the user has named it."""
+def _open_requested_model(plan: IndexPlan, progress: Progress) -> OpenModel:
+    """Open the model, which may be downloaded if the user has named it, or has named none."""
+    request = plan.request
+    if plan.by_default:
+        progress.message(f"no model is named: {DEFAULT_MODEL} is used; `model` names another")
     if request.run is not None:
         return open_run(request.run, device=request.device)
     if request.model is not None:
-        return open_model(request.model, device=request.device)
+        return open_model(request.model, device=request.device, progress=progress)
     assert plan.info is not None
     return open_again(plan.info.model, device=request.device)
 

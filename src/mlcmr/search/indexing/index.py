@@ -38,15 +38,16 @@ def index(
     """Make an index of videos, or update it; only new and changed videos and captions are embedded.
 
     Example:
-        >>> mlcmr.index("~/Videos", run="runs/sample-parallel")
+        >>> mlcmr.index("~/Videos")
 
     Args:
         source: A folder of videos and images, or a collection; not needed with `remove`.
         to: The folder of the index, made if it does not exist.
-        run: The run whose model embeds; by default the model of the index.
+        run: The run whose model embeds.
         model: Instead of a run: a pretrained model with towers for texts and for pictures (CLIP, SigLIP…) or
             an mlcmr model, by hub id or folder, or an opened model, which stays on its device. The folder of
-            a run is that run.
+            a run is that run. By default the model of the index; for a new index of videos,
+            a multilingual SigLIP (`mlcmr.search.DEFAULT_MODEL`).
         encoder: The frame encoder that makes features from videos, by hub id or folder, as
             `package.module:Name`, or an object; by default that of the training, or the pretrained model
             itself. If given, the features of a collection count as made by it.

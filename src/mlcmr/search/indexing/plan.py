@@ -19,6 +19,7 @@ from mlcmr.extraction.plan import ExtractionPlan, plan_extraction, real_path
 from mlcmr.extraction.records import VideoRecord, read_videos, videos_file
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
+from mlcmr.search.default_model import DEFAULT_MODEL
 from mlcmr.search.indexing.index_source import (
     IndexSource,
     SourceContent,
@@ -75,6 +76,7 @@ class IndexPlan:
         name: The prefix of the collections on the server.
         extraction: The files to extract; None for a collection.
         update: The changes of the index; before an extraction, those that follow if every file can be read.
+        by_default: Whether the model is `DEFAULT_MODEL`, because the user has named none.
     """
 
     request: IndexRequest
@@ -87,6 +89,7 @@ class IndexPlan:
     name: str | None
     extraction: ExtractionPlan | None = None
     update: UpdatePlan | None = None
+    by_default: bool = False
 
     def execute(self, *, progress: Progress = SILENT) -> "IndexSummary":
         """Make the changes; see `execute`."""
@@ -137,6 +140,7 @@ class IndexPlan:
         lines = [f"{printable(self.request.folder)}{new}: nothing has been changed"]
         if self.model is not None:
             reason = "" if self.info is None or self._names_model else ", as before"
+            reason = ", the default" if self.by_default else reason
             lines.append(f"  model:    {printable(self.model.name)}{reason}")
             lines.append(f"  feature:  {self.feature or 'unknown'}, made by {self.encoder or 'unknown'}")
         place = "in the index's folder" if self.url is None else f"on {self.url}, as {self.name}"
@@ -211,10 +215,14 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
             f"{folder}: there is no index yet; give videos or a collection, and a model (`run` or `model`)",
             path=folder,
         )
-    if info is None and request.run is None and request.model is None:
-        raise InvalidValueError(
-            f"{folder}: there is no index yet; give a model (`run` or `model`)", parameter="model"
-        )
+    by_default = info is None and request.run is None and request.model is None
+    if by_default:
+        if request.collection is not None or request.encoder is not None:
+            raise InvalidValueError(
+                f"{folder}: there is no index yet; give the model of the features (`run` or `model`)",
+                parameter="model",
+            )
+        request = replace(request, model=DEFAULT_MODEL)
     if request.place is None and not request.remove:
         raise InvalidValueError("there is nothing to do; give a folder of videos, or a collection")
     store, url, name = _plan_store(request, info)
@@ -227,6 +235,7 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
         store=store,
         url=url,
         name=name,
+        by_default=by_default,
     )
     if request.place is None:
         return plan
