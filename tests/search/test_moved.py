@@ -256,6 +256,27 @@ def test_an_index_counts_what_is_gone_and_prunes_it(drawn, films, tmp_path):
         mlcmr.index(more, tmp_path / "index", prune=True, device="cpu")
 
 
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_dry_run_says_what_is_gone_and_away(drawn, films, tmp_path, prune):
+    more, disk = draw(tmp_path / "more", "y.bmp", "z.bmp"), draw(tmp_path / "disk", "w.bmp")
+    mlcmr.index(films, tmp_path / "index", run=drawn / "run", device="cpu")
+    for folder in (disk, more):
+        mlcmr.index(folder, tmp_path / "index", device="cpu")
+    shutil.rmtree(disk)
+    (films / "0.mp4").unlink()
+    (more / "z.bmp").rename(more / "z.txt")
+    options = {"prune": prune, "device": "cpu"}
+    planned, done = (
+        [line for line in str(summary).splitlines() if line.startswith(("  left out:", "  gone:", "  away:"))]
+        for summary in (
+            mlcmr.index(more, tmp_path / "index", dry_run=True, **options),
+            mlcmr.index(more, tmp_path / "index", **options),
+        )
+    )
+    assert [line.split(":")[0].strip() for line in done] == ["left out", "gone", "away"]
+    assert planned == done
+
+
 def test_an_index_of_a_collection_counts_files_that_are_gone(drawn, films, tmp_path):
     extract(films, tmp_path / "mine", workers=1)
     mlcmr.index(tmp_path / "mine", tmp_path / "index", run=drawn / "run", device="cpu")

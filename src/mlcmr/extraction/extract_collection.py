@@ -13,7 +13,7 @@ from typing import Any, Literal
 from mlcmr.arguments import check_arguments
 from mlcmr.data.features.frame_features import Features
 from mlcmr.errors import CorruptFileError, InvalidValueError
-from mlcmr.extraction.discovery import block_digest, count_away, require_source
+from mlcmr.extraction.discovery import block_digest, require_source
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.extraction.encoders.histogram import HISTOGRAM
 from mlcmr.extraction.encoders.registry import open_encoder, require_encoder
@@ -230,7 +230,7 @@ class Extraction:
             moved=plan.moved,
             others=plan.others,
             gone=list(plan.gone),
-            away=count_away(writer.records.values(), plan.root) if plan.is_folder else {},
+            away=plan.away,
             pruned=plan.pruned,
             seconds=time.monotonic() - started,
         )

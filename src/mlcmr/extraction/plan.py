@@ -5,13 +5,14 @@ shows it.
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlcmr.errors import NotFoundError
 from mlcmr.extraction.discovery import (
     assign_ids,
+    count_away,
     find_files,
     find_gone,
     find_left_behind,
@@ -21,6 +22,9 @@ from mlcmr.extraction.discovery import (
 )
 from mlcmr.extraction.records import VideoRecord, is_utf8
 from mlcmr.paths import user_path
+from mlcmr.text import plural, printable
+
+_MOST_EXTENSIONS = 6
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,11 @@ class ExtractionPlan:
     def removed(self) -> tuple[str, ...]:
         """Ids of all videos to remove: the named ones, and with `pruned` those in `gone`."""
         return (*self.named, *self.gone) if self.pruned else self.named
+
+    @property
+    def away(self) -> Mapping[Path, int]:
+        """The number of videos that are kept because their folder does not exist or is empty, by folder."""
+        return count_away(self.records, self.root) if self.is_folder else {}
 
     @property
     def removes_all(self) -> bool:
@@ -164,6 +173,31 @@ def plan_extraction(
         moves={path: record for path, record in moves.items() if record.video not in remove},
         records=kept,
     )
+
+
+def describe_unread(
+    others: Mapping[str, int], gone: Sequence[str], away: Mapping[Path, int], *, pruned: bool
+) -> list[str]:
+    """Return lines about files that are not read and videos without files, which `ExtractionPlan` counts."""
+    lines = []
+    if others:
+        by_frequency = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+        extensions = ", ".join(
+            f"{printable(extension) or 'no extension'} {count:,}"
+            for extension, count in by_frequency[:_MOST_EXTENSIONS]
+        )
+        more = ", …" if len(others) > _MOST_EXTENSIONS else ""
+        total = plural(sum(others.values()), "file")
+        lines.append(f"  left out: {total}, by file extension ({extensions}{more})")
+    if gone:
+        action = "removed" if pruned else "kept; `prune` removes them"
+        lines.append(f"  gone:     {plural(len(gone), 'video')} whose file is gone, {action}")
+    for folder, count in sorted(away.items()):
+        lines.append(
+            f"  away:     {plural(count, 'video')} of {printable(folder)}, kept: that folder does not "
+            "exist or is empty (is a disk not mounted?); `prune` with that folder removes them"
+        )
+    return lines
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mlcmr.extraction.media.sampling import Sampling
-from mlcmr.text import plural, printable
-
-_MOST_EXTENSIONS = 6
+from mlcmr.extraction.plan import describe_unread
+from mlcmr.text import plural
 
 
 @dataclass(frozen=True)
@@ -74,28 +73,8 @@ class ExtractionSummary:
             lines.append(
                 f"  moved:    {plural(self.moved, 'video')} in a folder that was moved, not extracted again"
             )
-        if self.others:
-            lines.append(self._others())
-        if self.gone:
-            action = "removed" if self.pruned else "kept; `prune` removes them"
-            lines.append(f"  gone:     {plural(len(self.gone), 'video')} whose file is gone, {action}")
-        for folder, count in sorted(self.away.items()):
-            lines.append(
-                f"  away:     {plural(count, 'video')} of {printable(folder)}, kept: that folder does not "
-                "exist or is empty (is a disk not mounted?); `prune` with that folder removes them"
-            )
+        lines += describe_unread(self.others, self.gone, self.away, pruned=self.pruned)
         return "\n".join(lines)
-
-    def _others(self) -> str:
-        """Format the most frequent extensions of files that are neither videos nor images."""
-        by_frequency = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
-        extensions = ", ".join(
-            f"{printable(extension) or 'no extension'} {count:,}"
-            for extension, count in by_frequency[:_MOST_EXTENSIONS]
-        )
-        more = ", …" if len(self.others) > _MOST_EXTENSIONS else ""
-        total = plural(sum(self.others.values()), "file")
-        return f"  left out: {total}, by file extension ({extensions}{more})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as a dictionary of plain values, for JSON."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mlcmr.data.collection import Collection
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction.feature_writer import ENCODER, read_encoder_settings
-from mlcmr.extraction.plan import ExtractionPlan, plan_extraction, real_path
+from mlcmr.extraction.plan import ExtractionPlan, describe_unread, plan_extraction, real_path
 from mlcmr.extraction.records import VideoRecord, read_videos, videos_file
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
@@ -118,7 +118,9 @@ class IndexPlan:
                 "changed": list(map(str, extraction.changed)),
                 "unchanged": extraction.unchanged,
                 "moved": extraction.moved,
+                "others": dict(extraction.others),
                 "gone": list(extraction.gone),
+                "away": {str(folder): count for folder, count in extraction.away.items()},
                 "skipped": {str(path): why for path, why in extraction.skipped.items()},
             }
         if (update := self.update) is not None:
@@ -540,9 +542,7 @@ def _describe_extraction(plan: ExtractionPlan) -> list[str]:
     lines = [f"  files:    {counts}{moved}"]
     lines += _listed("new", map(str, plan.new))
     lines += _listed("changed", map(str, plan.changed))
-    action = "removed" if plan.pruned else "kept; `prune` removes them"
-    if plan.gone:
-        lines.append(f"  gone:     {plural(len(plan.gone), 'video')} whose file no longer exists, {action}")
+    lines += describe_unread(plan.others, plan.gone, plan.away, pruned=plan.pruned)
     lines += _listed("skipped", (f"{path}: {why}" for path, why in plan.skipped.items()))
     return lines
 
