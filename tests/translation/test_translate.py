@@ -551,7 +551,16 @@ def test_another_direction_is_one_line_before_any_work(collection, tmp_path, cap
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("mine", True), ("opus-mt-en-zh", False), ("opus-mt-mul-zh", False)]
+    ("name", "told"),
+    [
+        ("mine", True),
+        ("opus-mt-en-zh", False),
+        ("opus-mt-mul-zh", False),
+        ("opus-mt-ROMANCE-zh", True),
+        ("opus-mt-gem-zh", True),
+        ("opus-mt-tc-big-gmw-gmw", True),
+        ("opus-mt-en-ROMANCE", True),
+    ],
 )
 def test_a_model_that_does_not_say_its_languages_is_believed_and_named(
     name, told, collection, tmp_path, capfd

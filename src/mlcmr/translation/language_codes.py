@@ -91,7 +91,7 @@ def require_direction(
         target: ISO 639 code of the language to translate into.
 
     Returns:
-        A note for the user if the files do not tell the model's languages.
+        A note for the user if the files do not tell the model's languages, or name a group of languages.
 
     Raises:
         InvalidValueError: If the model was trained to translate from or into another language.
@@ -107,7 +107,7 @@ def require_direction(
                 "`model`",
                 parameter="model",
             )
-    if all(codes):
+    if all(code == _ANY or _languages(code) for code in codes):
         return None
     return f"model '{name}' does not tell its languages: assumed to translate from {source} into {target}"
 
