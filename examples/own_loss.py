@@ -29,11 +29,12 @@ class SoftMargin(nn.Module):
 
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
         """Return one term for each language; embeddings are (B, D) with rows of length 1."""
-        negatives = ~views.same_video()  # other captions of the same video are right too
-        return {
-            f"{language}→v": self.term(texts @ views.video.T, negatives)
-            for language, texts in views.captions.items()
-        }
+        terms = {}
+        for language in views.captions:
+            own = views.having(language)  # the examples that have a caption in the language
+            negatives = ~own.same_video()  # other captions of the same video are right too
+            terms[f"{language}→v"] = self.term(own.captions[language] @ own.video.T, negatives)
+        return terms
 
     def term(self, scores: Tensor, negatives: Tensor) -> Tensor:
         """Return the sum over both directions and all negatives, divided by B."""

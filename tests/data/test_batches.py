@@ -22,6 +22,7 @@ from mlcmr.data.batches import (
 )
 from mlcmr.data.collection import open_collection
 from mlcmr.data.features.frame_features import write_features
+from mlcmr.data.language_sampling import LanguageSampler
 from mlcmr.data.scenarios import ExampleCaptions, Scenario, ScenarioKind, TrainingPairs, read_training_pairs
 from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.model.encoders.text import CaptionTokenizer, open_tokenizer
@@ -223,6 +224,38 @@ def test_captions_are_tokenized_once(folder):
     assert sorted(asked) == sorted([*pairs.captions["en"].texts, *pairs.captions["zh"].texts])
 
 
+def test_examples_without_captions(folder, dataset):
+    """Captions that are missing leave the other rows as they are, in every batch."""
+    collection = open_collection(folder.parent, folder.name)
+    pairs = read_training_pairs(collection, Scenario(ScenarioKind.PARALLEL))
+    present = [0, 3, 4, 7, 33, 40]
+    chinese = pairs.captions["zh"]
+    few = ExampleCaptions([chinese.texts[row] for row in present], ["zh"] * len(present), present)
+    gappy = TrainingPairs(pairs.videos, {"en": pairs.captions["en"], "zh": few})
+    with_gaps = PairDataset(gappy, collection.open_features(FEATURE), tokenize, 3, seed=5)
+    for examples in ([33, 2, 7, 12, 0], [1, 2], [4, 3]):
+        batch = with_gaps[BatchKey(2, np.array(examples))]
+        whole = dataset[BatchKey(2, np.array(examples))]
+        has = [example in present for example in examples]
+        assert list(batch.has_caption) == ["zh"]
+        assert batch.has_caption["zh"].tolist() == has
+        for view in ("captions", "masked"):
+            english, chinese = getattr(batch, view)["en"], getattr(batch, view)["zh"]
+            assert torch.equal(english.ids, getattr(whole, view)["en"].ids)
+            each = torch.split(getattr(whole, view)["zh"].ids, getattr(whole, view)["zh"].lengths.tolist())
+            assert chinese.ids.tolist() == [
+                token for ids, there in zip(each, has, strict=True) if there for token in ids.tolist()
+            ]
+            assert len(chinese) == sum(has)
+
+
+def test_a_batch_has_the_languages_of_its_key(dataset):
+    examples = np.array([7, 0])
+    whole, one = dataset[BatchKey(1, examples)], dataset[BatchKey(1, examples, ("zh",))]
+    assert list(one.captions) == list(one.masked) == ["zh"]
+    assert torch.equal(one.masked["zh"].ids, whole.masked["zh"].ids)
+
+
 def test_a_video_without_features(tmp_path):
     write_features(tmp_path / "feat", [(["seen_0"], np.ones((1, 4), np.float32))])
     from mlcmr.data.features.frame_features import open_features
@@ -281,6 +314,20 @@ def test_together_they_see_each_example_once_an_epoch(examples, batch_size, coun
     assert list(chain.from_iterable(together)) == list(chain.from_iterable(one))
     if examples % batch_size == 0 or examples % batch_size >= count:  # else the rest joins the batch before
         assert together == one
+
+
+def test_all_processes_draw_the_languages_of_one(dataset):
+    """Also in an epoch that is continued."""
+    languages = LanguageSampler(("en", "zh", "de"), 2, seed=3)
+    whole = EpochSampler(40, 4, 3, languages=languages)
+    whole.set_epoch(2)
+    drawn = [key.languages for key in whole]
+    assert len(set(drawn)) == 3
+    for process in range(2):
+        part = EpochSampler(40, 4, 3, process, 2, languages=languages)
+        part.resume(2, 4)
+        assert [key.languages for key in part] == drawn[4:]
+    assert {key.languages for key in EpochSampler(40, 4, 3)} == {None}
 
 
 def test_epochs_and_seeds_shuffle_anew():

@@ -153,7 +153,8 @@ def test_missing_counterpart(collection):
         read_training_pairs(collection, PARALLEL)
     assert str(caught.value) == (
         f"{path}: no caption for 'v1#0' of toytrain.caption.txt, and 1 of 3 examples are incomplete; "
-        "complete the file, or leave them out: set `missing_captions` to skip"
+        "complete the file, or set `missing_captions` to skip (leave them out) or keep (train on the "
+        "captions that exist)"
     )
     pairs = read_training_pairs(collection, PARALLEL, "skip")
     assert pairs.skipped == 1
@@ -176,6 +177,45 @@ def test_missing_counterparts_in_several_languages(collection):
         CorruptFileError, match=r"_zh\.caption\.txt: no caption for 'v-2_x#0'.* 2 of 3 examples"
     ):
         read_training_pairs(collection, scenario)
+
+
+def test_examples_with_the_captions_that_exist(collection):
+    """Every video and number of any language is an example; those of the first language come first."""
+    scenario = Scenario(ScenarioKind.PARALLEL, ("en", "zh", "de"))
+    write(collection, "train", "", lines("enc", KEYS[:2]))
+    write(collection, "train", "_zh", lines("zh", [("v9", "4"), *KEYS[1:]]))
+    write(collection, "train", "_de", lines("de", [*KEYS, ("v9", "4")]))
+    pairs = read_training_pairs(collection, scenario, "keep")
+    assert pairs.videos == ["v1", "v1", "v9", "v-2_x"]
+    assert pairs.skipped == 0
+    assert pairs.captions == {
+        "en": ExampleCaptions(texts("enc", KEYS[:2]), ["en"] * 2, [0, 1]),
+        "zh": ExampleCaptions(texts("zh", [KEYS[1], ("v9", "4"), KEYS[2]]), ["zh"] * 3, [1, 2, 3]),
+        "de": ExampleCaptions(texts("de", [*KEYS[:2], ("v9", "4"), KEYS[2]]), ["de"] * 4),
+    }
+    assert pairs.gaps() == [
+        "en: 1 of 3 videos have captions, 2 of 4 examples",
+        "zh: 3 of 3 videos have captions, 3 of 4 examples",
+    ]
+
+
+@pytest.mark.parametrize("scenario", [PARALLEL, TO_ZH, UNPARALLEL], ids=lambda one: one.kind)
+def test_without_gaps_it_does_not_matter_what_happens_to_gaps(collection, scenario):
+    write(collection, "train", "", lines("enc"))
+    write(collection, "train", "_zh", lines("zh", KEYS[::-1]))
+    write(collection, "train", "_google_enc2zh", lines("enc2zh"))
+    write(collection, "train", "_half", [*lines("enc", KEYS[:1]), *lines("zh", KEYS)])
+    pairs = read_training_pairs(collection, scenario, "keep")
+    assert pairs == read_training_pairs(collection, scenario, "skip")
+    assert pairs == read_training_pairs(collection, scenario)
+    assert pairs.gaps() == []
+
+
+def test_a_language_without_any_captions(collection):
+    write(collection, "train", "", lines("enc"))
+    write(collection, "train", "_zh", [])
+    with pytest.raises(CorruptFileError, match=r"toytrain_zh\.caption\.txt: no captions"):
+        read_training_pairs(collection, PARALLEL, "keep")
 
 
 def test_nothing_left_is_an_error_in_any_case(collection):

@@ -311,6 +311,19 @@ def test_what_is_not_there_is_left_out():
     assert "Learning rate" not in learned.text
 
 
+def test_terms_of_drawn_languages():
+    """A step has the terms of the languages that it drew; each term has a curve."""
+    steps = [
+        {"step": step, "examples": 8, "loss": 2.0, ("en→v" if step % 2 else "zh→v"): 1.0, "v~v'": 1.0}
+        for step in range(1, 60)
+    ]
+    drawn = Page(render_report([example_results()], steps))
+    assert "Terms of the loss" in drawn.text
+    for name in ("en→v", "zh→v", "v~v'"):
+        assert name in drawn.text
+    assert "nan" not in drawn.text
+
+
 def test_a_checkpoint_chosen_on_the_evaluated_split_is_noted():
     warning = "The checkpoint was chosen on the split that is evaluated here"
     assert warning not in full_page()

@@ -22,8 +22,9 @@ class Squares(nn.Module):
 
     def forward(self, views: ViewEmbeddings) -> dict[str, torch.Tensor]:
         return {
-            language: self.weight * (texts - views.video).square().sum()
-            for language, texts in views.captions.items()
+            language: self.weight * (own.captions[language] - own.video).square().sum()
+            for language in views.captions
+            for own in [views.having(language)]
         }
 
 
@@ -140,6 +141,10 @@ def first_example(views):
     return {"one": views.video[0].sum()}
 
 
+def all_videos(views):
+    return {"one": sum((texts - views.video).square().sum() for texts in views.captions.values())}
+
+
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
@@ -153,6 +158,7 @@ def first_example(views):
         (random, "the same embeddings give the same terms"),
         (in_place, "does not change its input"),
         (first_example, "does not depend on the order"),
+        (all_videos, "does not fail where examples lack captions, see `ViewEmbeddings.having`"),
     ],
 )
 def test_losses_that_break_the_contract(loss, message):

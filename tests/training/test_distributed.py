@@ -36,6 +36,14 @@ from tests.helpers.golden_model import golden, golden_batch, golden_model
 from tests.helpers.tiny import tiny_config, tiny_model, write_collection, write_recipe
 
 STEPS = 2
+# The examples that have a Chinese caption: a process may hold none of them, and a batch too.
+GAPS: dict[str, dict[str, list[bool]]] = {
+    "none": {},
+    "some": {"zh": [True, False, True, True, False, True, False, False, True, True, True, False]},
+    "first half": {"zh": [False] * 7 + [True] * 5},
+    "second half": {"zh": [True] * 3 + [False] * 9},
+    "all": {"zh": [False] * 12},
+}
 
 
 def part(batch: PairBatch, rows: slice) -> PairBatch:
@@ -46,12 +54,14 @@ def part(batch: PairBatch, rows: slice) -> PairBatch:
         return VideoBatch(torch.cat(frames), whole.lengths[rows], whole.means[rows])
 
     def texts(whole: dict[str, TokenBatch]) -> dict[str, TokenBatch]:
-        return {
-            language: TokenBatch(
-                torch.cat(torch.split(text.ids, text.lengths.tolist())[rows]), text.lengths[rows]
-            )
-            for language, text in whole.items()
-        }
+        everywhere = torch.ones(len(batch), dtype=torch.bool)
+        found = {}
+        for language, text in whole.items():
+            has = batch.has_caption.get(language, everywhere)
+            chosen = slice(int(has[: rows.start].sum()), int(has[: rows.stop].sum()))
+            each = [ids.numpy() for ids in torch.split(text.ids, text.lengths.tolist())]
+            found[language] = TokenBatch.of(each[chosen])
+        return found
 
     return PairBatch(
         videos(batch.video),
@@ -59,6 +69,7 @@ def part(batch: PairBatch, rows: slice) -> PairBatch:
         texts(batch.captions),
         texts(batch.masked),
         batch.video_ids[rows],
+        {language: has[rows] for language, has in batch.has_caption.items()},
     )
 
 
@@ -88,9 +99,24 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def golden_videos(arrays: dict[str, np.ndarray]) -> PairBatch:
-    """The golden batch as if it held four videos, each in several rows of both halves."""
-    return replace(golden_batch(arrays), video_ids=torch.arange(12) % 4)
+def golden_videos(arrays: dict[str, np.ndarray], gaps: str = "none") -> PairBatch:
+    """The golden batch as if it held four videos, each in several rows of both halves.
+
+    Args:
+        arrays: The golden arrays.
+        gaps: The name of the captions that are left out.
+    """
+    batch = replace(golden_batch(arrays), video_ids=torch.arange(12) % 4)
+    for language, has in GAPS[gaps].items():
+        for texts in (batch.captions, batch.masked):
+            each = torch.split(texts[language].ids, texts[language].lengths.tolist())
+            texts[language] = TokenBatch.of(
+                [ids.numpy() for ids, kept in zip(each, has, strict=True) if kept]
+            )
+        batch.has_caption[language] = torch.tensor(has)
+    if gaps not in ("none", "some"):  # a step that draws one language
+        del batch.captions["en"], batch.masked["en"]
+    return batch
 
 
 def as_torchrun(process: int, processes: int = 2) -> dict[str, str]:
@@ -116,26 +142,36 @@ def as_srun(processes: int, **others: str) -> dict[str, str]:
     }
 
 
-def work(process: int, folder: str, bounds: list[int], port: int, loss: str) -> None:
+def work(process: int, folder: str, bounds: list[int], port: int, loss: str, gaps: str) -> None:
     torch.set_num_threads(1)
     os.environ.update(as_torchrun(process), MASTER_PORT=str(port))
     fabric = Fabric(accelerator="cpu", devices=2)
     fabric.launch()
     arrays = golden()
     model = golden_model(arrays, padding="masked").train()
-    batch = part(golden_videos(arrays), slice(bounds[process], bounds[process + 1]))
+    batch = part(golden_videos(arrays, gaps), slice(bounds[process], bounds[process + 1]))
     torch.save(steps(fabric, model, batch, loss), f"{folder}/{process}.pt")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("first", "loss"), [(6, "mlcmr"), (7, "mlcmr"), (7, "softmax"), (7, "sigmoid")])
-def test_two_processes_are_one(first, loss):
+@pytest.mark.parametrize(
+    ("first", "loss", "gaps"),
+    [
+        (6, "mlcmr", "none"),
+        (7, "mlcmr", "none"),
+        (7, "softmax", "none"),
+        (7, "sigmoid", "none"),
+        *[(7, "mlcmr", gaps) for gaps in GAPS if gaps != "none"],
+        (7, "softmax", "some"),
+    ],
+)
+def test_two_processes_are_one(first, loss, gaps):
     arrays = golden()
     fabric = Fabric(accelerator="cpu", devices=1)
-    alone = steps(fabric, golden_model(arrays, padding="masked").train(), golden_videos(arrays), loss)
+    alone = steps(fabric, golden_model(arrays, padding="masked").train(), golden_videos(arrays, gaps), loss)
     with tempfile.TemporaryDirectory() as folder:
         processes.server()
-        arguments = folder, [0, first, 12], free_port(), loss
+        arguments = folder, [0, first, 12], free_port(), loss, gaps
         mp.start_processes(work, arguments, nprocs=2, start_method="forkserver")
         both = [torch.load(Path(folder) / f"{process}.pt", weights_only=True) for process in range(2)]
     assert any(name.startswith("gradient text_encoder") for name in alone)

@@ -32,6 +32,7 @@ from tests.helpers.tiny import (
     SPLITS,
     tiny_config,
     video_name,
+    write_collection,
     write_recipe,
 )
 
@@ -168,6 +169,27 @@ def test_killed(root, undisturbed, tmp_path):
     assert last.wait() == 0, last.output
     assert_same(run.folder, undisturbed)
     assert not leftovers(run.folder)
+
+
+def test_killed_with_drawn_languages_and_missing_captions(tmp_path):
+    """Each step draws the languages that it draws in an uninterrupted run."""
+    text = write_collection(tmp_path) / "TextData" / "tinytrain_zh.caption.txt"
+    text.write_text("".join(text.read_text().splitlines(keepends=True)[5:40]))
+    settings: dict[str, Any] = {"missing_captions": "keep", "languages_per_step": 1, "checkpoint_minutes": 0}
+    whole = train(tiny_config(tmp_path, tmp_path / "whole", **settings)).folder
+    config = tiny_config(tmp_path, tmp_path / "run", **settings)
+    command = ["train", write_recipe(tmp_path / "recipe.yaml", config)]
+    training = processes.start(command, tmp_path / "log")
+    assert training.wait_until((tmp_path / "run/checkpoints/last.ckpt").exists)
+    training.kill()
+    again = processes.run(command, tmp_path / "log")
+    assert again.wait() == 0, again.output
+    assert "zh: 18 of 24 videos have captions, 35 of 48 examples" in again.output
+    assert "going on with" in again.output
+    assert_same(tmp_path / "run", whole)
+    terms = [{name[:2] for name in record if "→" in name} for record in records(whole) if "loss" in record]
+    assert all(len(languages) == 1 for languages in terms)
+    assert sum(languages == {"en"} for languages in terms) == len(terms) / 2 == STEPS
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

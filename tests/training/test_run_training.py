@@ -24,7 +24,7 @@ from mlcmr.training import train
 from mlcmr.training.step import TrainingStep
 from tests.helpers import processes
 from tests.helpers.golden_model import tiny_tokenizer
-from tests.helpers.runs import records
+from tests.helpers.runs import assert_same, records
 from tests.helpers.tiny import (
     tiny_config,
     tiny_model,
@@ -118,6 +118,31 @@ def test_settings_that_the_machine_cannot(root, tmp_path, changes):
     with pytest.raises(InvalidValueError, match="not on this machine"):
         train(tiny_config(root, tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"languages_per_step": 3}, "is 3, but the languages are en, zh; set it to all, or to a smaller"),
+        ({"languages_per_step": 1, "scenario": "unparallel"}, "has one caption; set it to all"),
+    ],
+)
+def test_more_languages_in_a_step_than_there_are(root, tmp_path, changes, said):
+    config = tiny_config(root, tmp_path / "run", **changes)
+    for start in (config.require_names, lambda: train(config)):
+        with pytest.raises(InvalidValueError, match=said) as caught:
+            start()
+        assert caught.value.parameter == "languages_per_step"
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InvalidValueError, match="languages_per_step is 0, but must be at least 1"):
+        tiny_config(root, tmp_path / "run", languages_per_step=0)
+
+
+def test_all_languages_are_all_languages(root, tmp_path):
+    """The number of the languages is the same as `all`, to the last bit."""
+    one = train(tiny_config(root, tmp_path / "one", epochs=1)).folder
+    other = train(tiny_config(root, tmp_path / "other", epochs=1, languages_per_step=2)).folder
+    assert_same(one, other)
 
 
 @pytest.mark.parametrize("precision", ["nonsense", "16", "8-bit", "transformer-engine"])

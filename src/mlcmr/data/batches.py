@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mlcmr.data.features.frame_features import FrameFeatures
+from mlcmr.data.language_sampling import LanguageSampler
 from mlcmr.data.masking import RandomKey, kept_frames, masked_words
 from mlcmr.data.scenarios import ExampleCaptions, TrainingPairs
 from mlcmr.errors import InvalidValueError, MlcmrError
@@ -43,8 +44,9 @@ class TokenBatch:
     @staticmethod
     def of(texts: Sequence[NDArray[np.int32]]) -> TokenBatch:
         """Return a batch of texts given as arrays of ids."""
+        ids = np.concatenate(texts) if texts else np.empty(0, np.int32)
         return TokenBatch(
-            torch.from_numpy(np.concatenate(texts).astype(np.int64)),
+            torch.from_numpy(ids.astype(np.int64)),
             torch.tensor([len(text) for text in texts], dtype=torch.int64),
         )
 
@@ -111,6 +113,8 @@ class PairBatch:
         masked: The same captions with some words masked.
         video_ids: (B,) int64, the position of each video in the features: examples of the same video have the
             same number, in any process.
+        has_caption: (B,) bool by language: the examples that `captions` has a row of. A language in which
+            every training example has a caption is left out.
     """
 
     video: VideoBatch
@@ -118,6 +122,7 @@ class PairBatch:
     captions: dict[str, TokenBatch]
     masked: dict[str, TokenBatch]
     video_ids: Tensor
+    has_caption: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.video)
@@ -130,6 +135,7 @@ class PairBatch:
             {language: texts.to(device) for language, texts in self.captions.items()},
             {language: texts.to(device) for language, texts in self.masked.items()},
             self.video_ids.to(device, non_blocking=True),
+            {language: rows.to(device, non_blocking=True) for language, rows in self.has_caption.items()},
         )
 
     def pin_memory(self) -> PairBatch:
@@ -140,6 +146,7 @@ class PairBatch:
             {language: texts.pin_memory() for language, texts in self.captions.items()},
             {language: texts.pin_memory() for language, texts in self.masked.items()},
             self.video_ids.pin_memory(),
+            {language: rows.pin_memory() for language, rows in self.has_caption.items()},
         )
 
 
@@ -150,9 +157,15 @@ class TokenizedCaptions:
         self._captions = captions
         self._tokenize = tokenize
         self._ids: list[NDArray[np.int32] | None] = [None] * len(captions.texts)
+        self._examples = None if captions.examples is None else np.array(captions.examples)
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> list[NDArray[np.int32]]:
-        """Return the token ids of the captions of some examples."""
+    def present(self, examples: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Return whether each of some examples has a caption; None if every training example has one."""
+        return None if self._examples is None else np.isin(examples, self._examples)
+
+    def __getitem__(self, examples: NDArray[np.int64]) -> list[NDArray[np.int32]]:
+        """Return the token ids of the captions of some examples, which have one."""
+        rows = examples if self._examples is None else np.searchsorted(self._examples, examples)
         new = [row for row in rows.tolist() if self._ids[row] is None]
         if new:
             texts = [self._captions.texts[row] for row in new]
@@ -169,10 +182,12 @@ class BatchKey:
     Attributes:
         epoch: The epoch, from 0.
         examples: The numbers of the examples in the training set.
+        languages: The languages of the captions; None for all.
     """
 
     epoch: int
     examples: NDArray[np.int64]
+    languages: Sequence[str] | None = None
 
 
 class PairDataset(Dataset[PairBatch]):
@@ -212,9 +227,15 @@ class PairDataset(Dataset[PairBatch]):
         starts = np.cumsum(lengths) - lengths
         captions: dict[str, TokenBatch] = {}
         masked: dict[str, TokenBatch] = {}
-        for language, of_language in self._captions.items():
-            whole = TokenBatch.of(of_language[key.examples])
-            chosen = masked_words(whole.lengths.numpy(), random_key, language)
+        has_caption: dict[str, Tensor] = {}
+        for language in key.languages or self._captions:
+            of_language = self._captions[language]
+            examples = key.examples
+            if (present := of_language.present(examples)) is not None:
+                has_caption[language] = torch.from_numpy(present)
+                examples = examples[present]
+            whole = TokenBatch.of(of_language[examples])
+            chosen = masked_words(whole.lengths.numpy(), replace(random_key, examples=examples), language)
             captions[language] = whole
             masked[language] = TokenBatch(
                 whole.ids.masked_fill(torch.from_numpy(chosen), self._mask_id), whole.lengths
@@ -225,6 +246,7 @@ class PairDataset(Dataset[PairBatch]):
             captions,
             masked,
             torch.from_numpy(positions),
+            has_caption,
         )
 
 
@@ -241,13 +263,21 @@ class EpochSampler(Sampler[BatchKey]):
         seed: The seed of the run.
         process: The number of this process, from 0.
         processes: The number of processes.
+        languages: Chooses the languages of each batch; None for all languages.
 
     Raises:
         InvalidValueError: If there are fewer examples, or fewer examples in a batch, than processes.
     """
 
     def __init__(
-        self, examples: int, batch_size: int, seed: int, process: int = 0, processes: int = 1
+        self,
+        examples: int,
+        batch_size: int,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+        *,
+        languages: LanguageSampler | None = None,
     ) -> None:
         if min(examples, batch_size) < processes:
             raise InvalidValueError(
@@ -261,6 +291,7 @@ class EpochSampler(Sampler[BatchKey]):
         self._seed = seed
         self._process = process
         self._processes = processes
+        self._languages = languages
         self._epoch = 0
         self._resumed = (0, 0)
 
@@ -284,8 +315,10 @@ class EpochSampler(Sampler[BatchKey]):
         order = generator.permutation(self._examples)
         first = self._resumed[1] if self._epoch == self._resumed[0] else 0
         bounds = [*range(0, len(self) * self._batch_size, self._batch_size), self._examples]
-        for start, end in list(pairwise(bounds))[first:]:
-            yield BatchKey(self._epoch, np.array_split(order[start:end], self._processes)[self._process])
+        for step, (start, end) in list(enumerate(pairwise(bounds)))[first:]:
+            examples = np.array_split(order[start:end], self._processes)[self._process]
+            languages = self._languages(self._epoch, step) if self._languages else None
+            yield BatchKey(self._epoch, examples, languages)
 
 
 def pair_loader(

@@ -27,7 +27,8 @@ class DataConfig:
         engine: The translation engine, as in the names of the files: `<collection>train_<engine>_enc2zh`.
         validation_split: The split that chooses the best checkpoint.
         missing_captions: What to do with training captions that lack a counterpart in another language:
-            stop (`error`), or leave them out and say how many (`skip`).
+            stop (`error`), leave them out and say how many (`skip`), or train each example in the languages
+            that it has (`keep`).
     """
 
     rootpath: str = "~/VisualSearch"
@@ -38,7 +39,7 @@ class DataConfig:
     target: str | None = None
     engine: str = "google"
     validation_split: str = "val"
-    missing_captions: Literal["error", "skip"] = "error"
+    missing_captions: Literal["error", "skip", "keep"] = "error"
 
     def __post_init__(self) -> None:
         require_valid(self, {})

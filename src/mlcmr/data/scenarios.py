@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from mlcmr.data.collection import HALF, Collection
 from mlcmr.data.languages import language_profile, translation_tag
 from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
 
+MissingCaptions: TypeAlias = Literal["error", "skip", "keep"]
 MIXED = "mixed"
 """The key of the captions of an unparallel scenario, in place of a language: their languages differ."""
 
@@ -78,20 +79,22 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class ExampleCaptions:
-    """One caption for each training example.
+    """The captions of the training examples in one language.
 
     Attributes:
         texts: The captions as written.
         languages: The language of each caption.
+        examples: The number of the example of each caption, ascending; None if every example has a caption.
     """
 
     texts: Sequence[str]
     languages: Sequence[str]
+    examples: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPairs:
-    """The training examples of a scenario: each is one video with one caption per language.
+    """The training examples of a scenario: each is one video with at most one caption per language.
 
     Attributes:
         videos: The video of each example.
@@ -102,6 +105,16 @@ class TrainingPairs:
     videos: Sequence[str]
     captions: Mapping[str, ExampleCaptions]
     skipped: int = 0
+
+    def gaps(self) -> list[str]:
+        """Describe each language in which captions are missing, in a line."""
+        return [
+            f"{language}: {len({self.videos[example] for example in captions.examples}):,} of "
+            f"{len(set(self.videos)):,} videos have captions, {len(captions.examples):,} of "
+            f"{len(self.videos):,} examples"
+            for language, captions in self.captions.items()
+            if captions.examples is not None
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +165,16 @@ def translation_file(collection: Collection, split: str, source: str, target: st
 
 
 def read_training_pairs(
-    collection: Collection, scenario: Scenario, missing_captions: Literal["error", "skip"] = "error"
+    collection: Collection, scenario: Scenario, missing_captions: MissingCaptions = "error"
 ) -> TrainingPairs:
     """Read the training captions; each caption of the first language makes one example.
 
     Args:
         collection: The collection.
         scenario: The scenario to train on.
-        missing_captions: What to do with a caption of the first language that has no counterpart (same
-            video, same number) in another language: `error` stops, `skip` leaves the example out.
+        missing_captions: What to do with a caption that has no counterpart (same video, same number) in
+            another language: `error` stops, `skip` leaves the example out, `keep` makes an example of every
+            video and number, with the captions that exist.
 
     Raises:
         NotFoundError: If a caption file does not exist.
@@ -169,39 +183,57 @@ def read_training_pairs(
     """
     files = training_files(collection, scenario)
     read = {language: _read_file(collection, path, language, scenario) for language, path in files.items()}
-    first = next(iter(read.values()))
-    if not len(first):
-        raise CorruptFileError(f"{first.path}: no captions", path=first.path)
+    first, *others = read.values()
+    for captions in read.values():
+        if not len(captions):
+            raise CorruptFileError(f"{captions.path}: no captions", path=captions.path)
+    keys, videos = list(first.keys), list(first.videos)
+    if missing_captions == "keep":
+        video_of = {key: video for one in others for key, video in zip(one.keys, one.videos, strict=True)}
+        further = video_of.keys() - set(keys)
+        keys += [key for key in video_of if key in further]
+        videos += [video_of[key] for key in keys[len(first) :]]
     # The row of each example in the file of each language; -1 if the file lacks the caption.
-    rows_of: list[list[int]] = [list(range(len(first)))]
-    for captions in list(read.values())[1:]:
-        if captions.keys == first.keys:
+    rows_of = [[*range(len(first)), *[-1] * (len(keys) - len(first))]]
+    for captions in others:
+        if captions.keys == first.keys == keys:
             rows_of.append(rows_of[0])
         else:
             row_of = dict(zip(captions.keys, range(len(captions)), strict=True))
-            rows_of.append([row_of.get(key, -1) for key in first.keys])
+            rows_of.append([row_of.get(key, -1) for key in keys])
+    if missing_captions == "keep":
+        return TrainingPairs(videos, _examples(read, rows_of))
     complete = [example for example in rows_of[0] if all(rows[example] >= 0 for rows in rows_of)]
     skipped = len(first) - len(complete)
     if not complete:
-        others = ", ".join(list(read)[1:])
+        named = ", ".join(list(read)[1:])
         raise CorruptFileError(
-            f"{first.path}: none of its captions has a counterpart in {others}, one of the same video with "
+            f"{first.path}: none of its captions has a counterpart in {named}, one of the same video with "
             "the same number; `mlcmr prepare --pair` makes such pairs",
             path=first.path,
         )
     if skipped and missing_captions == "error":
         raise _missing_counterpart(list(read.values()), rows_of, skipped)
-    return TrainingPairs(
-        [first.videos[example] for example in complete],
-        {
-            language: ExampleCaptions(
-                [captions.texts[rows[example]] for example in complete],
-                [captions.languages[rows[example]] for example in complete],
-            )
-            for (language, captions), rows in zip(read.items(), rows_of, strict=True)
-        },
-        skipped,
-    )
+    kept = [[rows[example] for example in complete] for rows in rows_of]
+    return TrainingPairs([videos[example] for example in complete], _examples(read, kept), skipped)
+
+
+def _examples(read: Mapping[str, Captions], rows_of: Sequence[Sequence[int]]) -> dict[str, ExampleCaptions]:
+    """Return the captions of the examples by language.
+
+    Args:
+        read: The file of each language.
+        rows_of: The row of each example in each file; -1 if the file lacks the caption.
+    """
+    examples_of = ([example for example, row in enumerate(rows) if row >= 0] for rows in rows_of)
+    return {
+        language: ExampleCaptions(
+            [captions.texts[rows[example]] for example in examples],
+            [captions.languages[rows[example]] for example in examples],
+            examples if len(examples) < len(rows) else None,
+        )
+        for (language, captions), rows, examples in zip(read.items(), rows_of, examples_of, strict=True)
+    }
 
 
 def read_queries(
@@ -330,8 +362,8 @@ def _missing_counterpart(
         if -1 in rows:
             return CorruptFileError(
                 f"{captions.path}: no caption for '{first.keys[rows.index(-1)]}' of {first.path.name}, and "
-                f"{skipped:,} of {len(first):,} examples are incomplete; complete the file, or leave them "
-                "out: set `missing_captions` to skip",
+                f"{skipped:,} of {len(first):,} examples are incomplete; complete the file, or set "
+                "`missing_captions` to skip (leave them out) or keep (train on the captions that exist)",
                 path=captions.path,
             )
     raise AssertionError

@@ -17,7 +17,8 @@ class MLCMRLoss(nn.Module):
     works.
 
     Formula: Σ over languages l of ranking(videos, captionsₗ) + contrast(captionsₗ, maskedₗ), and
-    contrast(videos, dropped); ranking is `TripletRanking`, contrast is `InfoNCE`.
+    contrast(videos, dropped); ranking is `TripletRanking`, contrast is `InfoNCE`. The terms of a language are
+    those of the examples that have a caption in the language.
 
     Shape: the views are (B, D), L2-normalised. Returns one scalar per term: `zh→v`, `zh~zh'`, `v~v'`.
 
@@ -50,8 +51,10 @@ class MLCMRLoss(nn.Module):
             return self._terms(views.upcast())
 
     def _terms(self, views: ViewEmbeddings) -> dict[str, Tensor]:
+        own = {language: views.having(language) for language in views.captions}
         terms = {
-            f"{language}→v": self.ranking(views.video, texts) for language, texts in views.captions.items()
+            f"{language}→v": self.ranking(examples.video, examples.captions[language])
+            for language, examples in own.items()
         }
         for language, texts in views.captions.items():
             terms[f"{language}~{language}'"] = self.contrast(texts, views.masked[language])

@@ -36,6 +36,8 @@ class TermWeights:
     def terms(self, views: ViewEmbeddings, compare: PairwiseLoss) -> dict[str, Tensor]:
         """Return the weighted terms by name: `zh→v`, `zh~zh'`, `v~v'`, `en~zh`.
 
+        A term compares the examples that have the captions; a term without examples is left out.
+
         The terms are float32 at least, also under autocast: half precision is too coarse to tell negatives
         apart.
         """
@@ -43,17 +45,20 @@ class TermWeights:
             return self._terms(views.upcast(), compare)
 
     def _terms(self, views: ViewEmbeddings, compare: PairwiseLoss) -> dict[str, Tensor]:
-        same_video = views.same_video()
+        own = {language: views.having(language) for language in views.captions}
         terms = {
-            f"{language}→v": compare(texts, views.video, same_video)
-            for language, texts in views.captions.items()
+            f"{language}→v": compare(examples.captions[language], examples.video, examples.same_video())
+            for language, examples in own.items()
         }
         if self.views:
-            for language, texts in views.captions.items():
-                second = views.masked[language]
-                terms[f"{language}~{language}'"] = self.views * compare(texts, second, same_video)
-            terms["v~v'"] = self.views * compare(views.video, views.dropped, same_video)
+            for language, examples in own.items():
+                texts, second = examples.captions[language], examples.masked[language]
+                terms[f"{language}~{language}'"] = self.views * compare(texts, second, examples.same_video())
+            terms["v~v'"] = self.views * compare(views.video, views.dropped, views.same_video())
         if self.cross_lingual:
-            for (one, texts), (other, others) in combinations(views.captions.items(), 2):
-                terms[f"{one}~{other}"] = self.cross_lingual * compare(texts, others, same_video)
+            for one, other in combinations(views.captions, 2):
+                both = views.having(one, other)
+                if len(both.video):
+                    term = compare(both.captions[one], both.captions[other], both.same_video())
+                    terms[f"{one}~{other}"] = self.cross_lingual * term
         return terms

@@ -92,10 +92,12 @@ class MLCMR(EmbeddingModel, nn.Module):
 
     def forward(self, batch: PairBatch) -> ViewEmbeddings:
         """Embed all views of a batch of training examples."""
-        return self.project_views(batch, self.encode_views(batch), batch.video_ids)
+        return self.project_views(batch, self.encode_views(batch), batch.video_ids, batch.has_caption)
 
     def encode_views(self, batch: PairBatch) -> Iterator[Tensor]:
         """Return the features of each view, (B, F), in the order in which batch norm sees the views.
+
+        Captions have fewer rows in a language in which examples lack captions.
 
         The order is: the whole videos, the frame-dropped videos, the captions of every language, the masked
         captions of every language.
@@ -105,16 +107,22 @@ class MLCMR(EmbeddingModel, nn.Module):
         yield from self._text_features([*batch.captions.values(), *batch.masked.values()])
 
     def project_views(
-        self, batch: PairBatch, features: Iterable[Tensor], video_ids: Tensor
+        self,
+        batch: PairBatch,
+        features: Iterable[Tensor],
+        video_ids: Tensor,
+        has_caption: Mapping[str, Tensor],
     ) -> ViewEmbeddings:
         """Project the features of each view into the common space.
 
         A view is projected before the next one is taken from `features`. Batch norm sees each view by itself.
+        A language in which no example has a caption is left out.
 
         Args:
             batch: The batch, which names the languages.
             features: The features of `encode_views`, or those of the same views in a larger batch.
             video_ids: The `video_ids` of the batch that `features` belong to.
+            has_caption: The `has_caption` of the batch that `features` belong to.
         """
         views = iter(features)
         video, dropped = self.video_mapping(next(views)), self.video_mapping(next(views))
@@ -122,7 +130,11 @@ class MLCMR(EmbeddingModel, nn.Module):
             {language: self.text_mapping(next(views)) for language in texts}
             for texts in (batch.captions, batch.masked)
         )
-        return ViewEmbeddings(video, dropped, captions, masked, video_ids)
+        for language in [language for language, texts in captions.items() if not len(texts)]:
+            # With several processes, each weight must get a gradient in every step, if only of zeros.
+            video = video + captions.pop(language).sum() + masked.pop(language).sum()
+        present = {language: rows for language, rows in has_caption.items() if language in captions}
+        return ViewEmbeddings(video, dropped, captions, masked, video_ids, present)
 
     @check_arguments
     def encode_texts(
@@ -330,10 +342,18 @@ class MLCMR(EmbeddingModel, nn.Module):
 
     def _text_features(self, views: Sequence[TokenBatch]) -> Sequence[Tensor]:
         if self.text_encoder.published_padding:
-            return [self.text_encoder(view) for view in views]
+            return [self._encode(view) for view in views]
         # In one pass, texts of similar length share a batch across languages and views.
-        features = self.text_encoder(TokenBatch.concatenate(views))
+        features = self._encode(TokenBatch.concatenate(views))
         return torch.split(features, [len(view) for view in views])
+
+    def _encode(self, texts: TokenBatch) -> Tensor:
+        if not len(texts):
+            # Other processes may have texts, and wait for the gradients of this process.
+            stand_in = TokenBatch.of([np.array([self.text_encoder.mask_id], np.int32)]).to(self.device)
+            return self._encode(stand_in)[:0]
+        features: Tensor = self.text_encoder(texts)
+        return features
 
     def _checked(self, video: NDArray[np.float32]) -> NDArray[np.float32]:
         frames = np.asarray(video, np.float32)

@@ -28,7 +28,7 @@ class ProjectionHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Project a batch of features."""
         projected = self.linear(features)
-        if self.training and len(projected) == 1:
+        if self.training and len(projected) <= 1:
             # A single example has no variance; the running statistics take its place.
             norm = self.norm
             mean, variance = norm.running_mean, norm.running_var

@@ -1,6 +1,7 @@
 """The contract of a loss."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,9 @@ from mlcmr.model.outputs import ViewEmbeddings
 def check_loss(loss: Loss, *, size: int = 16) -> None:
     """Check that a loss can train a model.
 
-    A loss returns scalars by name, each finite and with finite gradients, also for one example. It has no
-    weights, does not change its input, and does not depend on the order of the examples.
+    A loss returns scalars by name, each finite and with finite gradients, also for one example and where
+    examples lack captions. It has no weights, does not change its input, and does not depend on the order of
+    the examples.
 
     Args:
         loss: The loss: a function or an `nn.Module`.
@@ -34,7 +36,26 @@ def check_loss(loss: Loss, *, size: int = 16) -> None:
             assert term.ndim == 0, f"term {name!r} is a scalar ({where})"
             assert torch.isfinite(term), f"term {name!r} is a finite number ({where})"
         _check_gradients(torch.stack(list(terms.values())).sum(), views, where)
+    _check_missing_captions(loss, size)
     _check_function_of_the_batch(loss, size)
+
+
+def _check_missing_captions(loss: Loss, size: int) -> None:
+    rows = torch.tensor([True, False, True, True, False, True])
+    whole = _views(6, ["en", "zh"], size)
+    captions, masked = (
+        {**texts, "zh": texts["zh"].detach()[rows].requires_grad_()}
+        for texts in (whole.captions, whole.masked)
+    )
+    views = replace(whole, captions=captions, masked=masked, has_caption={"zh": rows})
+    where = "where examples lack captions, see `ViewEmbeddings.having`"
+    try:
+        terms = _terms(loss, views)
+    except (RuntimeError, IndexError) as error:
+        raise AssertionError(f"a loss does not fail {where}: {error}") from error
+    for name, term in terms.items():
+        assert torch.isfinite(term), f"term {name!r} is a finite number {where}"
+    _check_gradients(torch.stack(list(terms.values())).sum(), views, where)
 
 
 def _check_gradients(total: Tensor, views: ViewEmbeddings, where: str) -> None:

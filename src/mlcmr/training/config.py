@@ -5,7 +5,9 @@ from math import inf
 from typing import Literal
 
 from mlcmr.data.config import DataConfig
+from mlcmr.data.language_sampling import LanguageSampler
 from mlcmr.data.scenarios import read_training_pairs, training_files
+from mlcmr.errors import InvalidValueError
 from mlcmr.losses.config import LossConfig
 from mlcmr.model.config import ModelConfig
 from mlcmr.settings import require_valid
@@ -48,6 +50,8 @@ class TrainConfig(DataConfig):
         optimizer: The optimizer and the schedule of its learning rate.
         epochs: The largest number of passes over the training captions.
         batch_size: The number of examples per step, over all processes.
+        languages_per_step: The number of languages that each step draws, each language equally often, or
+            `all`.
         seed: The seed of all random numbers, a whole number from 0. The same seed gives the same run.
         validation_metric: The metric that chooses the best checkpoint, added over both directions: `recall`
             (the sum of R@1, R@5 and R@10), `R@K` or `nDCG@K` with any K, `mAP`, `nDCG`, `MedR`, `MnR`, or
@@ -69,6 +73,7 @@ class TrainConfig(DataConfig):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     epochs: int = 50
     batch_size: int = 64
+    languages_per_step: int | Literal["all"] = "all"
     seed: int = 0
     validation_metric: str = "recall"
     workers: int = 0
@@ -87,6 +92,7 @@ class TrainConfig(DataConfig):
             {
                 "epochs": (1, inf),
                 "batch_size": (1, inf),
+                "languages_per_step": (1, inf),
                 "seed": (0, 2**64 - 1),
                 "workers": (0, 256),  # each is a process
                 "checkpoint_minutes": (0, inf),
@@ -94,14 +100,37 @@ class TrainConfig(DataConfig):
             },
         )
 
+    def language_sampler(self) -> LanguageSampler | None:
+        """Return the sampler of the languages of each step; None for all languages.
+
+        Raises:
+            InvalidValueError: If there are too few languages, or if examples have one caption.
+        """
+        if self.languages_per_step == "all":
+            return None
+        if self.scenario == "unparallel":
+            raise InvalidValueError(
+                f"`languages_per_step` is {self.languages_per_step}, but an example of the unparallel scenario "
+                "has one caption; set it to all",
+                parameter="languages_per_step",
+            )
+        if self.languages_per_step > len(self.languages):
+            raise InvalidValueError(
+                f"`languages_per_step` is {self.languages_per_step}, but the languages are "
+                f"{', '.join(self.languages)}; set it to all, or to a smaller number",
+                parameter="languages_per_step",
+            )
+        return LanguageSampler(tuple(self.languages), self.languages_per_step, self.seed)
+
     def require_names(self) -> None:
         """Check the names in the settings, and that the training captions are there.
 
         Raises:
             NotFoundError: If the collection, the feature or a caption file does not exist.
-            InvalidValueError: If the languages and the target do not fit together.
+            InvalidValueError: If the languages, the target and `languages_per_step` do not fit together.
         """
         super().require_names()
+        self.language_sampler()
         collection, scenario = self.open_collection(), self.as_scenario()
         if not all(path.exists() for path in training_files(collection, scenario).values()):
             read_training_pairs(collection, scenario)  # says which file is missing

@@ -84,6 +84,8 @@ def gather(features: Tensor, fabric: Fabric) -> Tensor:
     counts = fabric.all_gather(torch.tensor(len(features), device=features.device))
     assert isinstance(counts, Tensor)
     rows: list[int] = counts.tolist()
+    if not any(rows):
+        return features
     last_axes = (0, 0) * (features.ndim - 1)
     padded = F.pad(features, (*last_axes, 0, max(rows) - len(features)))
     parts = fabric.all_gather(padded, sync_grads=True)

@@ -31,7 +31,10 @@ def hash_inputs(
         MlcmrError: If a video has no frame features.
     """
     videos = dict.fromkeys(chain(pairs.videos, *(queries.captions.videos for queries in validation)))
-    columns = ([name, captions.texts, captions.languages] for name, captions in pairs.captions.items())
+    columns = (
+        [name, captions.texts, captions.languages, *([captions.examples] if captions.examples else [])]
+        for name, captions in pairs.captions.items()
+    )
     queries = ([query.captions.ids, query.captions.texts] for query in validation)
     return {
         "captions": _hash_parts(chain([pairs.videos], columns, queries)),

@@ -160,12 +160,15 @@ def _read(config: TrainConfig, objects: _Objects, progress: Progress) -> _Data:
         )
     metric = objects.validation_metric
     score = select_score(config.validation_metric if metric is None else metric)
+    config.language_sampler()
     collection = config.open_collection()
     scenario = config.as_scenario()
     features = collection.open_features(config.feature)
     pairs = read_training_pairs(collection, scenario, config.missing_captions)
     if pairs.skipped:
         progress.message(f"left out {plural(pairs.skipped, 'training example')}: no caption in some language")
+    for line in pairs.gaps():
+        progress.message(line)
     validation = read_validation(collection, scenario, config.validation_split)
     return _Data(features, pairs, validation, score)
 
@@ -190,7 +193,12 @@ def _train(config: TrainConfig, run: Run, data: _Data, objects: _Objects, progre
     loggers = config.logger if objects.loggers is None else objects.loggers
     fabric = _make_fabric(config, make_loggers(loggers, run.folder, state.step + 1))
     sampler = EpochSampler(
-        len(dataset), config.batch_size, config.seed, fabric.global_rank, fabric.world_size
+        len(dataset),
+        config.batch_size,
+        config.seed,
+        fabric.global_rank,
+        fabric.world_size,
+        languages=config.language_sampler(),
     )
     record_start(run, config)
     _remember_code(config, progress)

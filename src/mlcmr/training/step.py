@@ -54,6 +54,7 @@ class TrainingStep(nn.Module):
             batch,
             (gather(view, self._fabric) for view in features),
             gather(batch.video_ids, self._fabric),
+            {language: gather(rows, self._fabric) for language, rows in batch.has_caption.items()},
         )
         return StepLosses(self.loss(views), len(views.video))
 

@@ -86,9 +86,9 @@ def loss_curve(steps: Sequence[float], losses: Sequence[float]) -> str:
 def term_curves(steps: Sequence[float], terms: Mapping[str, Sequence[float]]) -> str:
     """Draw the terms of the loss by step, as running means from `SMOOTH_FROM` steps on."""
     figure, axes = _axes("step", "loss")
-    x = _thinned(steps)
     for number, (name, values) in enumerate(terms.items()):
-        smooth = _smoothed(_thinned(values))
+        computed = np.isfinite(values)  # a step may have drawn other languages
+        x, smooth = _thinned(np.array(steps)[computed]), _smoothed(_thinned(np.array(values)[computed]))
         axes.plot(x, smooth, label=_plain(name), **_line(number), marker=_marker(x), markersize=4)
     axes.set_ylim(bottom=0)
     _legend_above(axes)
@@ -227,7 +227,7 @@ def _plain(name: str) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
-def _thinned(values: Sequence[float]) -> NDArray[np.float64]:
+def _thinned(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return at most `_POINTS` values, each the mean of neighbours."""
     array = np.asarray(values, np.float64)
     if len(array) <= _POINTS:
@@ -237,6 +237,8 @@ def _thinned(values: Sequence[float]) -> NDArray[np.float64]:
 
 def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return running means over a twentieth of all values, over fewer at both ends."""
+    if not len(values):
+        return values
     kernel = np.ones(2 * (len(values) // SMOOTH_FROM) + 1)
     sums = np.convolve(values, kernel, mode="same")
     counts = np.convolve(np.ones(len(values)), kernel, mode="same")

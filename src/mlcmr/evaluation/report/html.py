@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import jinja2
@@ -149,7 +150,8 @@ def _learning(curves: Sequence[Mapping[str, Any]]) -> list[Drawing]:
         smooth = len(full) >= figures.SMOOTH_FROM
         note = "Of full batches, and its running mean." if smooth else "Of full batches."
         drawings.append(_drawing("Loss", note, figures.loss_curve(at, _column(full, "loss"))))
-        names = [name for name in full[0] if name not in ("step", "epoch", "examples", "loss", "lr")]
+        found = dict.fromkeys(chain.from_iterable(full))
+        names = [name for name in found if name not in ("step", "epoch", "examples", "loss", "lr", "time")]
         if len(names) > 1:
             terms = {name: _column(full, name) for name in names}
             what = "Running means over full batches." if smooth else "Of full batches."
