@@ -110,8 +110,8 @@ class TrainConfig(DataConfig):
             return None
         if self.scenario == "unparallel":
             raise InvalidValueError(
-                f"`languages_per_step` is {self.languages_per_step}, but an example of the unparallel scenario "
-                "has one caption; set it to all",
+                f"`languages_per_step` is {self.languages_per_step}, but an example of the unparallel "
+                "scenario has one caption; set it to all",
                 parameter="languages_per_step",
             )
         if self.languages_per_step > len(self.languages):
