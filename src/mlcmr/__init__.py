@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mlcmr.search.searcher import Searcher as Searcher
     from mlcmr.training.config import TrainConfig as TrainConfig
     from mlcmr.training.run_training import train as train
+    from mlcmr.training.seeds import train_seeds as train_seeds
     from mlcmr.translation.translate_collection import translate as translate
 
 __version__: str
@@ -66,6 +67,7 @@ _HOMES = {
     "metrics": "metrics",
     "prepare": "data.prepare.preparation",
     "train": "training.run_training",
+    "train_seeds": "training.seeds",
     "translate": "translation.translate_collection",
 }
 """The module that defines each name; a module stands for itself."""
@@ -94,6 +96,7 @@ __all__ = [
     "metrics",
     "prepare",
     "train",
+    "train_seeds",
     "translate",
 ]
 

@@ -105,6 +105,8 @@ def test_what_is_written(trained):
         low, high = intervals["SumR"]
         assert low <= figures["SumR"] <= high
         assert intervals["v2t"].keys() == figures["v2t"].keys()
+        low, high = evaluation["target_only_intervals"]["SumR"]
+        assert low <= evaluation["metrics"]["target_only"]["SumR"] <= high
     report = (trained / "report.html").read_text()
     assert "tiny" in report
     assert "<script" not in report

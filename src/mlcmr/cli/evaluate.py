@@ -20,11 +20,13 @@ class _EvaluateCommand(FunctionCommand):
         parser.add_argument("--json", action="store_true", help="Print JSON.")
 
     def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
-        from mlcmr.data.run_settings import data_of_run
+        from mlcmr.data.run_settings import data_of_run, runs_of_seeds
 
         if isinstance(parsed.run, str):  # check the names before PyTorch is imported, which takes seconds
             names = ("rootpath", "collection", "feature")
-            data = data_of_run(user_path(parsed.run), {name: parsed[name] for name in names if parsed[name]})
+            changes = {name: parsed[name] for name in names if parsed[name]}
+            folder = user_path(parsed.run)
+            data = data_of_run(next(iter(runs_of_seeds(folder)), folder), changes)
             if parsed.targets:
                 data.read_queries(parsed.split, parsed.targets)
         return super().run(parser, parsed)

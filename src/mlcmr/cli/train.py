@@ -1,5 +1,7 @@
 """`mlcmr train`."""
 
+from argparse import SUPPRESS
+
 from jsonargparse import ArgumentParser, Namespace
 
 from mlcmr.cli.command import add_config
@@ -13,6 +15,7 @@ class _TrainCommand:
     examples = """
   mlcmr train configs/vatex/parallel.yaml --rootpath ~/VisualSearch
   mlcmr train configs/sample/parallel.yaml --rootpath demo --run runs/deeper --model.text.new.layers 4
+  mlcmr train configs/vatex/parallel.yaml --seeds 3          runs with the seeds 0, 1 and 2
   mlcmr train configs/vatex/parallel.yaml --model.text.encoder xlm-roberta-base --model.text.lowercase null
   mlcmr train configs/vatex/parallel.yaml --print-config     all settings, resolved"""
 
@@ -25,6 +28,9 @@ class _TrainCommand:
 
         add_config(parser, "The recipe; also given as the first word.")
         parser.add_class_arguments(TrainConfig)
+        seeds = read_signature("mlcmr:train_seeds").parameters["seeds"]
+        # Without a default: `--print-config` shows it only if it is given, so that recipes stay settings.
+        parser.add_argument("--seeds", type=int, nargs="+", default=SUPPRESS, help=seeds.help)
 
     def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
         from mlcmr.settings import from_parsed
@@ -34,13 +40,17 @@ class _TrainCommand:
         config.require_names()
         from mlcmr.cli.completion import options_of
         from mlcmr.cli.display import Display
-        from mlcmr.training import train
+        from mlcmr.training import train, train_seeds
         from mlcmr.training.distributed import is_first_process, is_reported
 
         first = is_first_process()
         with Display(quiet=not first, options=options_of(parser)) as display:
             try:
-                trained = train(config, progress=display)
+                if seeds := parsed.get("seeds"):
+                    count = seeds[0] if len(seeds) == 1 else None
+                    trained: object = train_seeds(config, count or seeds, progress=display)
+                else:
+                    trained = train(config, progress=display)
             except MlcmrError as error:
                 if is_reported(error):
                     return 2

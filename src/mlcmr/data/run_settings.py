@@ -1,5 +1,6 @@
-"""The part of the `config.yaml` of a run that other commands need: the data that it was trained on."""
+"""The part of a run folder that other commands need: its data, and the runs of several seeds in it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -26,6 +27,28 @@ class RunSettings(DataConfig):
 
     def __post_init__(self) -> None:
         self.as_scenario()  # checked here, so that the message names the file
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run."""
+    return (folder / "config.yaml").exists()
+
+
+def folder_of_seed(folder: Path, seed: int) -> Path:
+    """Return the run of a seed in a folder that holds a run per seed."""
+    return folder / f"seed-{seed}"
+
+
+def runs_of_seeds(folder: Path) -> list[Path]:
+    """Return the runs in a folder that holds a run per seed, by seed; of any other folder, no run."""
+    if is_run(folder):
+        return []
+    runs = {
+        int(found[1]): run
+        for run in folder.glob("seed-*")
+        if (found := re.fullmatch(r"seed-([0-9]{1,20})", run.name)) and is_run(run)
+    }
+    return [runs[seed] for seed in sorted(runs)]
 
 
 def read_run(run: Path) -> RunSettings:

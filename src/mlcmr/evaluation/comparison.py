@@ -173,10 +173,14 @@ _FORMATS = {
 
 def _cells(metric: ComparedMetric, figure: Figure) -> Iterator[str]:
     """Yield the cells of a figure: itself and, for all runs but the first, its difference and p-value."""
-    yield f"{figure.value:{metric.format}} ± {figure.interval.half_width:{metric.format}}"
+
+    def show(value: float) -> str:
+        return formats.format_value(value, metric.format)
+
+    yield f"{show(figure.value)} ± {show(figure.interval.half_width)}"
     if found := figure.difference:
         sign = "+" if found.value > 0 else "−" if found.value < 0 else ""
-        yield f"{sign}{abs(found.value):{metric.format}} ± {found.interval.half_width:{metric.format}}"
+        yield f"{sign}{show(abs(found.value))} ± {show(found.interval.half_width)}"
         yield f"{found.corrected_p_value:.2g}{' *' if found.is_significant else ''}"
 
 

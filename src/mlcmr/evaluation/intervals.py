@@ -126,6 +126,13 @@ def compute_intervals(
     )
 
 
+def intervals_if_wanted(
+    ranks: RetrievalRanks, video_of_caption: ArrayLike, metrics: Sequence[MetricFunction], resamples: int
+) -> RetrievalIntervals | None:
+    """Return `compute_intervals`, or None for 0 resamples."""
+    return compute_intervals(ranks, video_of_caption, metrics, resamples=resamples) if resamples else None
+
+
 def interval_of(values: Values, confidence: float = CONFIDENCE) -> Interval:
     """Return the middle part of the values of all resamples; its bounds are values of resamples."""
     tail = (1 - confidence) / 2

@@ -10,7 +10,9 @@ from mlcmr.evaluation.dual_softmax import DualSoftmaxScores, sinkhorn
 from mlcmr.evaluation.encode import EncodedQueries
 from mlcmr.evaluation.grid_search import choose_best, sum_recalls
 from mlcmr.evaluation.hubness import Bank, inverted_softmax
-from mlcmr.evaluation.metrics import Metric, compute_metrics
+from mlcmr.evaluation.intervals import intervals_if_wanted
+from mlcmr.evaluation.metrics import Metric, metrics_of_ranks
+from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.scores import Scores, embedding_scores
 from mlcmr.evaluation.target_results import NormalisedResults
 from mlcmr.settings import require_valid
@@ -91,6 +93,7 @@ def measure_normalised(
     bank: EncodedQueries | None = None,
     validation: EncodedQueries | None = None,
     validation_split: str = "val",
+    resamples: int = 0,
 ) -> list[NormalisedResults]:
     """Compute the metrics of each normalisation.
 
@@ -103,7 +106,9 @@ def measure_normalised(
         bank: The captions of the bank and their videos.
         validation: The captions and the videos of the validation split, to choose the inverse temperature.
         validation_split: The name of the validation split.
+        resamples: The number of bootstrap resamples for the intervals; 0 for no intervals.
     """
+    owners = encoded.video_of_caption
     own = None if bank is None else bank_scores(bank, encoded, weight)
     of_validation = None if bank is None or validation is None else bank_scores(bank, validation, weight)
     results = []
@@ -116,6 +121,7 @@ def measure_normalised(
                 )
             beta = choose_beta(name, validation, weight, of_validation)
         used = bank if name in WITH_BANK else None
+        ranks = compute_ranks(normalise(name, scores, beta, own), owners)
         results.append(
             NormalisedResults(
                 normalisation=name,
@@ -123,9 +129,8 @@ def measure_normalised(
                 beta_chosen_on=validation_split if settings.beta is None else None,
                 bank_captions=None if used is None else len(used.captions),
                 bank_videos=None if used is None else len(used.videos),
-                metrics=compute_metrics(
-                    normalise(name, scores, beta, own), encoded.video_of_caption, metrics
-                ),
+                metrics=metrics_of_ranks(ranks, metrics),
+                intervals=intervals_if_wanted(ranks, owners, metrics, resamples),
             )
         )
     return results

@@ -17,7 +17,7 @@ from mlcmr.data.scenarios import Queries
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.evaluation.encode import EncodedQueries, encode_queries
 from mlcmr.evaluation.grid_search import choose_fusion_weight
-from mlcmr.evaluation.intervals import RESAMPLES, compute_intervals, require_resamples
+from mlcmr.evaluation.intervals import RESAMPLES, intervals_if_wanted, require_resamples
 from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
 from mlcmr.evaluation.normalisation import NormalisationSettings, measure_normalised
 from mlcmr.evaluation.path_or_run import PathOrRun, folder_of
@@ -28,6 +28,7 @@ from mlcmr.evaluation.report.examples import pick_queries
 from mlcmr.evaluation.report.html import write_report
 from mlcmr.evaluation.results import EvaluationResults
 from mlcmr.evaluation.scores import embedding_scores
+from mlcmr.evaluation.seeds import for_each_seed
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.files import write_text
 from mlcmr.model.device import on_device
@@ -60,6 +61,7 @@ _RECORD_BYTES = 1 << 20
 
 
 @check_arguments
+@for_each_seed
 def evaluate(
     run: PathOrRun | TextVideoModel,
     data: DataConfig | None = None,
@@ -88,8 +90,9 @@ def evaluate(
         >>> results["zh"].t2v["R@1"]
 
     Args:
-        run: The run folder that `mlcmr train` wrote. From Python also the run itself, or any model with
-            `encode_texts` and `encode_videos`.
+        run: The run folder that `mlcmr train` wrote. Of a training with several seeds, each run is evaluated,
+            and the results are their means and standard deviations. From Python also the run itself, or any
+            model with `encode_texts` and `encode_videos`.
         data: The collection, the features and the scenario; required for a model. By default the data that
             the run was trained on.
         targets: The languages to query in, by code or English name; by default the target of a
@@ -252,6 +255,8 @@ def _measure(
     scores = embedding_scores(encoded.fused(weight), encoded.videos) if fusing else alone
     ranks = compute_ranks(scores, owners)
     main = metrics_of_ranks(ranks, metrics)
+    intervals = intervals_if_wanted(ranks, owners, metrics, resamples)
+    ranks_alone = compute_ranks(alone, owners) if fusing else ranks
     return TargetResults(
         collection=data.collection,
         feature=data.feature,
@@ -261,7 +266,7 @@ def _measure(
         queries=len(captions),
         videos=len(encoded.video_ids),
         captions_per_video=len(captions) / len(encoded.video_ids),
-        target_only=metrics_of_ranks(compute_ranks(alone, owners), metrics) if fusing else main,
+        target_only=metrics_of_ranks(ranks_alone, metrics) if fusing else main,
         chance=chance_metrics(owners, len(encoded.video_ids), metrics),
         fused=main if fusing else None,
         fusion_weight=weight,
@@ -273,7 +278,10 @@ def _measure(
         seed=origin.seed,
         run=origin.run,
         queries_digest=digest_ids(captions.ids, encoded.video_ids),
-        intervals=compute_intervals(ranks, owners, metrics, resamples=resamples) if resamples else None,
+        intervals=intervals,
+        target_only_intervals=intervals_if_wanted(ranks_alone, owners, metrics, resamples)
+        if fusing
+        else intervals,
         normalised=measure_normalised(
             normalisation,
             encoded,
@@ -283,6 +291,7 @@ def _measure(
             bank=bank,
             validation=validation,
             validation_split=data.validation_split,
+            resamples=resamples,
         ),
         ranked=pick_queries(scores, ranks, owners, texts=captions.texts, video_ids=encoded.video_ids),
     )

@@ -14,16 +14,39 @@ _NOT_STORED = ("fused", "target_only", "ranked", "normalised")
 
 
 @dataclass(frozen=True)
+class SeedVariation:
+    """The variation of the figures between trainings with different seeds.
+
+    Attributes:
+        seeds: The seeds.
+        deviations: The standard deviation of each metric between the runs, by the way of scoring; empty for
+            a single run.
+    """
+
+    seeds: tuple[int, ...]
+    deviations: Mapping[str, RetrievalMetrics]
+
+    def __str__(self) -> str:
+        return f"mean of {plural(len(self.seeds), 'seed')}: {', '.join(map(str, self.seeds))}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the variation as results.json holds it."""
+        deviations = {name: metrics.to_dict() for name, metrics in self.deviations.items()}
+        return {"seeds": list(self.seeds), "deviations": deviations}
+
+
+@dataclass(frozen=True)
 class NormalisedResults:
     """The metrics of normalised scores.
 
     Attributes:
         normalisation: The name of the normalisation.
-        beta: The inverse temperature β.
+        beta: The inverse temperature β; its mean, if each seed has chosen one.
         beta_chosen_on: The split that chose β; None if β was given.
         bank_captions: The number of captions of the bank; None for a normalisation without a bank.
         bank_videos: The number of videos of the bank.
         metrics: The metrics.
+        intervals: The confidence intervals of the metrics, if they were computed.
     """
 
     normalisation: str
@@ -32,6 +55,7 @@ class NormalisedResults:
     bank_captions: int | None
     bank_videos: int | None
     metrics: RetrievalMetrics
+    intervals: RetrievalIntervals | None = None
 
     @property
     def uses_all_test_queries(self) -> bool:
@@ -43,12 +67,13 @@ class NormalisedResults:
         bank = " · uses all test queries"
         if self.bank_captions is not None and self.bank_videos is not None:
             bank = f" · bank of {plural(self.bank_captions, 'caption')}, {plural(self.bank_videos, 'video')}"
-        return f"{self.normalisation}: β {self.beta:g}{chosen}{bank}"
+        return f"{self.normalisation}: β {self.beta:.3g}{chosen}{bank}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the results as results.json holds them."""
         return {known.name: getattr(self, known.name) for known in fields(self)} | {
-            "metrics": self.metrics.to_dict()
+            "metrics": self.metrics.to_dict(),
+            "intervals": self.intervals and self.intervals.to_dict(),
         }
 
 
@@ -68,18 +93,21 @@ class TargetResults:
         target_only: The metrics of the captions alone.
         chance: The metrics to expect of random scores.
         fused: The metrics of captions fused with their translations; None without translations.
-        fusion_weight: The weight of the caption itself in the fusion; None without translations.
+        fusion_weight: The weight of the caption itself in the fusion; None without translations. Its mean, if
+            each seed has chosen a weight.
         fusion_weight_chosen_on: The split that chose the fusion weight; None for a weight that was given and
             for the published weight.
         published: The published figures of this setting, if there are any.
         trained_on: The collection that the model was trained on; None if it is not known.
         validated_on: The split of that collection that chose the checkpoint.
         versions: The versions of the packages that computed the results, by name.
-        seed: The seed of the run.
+        seed: The seed of the run; None for several seeds.
+        seeds: The variation between seeds, if the figures are means of runs with several seeds.
         run: The run folder.
         queries_digest: The SHA-256 of the ids of the captions and videos; only runs that ranked the same
             queries can be compared in pairs.
         intervals: The confidence intervals of the metrics that the protocol reports, if they were computed.
+        target_only_intervals: Those of `target_only`, if they were computed.
         normalised: The metrics of normalised scores, those that use all test queries included.
         ranked: The ranks of all queries, and the best and worst queries; not stored in results.json, but the
             ranks are in ranks.npz.
@@ -105,6 +133,8 @@ class TargetResults:
     run: str | None = None
     queries_digest: str | None = None
     intervals: RetrievalIntervals | None = None
+    target_only_intervals: RetrievalIntervals | None = None
+    seeds: SeedVariation | None = None
     fusion_weight_chosen_on: str | None = None
     normalised: Sequence[NormalisedResults] = ()
     ranked: RankedQueries | None = field(default=None, repr=False, compare=False)
@@ -147,7 +177,7 @@ class TargetResults:
         if self.fusion_weight is None:
             return None
         chosen = self.fusion_weight_chosen_on
-        return f"{self.fusion_weight:g}" + (f", chosen on {chosen}" if chosen else "")
+        return f"{self.fusion_weight:.3g}" + (f", chosen on {chosen}" if chosen else "")
 
     def scored(self) -> dict[str, RetrievalMetrics]:
         """Return the metrics by the way of scoring.
@@ -159,6 +189,15 @@ class TargetResults:
             each.normalisation: each.metrics for each in self._normalised(uses_all_test_queries=False)
         }
         return {**fused, "target only": self.target_only, **normalised}
+
+    def intervals_of(self, label: str) -> RetrievalIntervals | None:
+        """Return the confidence intervals of a way of scoring, if they were computed.
+
+        Args:
+            label: The way of scoring, as `scored` and `using_all_test_queries` name it.
+        """
+        known = {each.normalisation: each.intervals for each in self.normalised}
+        return {"fused": self.intervals, "target only": self.target_only_intervals, **known}[label]
 
     def using_all_test_queries(self) -> dict[str, RetrievalMetrics]:
         """Return the metrics of the normalisations that use all test queries, by name.
@@ -182,7 +221,8 @@ class TargetResults:
         stored["chance"] = self.chance.to_dict(self.names)
         stored["published"] = self.published and self.published.to_dict(self.names)
         stored["versions"] = dict(self.versions)
-        stored["intervals"] = self.intervals and self.intervals.to_dict()
+        for name in ("intervals", "target_only_intervals", "seeds"):
+            stored[name] = part.to_dict() if (part := getattr(self, name)) else None
         stored["normalised"] = [each.to_dict() for each in self._normalised(uses_all_test_queries=False)]
         stored["uses_all_test_queries"] = [
             each.to_dict() for each in self._normalised(uses_all_test_queries=True)

@@ -9,15 +9,19 @@ if TYPE_CHECKING:
     from mlcmr.training.config import TrainConfig as TrainConfig
     from mlcmr.training.run_folder import Run as Run
     from mlcmr.training.run_training import train as train
+    from mlcmr.training.seeds import SeedRuns as SeedRuns
+    from mlcmr.training.seeds import train_seeds as train_seeds
 
-__all__ = ["OptimizerConfig", "Run", "TrainConfig", "train"]
+__all__ = ["OptimizerConfig", "Run", "SeedRuns", "TrainConfig", "train", "train_seeds"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "OptimizerConfig": "config",
         "Run": "run_folder",
+        "SeedRuns": "seeds",
         "TrainConfig": "config",
         "train": "run_training",
+        "train_seeds": "seeds",
     },
 )

@@ -9,6 +9,8 @@ model/                 the best model so far, for `MLCMR.from_pretrained`
 results.json           the results of `mlcmr evaluate`
 ranks.npz              the ranks behind the results, for `mlcmr compare`
 report.html            the results as a page
+
+The runs of one training with several seeds lie in one folder, as `seed-0`, `seed-1` and so on.
 """
 
 import json
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import mlcmr
+from mlcmr.data.run_settings import runs_of_seeds
 from mlcmr.errors import InvalidValueError
 from mlcmr.files import locked, write_text
 from mlcmr.paths import user_path
@@ -139,6 +142,12 @@ def _remove_unfinished(run: Run) -> None:
 
 
 def _require_new(run: Run) -> None:
+    if runs_of_seeds(run.folder):
+        raise InvalidValueError(
+            f"{run.folder}: holds the runs of several seeds; name `seeds`, or choose another `run`",
+            path=run.folder,
+            parameter="run",
+        )
     for path in (run.config, run.model, run.metrics):
         if path.exists():
             raise InvalidValueError(

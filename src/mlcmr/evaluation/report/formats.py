@@ -21,6 +21,14 @@ tbody tr, thead { border-bottom: 1px solid color-mix(in srgb, currentcolor 25%, 
 """.strip()
 
 
+def format_value(value: float, style: str) -> str:
+    """Return a value in the format of its metric; `g` shows at most two digits after the point.
+
+    A median rank has one digit at most, but means and deviations of median ranks have more.
+    """
+    return format(round(value, 2) if style == "g" else value, style)
+
+
 def to_text(table: TextTable, notes: Sequence[str]) -> str:
     """Return a table with aligned columns, and the notes below it."""
     return "\n".join([str(table), *notes])

@@ -113,6 +113,9 @@ def _headline(results: TargetResults, cutoffs: Sequence[int]) -> list[tuple[str,
     if results.intervals:
         widths = [value for _, value in figures_of(results.intervals.half_widths)]
         notes = [f"± {width} · {note}" for width, note in zip(widths, notes, strict=True)]
+    if results.seeds and results.seeds.deviations:
+        deviations = figures_of(next(iter(results.seeds.deviations.values())))
+        notes = [f"± {value} · {note}" for (_, value), note in zip(deviations, notes, strict=True)]
     return [(*figure, note) for figure, note in zip(figures_of(results.main), notes, strict=True)]
 
 
@@ -137,6 +140,7 @@ def _settings_of(results: TargetResults) -> dict[str, str | None]:
         "fusion weight": results.described_weight or "none: no translations",
         "checkpoint chosen on": results.chosen_on,
         "seed": None if results.seed is None else str(results.seed),
+        "seeds": ", ".join(map(str, results.seeds.seeds)) if results.seeds else None,
     }
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
+from mlcmr.evaluation.report.formats import format_value
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.text import plural
 
@@ -24,11 +25,11 @@ class Row:
     """A row of a table of results.
 
     Attributes:
-        label: The way of scoring, or the origin: `fused`, `target only`, `published`, `chance`. The intervals
-            of the figures that the protocol reports have the label `± 95 %`.
-        kind: The role of the row: `main` (what the protocol reports), `interval`, `other`, `published`,
-            `chance`.
-        metrics: The metrics, or the half widths of their intervals.
+        label: The way of scoring, or the origin: `fused`, `target only`, `published`, `chance`. The row below
+            has the label `± 95 %` for intervals, and `± SD` for the standard deviation between seeds.
+        kind: The role of the row: `main` (what the protocol reports), `interval` (also of deviations),
+            `other`, `published`, `chance`.
+        metrics: The metrics, the half widths of their intervals, or their deviations.
     """
 
     label: str
@@ -41,12 +42,10 @@ _RowsOf: TypeAlias = Callable[[TargetResults], list[Row]]
 
 def rows_of(results: TargetResults) -> list[Row]:
     """Return the rows of one target language; the figures that the protocol reports come first."""
-    main, *others = results.scored().items()
-    rows = [Row(main[0], "main", main[1])]
-    if results.intervals:
-        label = f"± {100 * results.intervals.confidence:g} %"
-        rows.append(Row(label, "interval", results.intervals.half_widths))
-    rows += [Row(label, "other", metrics) for label, metrics in others]
+    (label, main), *others = results.scored().items()
+    rows = [*_rows(results, label, "main", main)]
+    for label, metrics in others:
+        rows += _rows(results, label, "other", metrics)
     if results.published:
         rows.append(Row("published", "published", results.published))
     return [*rows, Row("chance", "chance", results.chance)]
@@ -54,7 +53,17 @@ def rows_of(results: TargetResults) -> list[Row]:
 
 def rows_with_all_queries(results: TargetResults) -> list[Row]:
     """Return the rows of the normalisations that use all test queries, for a table of their own."""
-    return [Row(label, "other", metrics) for label, metrics in results.using_all_test_queries().items()]
+    figures = results.using_all_test_queries().items()
+    return [row for label, metrics in figures for row in _rows(results, label, "other", metrics)]
+
+
+def _rows(results: TargetResults, label: str, kind: str, metrics: RetrievalMetrics) -> Iterator[Row]:
+    """Yield the row of a way of scoring, and those of its intervals and of its deviations."""
+    yield Row(label, kind, metrics)
+    if intervals := results.intervals_of(label):
+        yield Row(f"± {100 * intervals.confidence:g} %", "interval", intervals.half_widths)
+    if results.seeds and label in results.seeds.deviations:
+        yield Row("± SD", "interval", results.seeds.deviations[label])
 
 
 def columns_of(results: Iterable[TargetResults]) -> dict[str, Metric]:
@@ -65,7 +74,8 @@ def columns_of(results: Iterable[TargetResults]) -> dict[str, Metric]:
 def printed(values: Mapping[str, float], columns: Mapping[str, Metric]) -> list[str]:
     """Format the values of one direction, each as its metric says; `–` if a value is not known."""
     return [
-        format(values[name], metric.format) if name in values else "–" for name, metric in columns.items()
+        format_value(values[name], metric.format) if name in values else "–"
+        for name, metric in columns.items()
     ]
 
 
@@ -77,8 +87,9 @@ def summary(results: TargetResults) -> str:
 
 
 def summaries(results: TargetResults) -> list[str]:
-    """Describe the data, the choice of the checkpoint and each normalisation, in a line each."""
-    return [summary(results), *map(str, results.normalised)]
+    """Describe the data, the choice of the checkpoint, the seeds and each normalisation, in a line each."""
+    seeds = [f"{results.seeds}; ± SD: the standard deviation between them"] if results.seeds else []
+    return [summary(results), *seeds, *map(str, results.normalised)]
 
 
 class ResultsTable:
