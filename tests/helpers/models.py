@@ -25,6 +25,12 @@ from transformers import (
     SiglipConfig,
     SiglipImageProcessor,
     SiglipModel,
+    VideoMAEImageProcessorPil,
+    VideoPrismClipModel,
+    VideoPrismConfig,
+    VideoPrismTokenizer,
+    XCLIPConfig,
+    XCLIPModel,
 )
 
 from tests.helpers.tiny import captions
@@ -133,6 +139,42 @@ def write_siglip2(folder: Path) -> Path:
     SiglipModel(SiglipConfig(text_config=text, vision_config=VISION)).save_pretrained(folder)
     for path in folder.glob("tokenizer*"):
         path.unlink()
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_xclip(folder: Path) -> Path:
+    """An X-CLIP for windows of 4 frames, with the processor of VideoMAE, as published."""
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer()
+    text = {**TEXT, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
+    text |= {"eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 1}
+    frames = {"mit_hidden_size": 24, "mit_intermediate_size": 37, "mit_num_hidden_layers": 1, "num_frames": 4}
+    config = XCLIPConfig(
+        text_config=text, vision_config={**VISION, **frames}, projection_dim=24, prompt_num_attention_heads=4
+    )
+    XCLIPModel(config).save_pretrained(folder)
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    VideoMAEImageProcessorPil(**size).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_videoprism(folder: Path) -> Path:
+    """A VideoPrism LvT for windows of 4 frames; its processor of videos needs torchvision."""
+    torch.manual_seed(0)
+    pieces = json.loads(siglip_tokenizer().backend_tokenizer.to_str())["model"]["vocab"]
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocabulary += [(piece, score) for piece, score in pieces if piece not in ("<unk>", "</s>")]
+    tokenizer = VideoPrismTokenizer(vocab=vocabulary, extra_ids=0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    text = {**sizes, "vocab_size": len(tokenizer), "num_hidden_layers": 2, "max_position_embeddings": 16}
+    layers = dict.fromkeys(("num_spatial_layers", "num_temporal_layers", "num_auxiliary_layers"), 1)
+    vision = {**sizes, **layers, "image_size": 36, "num_frames": 4}
+    model = VideoPrismClipModel(VideoPrismConfig(text_config=text, vision_config=vision))
+    with torch.no_grad():  # zeros at the start, which attend to all patches alike
+        model.video_model.head.pooling_attention_query.normal_()
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

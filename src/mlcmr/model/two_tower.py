@@ -1,4 +1,4 @@
-"""Pretrained models with a text tower and an image tower (CLIP, SigLIP and similar models)."""
+"""Pretrained models with a text tower and an image or video tower (CLIP, SigLIP, X-CLIP and others)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,15 +28,17 @@ class TwoTower(EmbeddingModel):
     """A pretrained two-tower model; see `TextVideoModel`.
 
     The text tower embeds a text. The embedding of a video is the mean of the L2-normalised embeddings of its
-    frames by the image tower. These embeddings are the frame features that `mlcmr extract` computes with the
-    same model as encoder. Nothing is trained, so the languages are those of the pretrained model.
+    frames by the image tower, or of its windows of frames by the video tower. These embeddings are the
+    features that `mlcmr extract` computes with the same model as encoder. Nothing is trained, so the
+    languages are those of the pretrained model.
 
     Example:
         >>> model = TwoTower.from_pretrained("google/siglip-base-patch16-256-multilingual")
         >>> model.similarity(model.encode_texts(["一只狗在接飞盘"]), model.encode_files(["clip.mp4"]))
 
     Args:
-        model: A Hugging Face model that has `get_text_features` and `get_image_features`.
+        model: A Hugging Face model that has `get_text_features`, and `get_image_features` or
+            `get_video_features`.
         tokenizer: The tokenizer of the model.
     """
 
@@ -84,7 +86,8 @@ class TwoTower(EmbeddingModel):
         name = folder_or_id(name)
         with opening(f"model '{name}'", "cannot be used, by hub id or folder", quiet=True):
             model, missing = open_foreign_model(str(name))
-            if not all(hasattr(model, f"get_{what}_features") for what in ("text", "image")):
+            has = {what: hasattr(model, f"get_{what}_features") for what in ("text", "image", "video")}
+            if not (has["text"] and (has["image"] or has["video"])):
                 raise InvalidValueError(
                     f"model '{name}': {type(model).__name__} does not have texts and pictures in one space; "
                     "choose one that does, such as CLIP or SigLIP"

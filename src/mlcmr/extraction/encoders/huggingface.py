@@ -11,7 +11,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModel
+from transformers import AutoImageProcessor, AutoModel, AutoVideoProcessor
 
 from mlcmr.data.features.finite import require_finite
 from mlcmr.errors import CorruptFileError, InvalidValueError
@@ -33,11 +33,12 @@ _PROBES = ((64, 64), (48, 96), (120, 40))
 
 
 class HuggingFaceEncoder:
-    """An image model (CLIP, SigLIP, DINOv2, ViT, ConvNeXt…) or video model (VideoMAE, TimeSformer…).
+    """An image model (CLIP, SigLIP, DINOv2, ViT, ConvNeXt…) or video model (X-CLIP, VideoMAE, TimeSformer…).
 
-    The feature of a picture is the first of these that the model has: the embedding in the common space with
-    texts (CLIP, SigLIP); the pooled output, if its weights were trained; the class token; the mean over
-    patches. The model's own processor prepares pictures, with Pillow.
+    The feature of a picture, or of a window of pictures, is the first of these that the model has: the
+    embedding in the common space with texts (CLIP, SigLIP, X-CLIP, VideoPrism); the pooled output, if its
+    weights were trained; the class token; the mean over patches. The model's own processor prepares pictures,
+    with Pillow. A processor of videos needs torchvision.
 
     Args:
         name: Hub id or folder.
@@ -61,18 +62,19 @@ class HuggingFaceEncoder:
             model, missing = open_foreign_model(name, _model_class(config), config)
             _require_pictures(model, name)
             require_small_pictures(name)
-            processors: Any = AutoImageProcessor
-            self._processor = processors.from_pretrained(name, backend="pil", trust_remote_code=False)
+            self._takes_videos = _takes_videos(model)
+            self._processor = _open_processor(name, videos=self._takes_videos)
         self._pooler_trained = not any("pooler" in key for key in missing)
         if untrained := sorted(key for key in missing if "pooler" not in key):
             raise CorruptFileError(
                 f"encoder '{name}': weights are missing, {untrained[0]} and {len(untrained) - 1} more"
             )
         self._model = on_device(model.eval(), device)
-        self._compute = self._model.get_image_features if _embeds_images(model) else self._model
+        self._compute = _embedding_method(model) or self._model
         accepted = inspect.signature(getattr(self._compute, "forward", self._compute)).parameters
         # Besides the pixels, some models take a mask of padded pixels (SigLIP 2 NaFlex).
         self._inputs = [key for key in self._processor.model_input_names if key in accepted]
+        self._pixels = "pixel_values_videos" if self._takes_videos else "pixel_values"
         self.device: torch.device = model.device
         self._has_class_token = any(
             key.rpartition(".")[2] in {"cls_token", "class_embedding"} for key, _ in model.named_parameters()
@@ -109,6 +111,12 @@ class HuggingFaceEncoder:
         Returns:
             Channels × height × width; if the model takes several arrays, one structured element.
         """
+        if self._takes_videos:
+            video = picture.transpose(2, 0, 1)[None]  # one frame, without the sampling of longer videos
+            options = {"do_sample_frames": False, "input_data_format": "channels_first"}
+            prepared = self._processor(videos=[video], return_tensors="pt", **options)[self._pixels]
+            one: NDArray[np.float32] = np.asarray(prepared, np.float32).reshape(prepared.shape[-3:])
+            return one
         images: Any = Image.fromarray(picture)  # for an array the processor would guess which axis is colour
         if self.frames_per_feature > 1:
             images = [images]
@@ -149,9 +157,11 @@ class HuggingFaceEncoder:
     def _vectors(self, pixel_values: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
         """Return a vector per picture or window, (n, dimension)."""
         features = self._features(pixel_values, **others)
-        # Convolutional networks may leave two axes of length 1.
-        if isinstance(features, torch.Tensor) and math.prod(features.shape[2:]) == 1 and features.ndim > 1:
-            return features.flatten(1)
+        # Convolutional networks may leave two axes of length 1, and VideoPrism leaves one before the vector.
+        if isinstance(features, torch.Tensor) and features.ndim > 1:
+            sizes = features.shape[1:]
+            if math.prod(sizes) == max(sizes):
+                return features.flatten(1)
         raise InvalidValueError(
             f"encoder '{self.name}': the picture features of {type(self._model).__name__} are not one vector "
             "per picture; choose a model such as CLIP or DINOv2",
@@ -164,8 +174,8 @@ class HuggingFaceEncoder:
             self._model.config.mask_ratio = 0.0
             patches = int(self._model.embeddings.patch_embeddings.num_patches)
             others["noise"] = torch.arange(patches, device=self.device).expand(len(pixels), -1)
-        output = self._compute(pixel_values=pixels, **others)
-        if _embeds_images(self._model):
+        output = self._compute(**{self._pixels: pixels}, **others)
+        if _embedding_method(self._model) is not None:
             return output if isinstance(output, torch.Tensor) else output.pooler_output
         if (embedded := getattr(output, "image_embeds", None)) is not None:
             return embedded
@@ -185,17 +195,32 @@ def _one_element(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.generic]:
     return element
 
 
-def _embeds_images(model: Any) -> bool:
-    """Return whether a model embeds images and texts into a common space."""
-    return hasattr(model, "get_image_features")
+def _embedding_method(model: Any) -> Any:
+    """Return the method that embeds pictures or videos into a common space with texts; None without any."""
+    return getattr(model, "get_image_features", None) or getattr(model, "get_video_features", None)
+
+
+def _takes_videos(model: Any) -> bool:
+    """Return whether a model embeds videos, and takes them in the form of a processor of videos."""
+    method = _embedding_method(model)
+    return method is not None and "pixel_values_videos" in inspect.signature(method).parameters
+
+
+def _open_processor(name: str, *, videos: bool) -> Any:
+    """Open the processor of a model: of pictures, by Pillow, or of videos, by torchvision."""
+    processors: Any = AutoVideoProcessor if videos else AutoImageProcessor
+    options = {} if videos else {"backend": "pil"}
+    return processors.from_pretrained(name, trust_remote_code=False, **options)
 
 
 def _require_pictures(model: Any, name: str) -> None:
-    """Refuse a model that takes texts or sound, or videos in another format (V-JEPA 2, VideoPrism).
+    """Refuse a model that takes texts or sound, or videos without a space shared with texts (V-JEPA 2).
 
     Raises:
         InvalidValueError: If the model takes no pictures.
     """
+    if _embedding_method(model) is not None:
+        return
     main_input = model.main_input_name
     if main_input == "pixel_values_videos":
         raise InvalidValueError(
@@ -203,7 +228,7 @@ def _require_pictures(model: Any, name: str) -> None:
             "choose an image model such as CLIP or DINOv2, or VideoMAE or TimeSformer",
             parameter="encoder",
         )
-    if not main_input.startswith("pixel_values") and not _embeds_images(model):
+    if not main_input.startswith("pixel_values"):
         raise InvalidValueError(
             f"encoder '{name}': {type(model).__name__} takes no pictures; choose an image model",
             parameter="encoder",

@@ -118,6 +118,9 @@ def longest_text(model: nn.Module, tokenizer: Any) -> int:
                 # In RoBERTa padding has a position, and the positions of tokens come after it.
                 taken = 0 if module.padding_idx is None else module.padding_idx + 1
                 longest = min(longest, module.num_embeddings - taken)
+        for name, buffer in model.named_buffers():  # of computed positions (VideoPrism)
+            if name.endswith("position_embedding") and "vision" not in name and buffer.ndim > 1:
+                longest = min(longest, buffer.shape[-2])
         if longest > len(tokenizer("", verbose=False)["input_ids"]):
             return int(min(longest, sys.maxsize))
     raise InvalidValueError(

@@ -19,6 +19,7 @@ from mlcmr.reading import read_bytes
 
 _GROWTH = 1000  # the largest allowed growth of a text, as a factor; known tokenizers reach 18
 _MARKS = 100  # special tokens around a text
+_PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 _PICTURE_SIDE = 4096  # pixels; and patches
 _PICTURE_SIZES = {
     "size", "crop_size", "pad_size", "height", "width", "shortest_edge", "longest_edge", "patch_size",
@@ -35,10 +36,12 @@ def require_small_pictures(name: str) -> None:
     Raises:
         ForeignModelError: If its pictures are larger than those of any model.
     """
-    file = "preprocessor_config.json"
-    for key, value in entries(read_model_settings(name, file)):
-        if key in _PICTURE_SIZES and isinstance(value, int | float) and not 0 < value <= _PICTURE_SIDE:
-            raise ForeignModelError(f"{file}: {key} is {value:,}, but must be 1 to {_PICTURE_SIDE:,}; {HINT}")
+    for file in _PROCESSORS:
+        for key, value in entries(read_model_settings(name, file)):
+            if key in _PICTURE_SIZES and isinstance(value, int | float) and not 0 < value <= _PICTURE_SIDE:
+                raise ForeignModelError(
+                    f"{file}: {key} is {value:,}, but must be 1 to {_PICTURE_SIDE:,}; {HINT}"
+                )
 
 
 def require_small_tokenizer(name: str) -> None:
