@@ -23,6 +23,7 @@ from mlcmr.model import import_checkpoint, read_legacy_checkpoint
 from mlcmr.search.http import serve
 
 MODELS = (mlcmr.MLCMR, mlcmr.TwoTower)
+LISTS = ("texts", "paths", "folders", "runs")
 ENCODING = ("encode_texts", "encode_files", "from_pretrained")
 FUNCTIONS = [
     *filter(inspect.isfunction, (getattr(mlcmr, name) for name in mlcmr.__all__)),
@@ -50,7 +51,7 @@ CASES = [
 def test_a_value_of_another_type(function, parameter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     others = {
-        name: ["x"] if name in {"texts", "paths", "folders", "runs"} else "x"
+        name: {**dict.fromkeys(LISTS, ["x"]), "seeds": 1}.get(name, "x")
         for name, other in inspect.signature(function).parameters.items()
         if other.default is other.empty and other.kind != other.VAR_KEYWORD
     }
