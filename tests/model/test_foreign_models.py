@@ -18,7 +18,7 @@ from transformers import AutoConfig
 
 from mlcmr.cli import main
 from tests.helpers.models import write_bert, write_clip
-from tests.helpers.strangers import add_code, compress
+from tests.helpers.strangers import add_code, compress, edit_json
 from tests.helpers.tiny import tiny_config, write_recipe
 from tests.helpers.translators import make
 
@@ -99,6 +99,24 @@ def test_code_beside_a_model_of_a_known_type_is_left_alone(entry, place, monkeyp
     assert main(words) == 0
     assert sys.stdin.tell() == 0
     assert not (place / "marker").exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "code"),
+    [
+        ("Tokenizer", {"AutoTokenizer": ["code.Tokenizer", None]}),
+        (None, {"AutoTokenizer": ["code.Tokenizer", None]}),
+        ("Tokenizer", ["code.Tokenizer", None]),
+    ],
+)
+@pytest.mark.parametrize("entry", ["train", "evaluate", "index a model", "translate"])
+def test_code_of_the_tokenizer_alone_is_refused(entry, named, code, place, capfd):
+    """The library would open its own tokenizer for this type of model."""
+    path = good_model(entry, place) / "tokenizer_config.json"
+    edit_json(path, auto_map=code, tokenizer_class=named)
+    capfd.readouterr()
+    assert main(command(entry, place)) == 2
+    assert "': asks to run Python code of its own (auto_map)" in capfd.readouterr().err
 
 
 def test_a_terminal_is_not_asked(place):

@@ -22,6 +22,10 @@ class ForeignModelError(CorruptFileError):
     """Files of a model cannot be used, or do not belong together."""
 
 
+class OwnCodeError(Exception):
+    """A model can only be opened by Python code of its own; `opening` reports it like the library's error."""
+
+
 @contextmanager
 def opening(subject: str, failure: str, *, quiet: bool = False) -> Iterator[None]:
     """Report in one line why a model cannot be opened.
@@ -67,7 +71,7 @@ def opening(subject: str, failure: str, *, quiet: bool = False) -> Iterator[None
 def _known_cause(error: Exception) -> str | None:
     """Return the message for a failure that is not about damaged files; None for other failures."""
     text = str(error)
-    if "trust_remote_code" in text:
+    if isinstance(error, OwnCodeError) or "trust_remote_code" in text:
         return (
             "asks to run Python code of its own (auto_map), which mlcmr never does; choose a model that the "
             "transformers library can open without such code"

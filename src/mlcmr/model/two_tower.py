@@ -16,7 +16,7 @@ from mlcmr.data.features.finite import require_normalisable
 from mlcmr.errors import CorruptFileError, InvalidValueError, require_list
 from mlcmr.model.embedding import EmbeddingModel
 from mlcmr.model.encoders.tokens import TextTokenizer, has_known_tokens, longest_text, require_embeddings
-from mlcmr.model.foreign import open_foreign_model, require_small_tokenizer
+from mlcmr.model.foreign import open_foreign_model, require_safe_tokenizer
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.protocol import Advance
 from mlcmr.model.provenance import Provenance
@@ -94,7 +94,7 @@ class TwoTower(EmbeddingModel):
                 )
             if missing:
                 raise CorruptFileError(f"model '{name}': weights are missing, such as {min(missing)}")
-            require_small_tokenizer(str(name))
+            require_safe_tokenizer(str(name))
             opened = cls(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
         opened._saved_in = str(name)
         return opened

@@ -24,7 +24,7 @@ from mlcmr.model.config import TextConfig
 from mlcmr.model.dropout import quicken_dropout
 from mlcmr.model.encoders.pooling import open_pooling
 from mlcmr.model.encoders.tokens import TextTokenizer, longest_text, require_embeddings
-from mlcmr.model.foreign import Shapes, building, open_config, open_foreign_model, require_small_tokenizer
+from mlcmr.model.foreign import Shapes, building, open_config, open_foreign_model, require_safe_tokenizer
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import find_model
 from mlcmr.model.repeatable import PROBES, require_repeatable, same
@@ -288,7 +288,7 @@ def open_tokenizer(name: str | Path, lowercase: bool | None) -> "PreTrainedToken
         CorruptFileError: If its files are damaged.
     """
     with _opening_text_encoder(str(name)):
-        require_small_tokenizer(str(name))
+        require_safe_tokenizer(str(name))
         tokenizer: Any = AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
     if not getattr(tokenizer, "is_fast", False):
         raise InvalidValueError(

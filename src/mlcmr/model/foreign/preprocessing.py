@@ -1,12 +1,15 @@
-"""Limits on tokenizers and image processors, which could turn a small input into a huge output."""
+"""Limits on tokenizers and image processors: no code of their own, no huge output for a small input."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import transformers
+
 from mlcmr.errors import reason
 from mlcmr.model.foreign.files import (
+    CONFIG,
     HINT,
     TOKENIZER_BYTES,
     entries,
@@ -14,7 +17,7 @@ from mlcmr.model.foreign.files import (
     read_model_settings,
     require_plain_files,
 )
-from mlcmr.model.hf_errors import ForeignModelError
+from mlcmr.model.hf_errors import ForeignModelError, OwnCodeError
 from mlcmr.reading import read_bytes
 
 _GROWTH = 1000  # the largest allowed growth of a text, as a factor; known tokenizers reach 18
@@ -44,16 +47,23 @@ def require_small_pictures(name: str) -> None:
                 )
 
 
-def require_small_tokenizer(name: str) -> None:
-    """Refuse a tokenizer that makes texts much longer.
+def require_safe_tokenizer(name: str) -> None:
+    """Refuse a tokenizer that only its own code opens, or that makes texts much longer.
 
     Args:
         name: A folder or hub id.
 
     Raises:
+        OwnCodeError: If the library does not know the class of the tokenizer. The library would take another
+            class without a word, and with it other tokens.
         ForeignModelError: If its file is damaged, or it lengthens texts too much.
     """
     require_plain_files(name)
+    settings = read_model_settings(name, CONFIG) | read_model_settings(name, "tokenizer_config.json")
+    code = settings.get("auto_map")
+    brings_code = isinstance(code, list) or (isinstance(code, dict) and "AutoTokenizer" in code)
+    if brings_code and not hasattr(transformers, str(settings.get("tokenizer_class"))):
+        raise OwnCodeError
     path = find_file(name, "tokenizer.json")
     if path is None:
         return
