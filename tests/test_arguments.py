@@ -51,7 +51,7 @@ CASES = [
 def test_a_value_of_another_type(function, parameter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     others = {
-        name: {**dict.fromkeys(LISTS, ["x"]), "seeds": 1}.get(name, "x")
+        name: ["x"] if name in LISTS else 1 if name == "seeds" else "x"
         for name, other in inspect.signature(function).parameters.items()
         if other.default is other.empty and other.kind != other.VAR_KEYWORD
     }

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFou
 from mlcmr.evaluation import Comparison, resampling
 from mlcmr.evaluation.comparison import ComparedMetric
 from mlcmr.evaluation.metrics import metrics_of_ranks
+from mlcmr.evaluation.min_f import Variance
 from mlcmr.evaluation.paired_tests import compare, holm
 from mlcmr.evaluation.ranks import Ranks, RetrievalRanks, compute_ranks
-from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, write_ranks
+from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, read_ranks, write_ranks
 
 OWNERS = np.array([0, 0, 1, 2, 2, 2, 3, 4, 5])
 
@@ -154,6 +156,106 @@ def test_every_comparison_is_corrected_for(runs):
     assert len(tests) == 26
     assert [test.corrected_p_value for test in tests] == holm([test.p_value for test in tests])
     assert all(one.figures[0].difference is None for one in comparison.metrics)
+
+
+def write_seeds(folder: Path, effects: np.ndarray, owners: np.ndarray, signal: float = 1) -> Path:
+    """Write runs with seeds; an effect moves all scores of the right videos of a run."""
+    draw = np.random.default_rng(zlib.crc32(folder.name.encode()))
+    for seed, effect in enumerate(effects):
+        scores = draw.standard_normal((len(owners), owners.max() + 1))
+        scores += (signal + effect) * (owners[:, None] == np.arange(owners.max() + 1))
+        run = write_run(folder / f"seed-{seed}", owners=owners, ranks=compute_ranks(scores, owners))
+        (run / "config.yaml").touch()
+    return folder
+
+
+def test_several_seeds_are_one_run(tmp_path):
+    owners = np.arange(60)
+    groups = [
+        write_seeds(tmp_path / name, np.zeros(3), owners, signal) for name, signal in (("a", 1), ("b", 2.5))
+    ]
+    comparison = compare(groups)
+    assert comparison.seeds == (3, 3)
+    assert comparison.to_dict()["seeds"] == [3, 3]
+    single = compare([group / f"seed-{seed}" for group in groups for seed in range(3)])
+    for together, alone in zip(comparison.metrics, single.metrics, strict=True):
+        values = np.array([figure.value for figure in alone.figures]).reshape(2, 3)
+        first, second = together.figures
+        assert [first.value, second.value] == pytest.approx(values.mean(axis=1))
+        tested = second.difference
+        assert tested.value == pytest.approx(values[1].mean() - values[0].mean())
+        assert tested.is_significant == (tested.interval.low * tested.interval.high > 0), together.name
+        assert (tested.value > 0) == together.higher_is_better
+        assert tested.is_significant
+    assert f"{groups[0]}: mean of 3 seeds; ± and p count" in str(comparison)
+
+
+def test_the_variance_of_seeds_and_of_videos_is_added(tmp_path):
+    """By hand, from the figures of the runs and from the resamples of their means."""
+    owners = np.arange(50)
+    groups = [write_seeds(tmp_path / name, np.array([0, 0.5, 1]), owners) for name in ("a", "b")]
+    tested = found(compare(groups), "t2v", "mAP").figures[1].difference
+    ranks = [
+        [read_ranks(group / f"seed-{seed}", "zh", captions=50, videos=50).ranks.t2v.best for seed in range(3)]
+        for group in groups
+    ]
+    of_videos = 100 / np.array(ranks)  # (groups, seeds, videos)
+    means = of_videos.mean(axis=2)
+    over_seeds = means.var(axis=1, ddof=1).sum() / 3
+    over_videos = (of_videos[1].mean(axis=0) - of_videos[0].mean(axis=0)).var() / 50
+    total = over_seeds + over_videos
+    degrees = total**2 / (over_seeds**2 / 4 + over_videos**2 / 49)
+    expected = 2 * stats.t.sf(abs(means[1].mean() - means[0].mean()) / np.sqrt(total), degrees)
+    assert tested.p_value == pytest.approx(expected, abs=0.02)
+    half = stats.t.ppf(0.975, degrees) * np.sqrt(total)
+    assert tested.interval.half_width == pytest.approx(half, rel=0.05)
+
+
+def test_seeds_that_vary_are_rarely_told_apart(tmp_path):
+    """Trainings of one system, whose seeds vary: a test over videos alone finds differences in most pairs."""
+    owners, draw, rejected, alone = np.arange(200), np.random.default_rng(0), 0, 0
+    for number in range(40):
+        groups = [
+            write_seeds(tmp_path / f"{number}{name}", draw.normal(0, 0.4, 3), owners) for name in ("a", "b")
+        ]
+        test = found(compare(groups, resamples=100), "t2v", "mAP").figures[1].difference
+        rejected += test.p_value <= 0.05
+        runs = [group / "seed-0" for group in groups]
+        test = found(compare(runs, resamples=1, permutations=99), "t2v", "mAP").figures[1].difference
+        alone += test.p_value <= 0.05
+    assert rejected <= 5
+    assert alone >= 20
+
+
+def test_several_seeds_beside_a_single_run(tmp_path):
+    owners = np.arange(40)
+    group = write_seeds(tmp_path / "group", np.array([0, 0.2, 0.1]), owners)
+    alone = write_seeds(tmp_path / "alone", np.zeros(1), owners)
+    comparison = compare([group, alone, alone / "seed-0"])
+    assert comparison.seeds == (3, 1, 1)
+    for one in comparison.metrics:
+        _, first, second = one.figures
+        assert first == second
+        assert 0 < first.difference.p_value <= 1
+    over_videos = compare([alone, alone / "seed-0"]).metrics[0].figures
+    assert over_videos[0].interval == comparison.metrics[0].figures[1].interval
+
+
+@pytest.mark.parametrize("degrees", [1, 1.3, 4.2, 100, 1e6])
+def test_the_distribution_of_student(degrees):
+    variance = Variance(4.0, degrees)
+    for difference in (0.1, 2, 5):
+        assert variance.p_value(difference) == pytest.approx(
+            2 * stats.t.sf(difference / 2, degrees), rel=1e-4
+        )
+    assert variance.interval(3).high == pytest.approx(3 + 2 * stats.t.ppf(0.975, degrees), rel=1e-4)
+
+
+def test_seeds_that_ranked_other_queries(tmp_path):
+    group = write_seeds(tmp_path / "group", np.zeros(2), OWNERS)
+    write_run(group / "seed-1", digest=digest_ids(["d"], ["v"]))
+    with pytest.raises(InvalidValueError, match="seed-1 ranked other 'zh' queries"):
+        compare([group, group])
 
 
 def test_holm():

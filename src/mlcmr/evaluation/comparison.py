@@ -20,8 +20,10 @@ class Difference:
 
     Attributes:
         value: The figure of the run minus that of the first run.
-        interval: The interval of the difference, of a paired bootstrap over videos.
-        p_value: The two-sided p-value of a paired permutation test, of this comparison alone.
+        interval: The interval of the difference, of a paired bootstrap over videos; with several seeds, over
+            videos and seeds.
+        p_value: The two-sided p-value of a paired permutation test, of this comparison alone; with several
+            seeds, of the test min F′ over videos and seeds.
         corrected_p_value: The p-value corrected for all comparisons of the table, by the method of Holm.
     """
 
@@ -41,8 +43,8 @@ class Figure:
     """A figure of a run.
 
     Attributes:
-        value: The value of the metric.
-        interval: Its interval, of a bootstrap over videos.
+        value: The value of the metric; the mean of several seeds.
+        interval: Its interval, of a bootstrap over videos; with several seeds, over videos and seeds.
         difference: The difference to the first run; None for the first run itself.
     """
 
@@ -87,6 +89,7 @@ class Comparison:
         permutations: The number of permutations of the test.
         seed: The seed of both.
         confidence: The confidence of the intervals.
+        seeds: The number of trained models of each run: 1, or the number of its seeds.
     """
 
     runs: tuple[str, ...]
@@ -95,6 +98,7 @@ class Comparison:
     permutations: int
     seed: int
     confidence: float = CONFIDENCE
+    seeds: tuple[int, ...] = ()
 
     def to(self, kind: str) -> str:
         """Return the comparison as `text`, `markdown`, `latex`, `html` or `json`.
@@ -131,7 +135,13 @@ class Comparison:
         interval = (
             f"{100 * self.confidence:g} % interval, of {plural(self.resamples, 'resample')} of the videos"
         )
+        means = [
+            f"{run}: mean of {count} seeds; ± and p count the variation of videos and of seeds (min F′)."
+            for run, count in zip(self.runs, self.seeds, strict=False)
+            if count > 1
+        ]
         return [
+            *means,
             f"±: half the width of the {interval}.",
             f"difference: to {self.runs[0]}.",
             f"p: paired permutation test over the videos, {permutations}, corrected for {tests} (Holm).",
@@ -143,6 +153,7 @@ class Comparison:
         return {
             "format": 1,
             "runs": list(self.runs),
+            "seeds": list(self.seeds),
             "confidence": self.confidence,
             "resamples": self.resamples,
             "permutations": self.permutations,

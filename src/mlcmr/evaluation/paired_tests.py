@@ -9,6 +9,7 @@ import numpy as np
 
 from mlcmr.arguments import check_arguments
 from mlcmr.data.languages import language_among
+from mlcmr.data.run_settings import runs_of_seeds
 from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
 from mlcmr.evaluation.comparison import ComparedMetric, Comparison, Difference, Figure
 from mlcmr.evaluation.intervals import RESAMPLES, SEED, interval_of, require_resamples
@@ -16,9 +17,11 @@ from mlcmr.evaluation.metrics import (
     Metric,
     MetricFunction,
     RetrievalMetrics,
+    Values,
     choose_metrics,
     metrics_of_ranks,
 )
+from mlcmr.evaluation.min_f import variance_over_seeds, variance_over_videos
 from mlcmr.evaluation.path_or_run import PathOrRun, folder_of
 from mlcmr.evaluation.ranks import Ranks, RetrievalRanks
 from mlcmr.evaluation.ranks_file import RANKS_FILE, StoredRanks, read_ranks
@@ -47,15 +50,16 @@ def compare(
     """Compare evaluated runs with the first one, by paired tests over the videos.
 
     Every run must have ranked the same queries: the same split of the same collection. The figures are those
-    that the protocol reports.
+    that the protocol reports. The folder of a training with several seeds counts as one run, whose figures
+    are means; its intervals and tests count the variation of the videos and of the seeds.
 
     Example:
         >>> comparison = compare(["runs/published", "runs/mine"], targets=["zh"])
         >>> print(comparison)
 
     Args:
-        runs: The run folders that `mlcmr evaluate` has written to; all are compared with the first one. From
-            Python also runs themselves.
+        runs: The run folders that `mlcmr evaluate` has written to, also folders of several seeds; all are
+            compared with the first one. From Python also runs themselves.
         targets: The target languages; by default those in which every run was evaluated.
         recall_at: The values of K of R@K, by default 1, 5 and 10. SumR always adds up R@1, R@5 and R@10.
         metrics: Further metrics: nDCG, nDCG@K, or the `package.module:Name` of your own function of ranks.
@@ -78,17 +82,25 @@ def compare(
     if len(folders) < 2:
         raise InvalidValueError("`runs` names one run; name two or more to compare", parameter="runs")
     chosen = choose_metrics(recall_at, metrics)
-    results = {folder: read_results(folder) for folder in folders}
+    systems = [runs_of_seeds(folder) or [folder] for folder in folders]
+    results = {run: read_results(run) for system in systems for run in system}
     compared: list[ComparedMetric] = []
     languages = _shared_targets(results, targets)
     with progress.task("comparison", len(languages)) as task:
         for target in languages:
-            stored = [_read(folder, results[folder], target) for folder in folders]
-            _require_same_queries(folders, [results[folder][target] for folder in folders])
+            stored = [[_read(run, results[run], target) for run in system] for system in systems]
+            _require_same_queries({run: results[run][target] for system in systems for run in system})
             test = _PairedTest(stored, chosen, resamples, permutations, seed)
             compared += test.compare(target)
             task.advance()
-    return Comparison(tuple(map(printable, folders)), _corrected(compared), resamples, permutations, seed)
+    return Comparison(
+        tuple(map(printable, folders)),
+        _corrected(compared),
+        resamples,
+        permutations,
+        seed,
+        seeds=tuple(map(len, systems)),
+    )
 
 
 def _require_folder(run: object) -> Path:
@@ -135,12 +147,12 @@ def _read(folder: Path, evaluations: Mapping[str, StoredEvaluation], target: str
     return stored
 
 
-def _require_same_queries(folders: Sequence[Path], evaluations: Sequence[StoredEvaluation]) -> None:
-    first = evaluations[0]
-    for folder, other in zip(folders, evaluations, strict=True):
+def _require_same_queries(evaluations: Mapping[Path, StoredEvaluation]) -> None:
+    (named, first), *others = evaluations.items()
+    for folder, other in [(named, first), *others]:
         if other.queries_digest is None or other.queries_digest != first.queries_digest:
             raise InvalidValueError(
-                f"{folder} ranked other '{first.target}' queries ({_describe(other)}) than {folders[0]} "
+                f"{folder} ranked other '{first.target}' queries ({_describe(other)}) than {named} "
                 f"({_describe(first)}); evaluate both on the same split of the same collection"
             )
 
@@ -150,11 +162,37 @@ def _describe(evaluation: StoredEvaluation) -> str:
     return f"{evaluation.collection} {evaluation.split}, {size}"
 
 
+class _System:
+    """A run, or the runs of one training with several seeds, in one target language.
+
+    Args:
+        stored: The ranks of each run.
+        metrics: The metrics.
+    """
+
+    def __init__(self, stored: Sequence[StoredRanks], metrics: Sequence[Metric]) -> None:
+        self.stored = stored
+        self.metrics = [metrics_of_ranks(one.ranks, metrics) for one in stored]
+        self.figures = np.array([_flat(one) for one in self.metrics]).T
+        """(metrics, runs), in the order of `_flat`."""
+        self._resamplers = [Resampler(one.ranks, one.video_of_caption, metrics) for one in stored]
+
+    def draw(self, resamples: int, seed: int) -> Iterator[Values]:
+        """Yield the counts of resamples; see `Resampler.draw`."""
+        return self._resamplers[0].draw(resamples, seed)
+
+    def resample(self, counts: Values) -> Values:
+        """Return the means, over the runs, of the figures of resamples, (metrics, B)."""
+        figures = np.array([_flat(resampler(counts)) for resampler in self._resamplers], np.float64)
+        means: Values = figures.mean(axis=0)
+        return means
+
+
 class _PairedTest:
     """Compares runs in one target language.
 
     Args:
-        stored: The ranks of each run.
+        stored: The ranks of each run, or of each seed of a training with several seeds.
         metrics: The metrics.
         resamples: The number of bootstrap resamples.
         permutations: The number of permutations.
@@ -163,52 +201,77 @@ class _PairedTest:
 
     def __init__(
         self,
-        stored: Sequence[StoredRanks],
+        stored: Sequence[Sequence[StoredRanks]],
         metrics: Sequence[Metric],
         resamples: int,
         permutations: int,
         seed: int,
     ) -> None:
-        self._stored, self._metrics = stored, metrics
-        self._permutations, self._seed = permutations, seed
-        self._figures = [metrics_of_ranks(one.ranks, metrics) for one in stored]
-        resamplers = [Resampler(one.ranks, one.video_of_caption, metrics) for one in stored]
+        self._metrics, self._permutations, self._seed = metrics, permutations, seed
+        self._systems = [_System(runs, metrics) for runs in stored]
+        self._videos = len(stored[0][0].ranks.v2t.relevant)
         # All runs are measured on the same resamples, so that their differences are paired.
         draws = [
-            [resampler(counts) for resampler in resamplers] for counts in resamplers[0].draw(resamples, seed)
+            [system.resample(counts) for system in self._systems]
+            for counts in self._systems[0].draw(resamples, seed)
         ]
-        self._resampled = [ResampledMetrics.join(parts) for parts in zip(*draws, strict=True)]
+        self._resampled = [np.concatenate(parts, axis=1) for parts in zip(*draws, strict=True)]
 
     def compare(self, target: str) -> Iterator[ComparedMetric]:
         """Yield the metrics of all runs; the p-values are not corrected yet."""
-        first, *others = self._stored
-        permuted = [self._permute(first, other) for other in others]
+        first, *others = self._systems
+        permuted = [None if _vary(first, other) else self._permute(first, other) for other in others]
         for place, (direction, name, metric) in enumerate(self._names()):
-            values = [_flat(figures)[place] for figures in self._figures]
-            resampled = [_flat(one)[place] for one in self._resampled]
-            figures = [Figure(float(values[0]), interval_of(resampled[0]), None)]
+            values = [system.figures[place] for system in self._systems]
+            resampled = [one[place] for one in self._resampled]
+            figures = [self._figure(values[0], resampled[0])]
             for value, sample, swapped in zip(values[1:], resampled[1:], permuted, strict=True):
-                difference = value - values[0]
-                extreme = np.abs(_flat(swapped)[place]) >= abs(difference) * (1 - _EQUAL) - _EQUAL
-                p_value = (1 + np.count_nonzero(extreme)) / (1 + self._permutations)
-                tested = Difference(difference, interval_of(sample - resampled[0]), p_value, p_value)
-                figures.append(Figure(value, interval_of(sample), tested))
+                pair = [values[0], value]
+                differences = sample - resampled[0]
+                if swapped is None:
+                    tested = self._test_over_seeds(pair, differences)
+                else:
+                    tested = self._test_over_videos(pair, differences, _flat(swapped)[place])
+                figures.append(replace(self._figure(value, sample), difference=tested))
             style, higher = (metric.format, metric.higher_is_better) if metric else (".1f", True)
             yield ComparedMetric(target, direction, name, style, higher, tuple(figures))
+
+    def _figure(self, values: Values, resampled: Values) -> Figure:
+        """Return the figure of a system: the mean of its runs."""
+        mean, over_seeds = float(values.mean()), variance_over_seeds([values])
+        if over_seeds is None:
+            return Figure(mean, interval_of(resampled), None)
+        return Figure(mean, (variance_over_videos(resampled, self._videos) + over_seeds).interval(mean), None)
+
+    def _test_over_videos(self, pair: Sequence[Values], resampled: Values, permuted: Values) -> Difference:
+        """Test the difference between two single runs."""
+        difference = float(pair[1].mean() - pair[0].mean())
+        extreme = np.abs(permuted) >= abs(difference) * (1 - _EQUAL) - _EQUAL
+        p_value = (1 + np.count_nonzero(extreme)) / (1 + self._permutations)
+        return Difference(difference, interval_of(resampled), p_value, p_value)
+
+    def _test_over_seeds(self, pair: Sequence[Values], resampled: Values) -> Difference:
+        """Test the difference between two groups of runs, or between a run and a group."""
+        difference, over_seeds = float(pair[1].mean() - pair[0].mean()), variance_over_seeds(pair)
+        variance = variance_over_videos(resampled, self._videos)
+        if over_seeds is not None:
+            variance += over_seeds
+        p_value = variance.p_value(difference)
+        return Difference(difference, variance.interval(difference), p_value, p_value)
 
     def _names(self) -> Iterator[tuple[str, str, Metric | None]]:
         """Yield direction, name and metric of each figure, in the order of `_flat`."""
         for direction in ("t2v", "v2t"):
-            for name, metric in self._figures[0].metric_of.items():
+            for name, metric in self._systems[0].metrics[0].metric_of.items():
                 yield direction, name, metric
         yield "both", "SumR", None
 
-    def _permute(self, first: StoredRanks, other: StoredRanks) -> ResampledMetrics:
+    def _permute(self, one: _System, another: _System) -> ResampledMetrics:
         """Return the differences if each video, with its captions, swaps its two runs by the toss of a coin.
 
         Both runs become one evaluation of twice as many videos, from which each permutation takes half.
         """
-        videos = len(first.ranks.v2t.relevant)
+        (first,), (other,), videos = one.stored, another.stored, self._videos
         owners = np.concatenate([first.video_of_caption, other.video_of_caption + videos])
         resampler = Resampler(_joined(first.ranks, other.ranks), owners, self._metrics)
         random = np.random.default_rng(self._seed)
@@ -219,6 +282,11 @@ class _PairedTest:
             as_other = resampler(np.hstack([swapped, 1 - swapped]))
             parts.append(_difference(as_other, as_first))
         return ResampledMetrics.join(parts)
+
+
+def _vary(one: _System, other: _System) -> bool:
+    """Return whether a comparison is one of several seeds, on one side or on both."""
+    return len(one.stored) + len(other.stored) > 2
 
 
 def _flat(metrics: RetrievalMetrics | ResampledMetrics) -> list[Any]:
