@@ -130,6 +130,10 @@ def test_results_follow_their_schema(tmp_path):
         assert (found.queries, found.videos, found.split) == (6, 4, "test")
         assert found.sum_recalls == results.sum_recalls
         assert found.queries_digest == results.queries_digest
+    both = EvaluationResults([full, example_results(target="en")]).to_dict()
+    jsonschema.validate(both, schema)
+    assert schema["properties"].keys() == both.keys()
+    assert both["all_targets"]["worst"]["target"] in ("zh", "en")
 
 
 def test_results_of_an_earlier_version_are_read(tmp_path):
@@ -137,6 +141,7 @@ def test_results_of_an_earlier_version_are_read(tmp_path):
     later = ("fusion_weight_chosen_on", "normalised", "uses_all_test_queries")
     for name in ("queries_digest", "intervals", *later):
         del stored["evaluations"][0][name]
+    del stored["all_targets"]
     jsonschema.validate(stored, json.loads(SCHEMA.read_text()))
     (tmp_path / "results.json").write_text(json.dumps(stored))
     assert read_results(tmp_path)["zh"].queries_digest is None

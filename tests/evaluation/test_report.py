@@ -21,6 +21,7 @@ from mlcmr.evaluation.report import figures
 from mlcmr.evaluation.report.examples import RankedQueries, pick_queries
 from mlcmr.evaluation.report.html import render_report, write_report
 from mlcmr.evaluation.report.table import ResultsTable
+from mlcmr.evaluation.results import EvaluationResults
 from mlcmr.evaluation.target_results import TargetResults
 
 VIDEOS, PER_VIDEO = 40, 3
@@ -429,6 +430,35 @@ def test_table_side_by_side():
     fused = next(line for line in rows if line[:2] == ["zh", "fused"])
     values = [*zh.fused.t2v.values(), *zh.fused.v2t.values(), zh.fused.sum_recalls]
     assert [float(value) for value in fused[2:]] == pytest.approx(values, abs=0.051)
+
+
+def test_all_languages_together():
+    """Their mean, and the language with the lowest SumR: in the table, the report and results.json."""
+    zh = example_results()
+    en = example_results(target="en", fused=compute_metrics(draw_scores(5), OWNERS))
+    de = example_results(target="de", fused=None, target_only=compute_metrics(draw_scores(7), OWNERS))
+    results = [zh, en, de]
+    main = [zh.fused, en.fused, de.target_only]
+    worst = min(range(3), key=lambda number: main[number].sum_recalls)
+    for width in (200, 80):
+        lines = [line.split() for line in printed_table(width, *results).splitlines()]
+        mean = next(line for line in lines if line[:2] == ["all", "mean"])
+        assert float(mean[-1]) == pytest.approx(np.mean([one.sum_recalls for one in main]), abs=0.051)
+        lowest = next(line for line in lines if line[:1] == ["worst:"])
+        assert lowest[1] == results[worst].target
+        assert float(lowest[-1]) == pytest.approx(main[worst].sum_recalls, abs=0.051)
+    stored = EvaluationResults(results).to_dict()["all_targets"]
+    for direction in ("t2v", "v2t"):
+        for name, value in stored["mean"][direction].items():
+            assert value == pytest.approx(np.mean([getattr(one, direction)[name] for one in main]))
+    assert stored["worst"] == {"target": results[worst].target, "metrics": main[worst].to_dict()}
+    assert "All languages" in Page(render_report(results)).headings
+
+
+def test_a_single_language_is_not_summarised():
+    assert " all " not in printed_table(200, example_results())
+    assert EvaluationResults([example_results()]).to_dict()["all_targets"] is None
+    assert "All languages" not in Page(full_page()).headings
 
 
 @pytest.mark.parametrize("width", [200, 120, 80])

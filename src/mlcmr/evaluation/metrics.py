@@ -295,6 +295,29 @@ class RetrievalMetrics:
         return {"t2v": {**unknown, **self.t2v}, "v2t": {**unknown, **self.v2t}, "SumR": self.sum_recalls}
 
 
+def combine_metrics(
+    each: Sequence[RetrievalMetrics], combined: Callable[[Sequence[float]], float]
+) -> RetrievalMetrics:
+    """Return a number of the values of each metric, such as their mean.
+
+    Args:
+        each: The metrics, with the same names.
+        combined: Returns the number of the values of one metric.
+    """
+    first = each[0]
+    return RetrievalMetrics(
+        {name: combined([one.t2v[name] for one in each]) for name in first.t2v},
+        {name: combined([one.v2t[name] for one in each]) for name in first.v2t},
+        combined([one.sum_recalls for one in each]),
+        first.metric_of,
+    )
+
+
+def mean_metrics(each: Sequence[RetrievalMetrics]) -> RetrievalMetrics:
+    """Return the mean of each metric."""
+    return combine_metrics(each, lambda values: float(np.mean(values)))
+
+
 def compute_metrics(
     scores: Scores | NDArray[Any],
     video_of_caption: ArrayLike,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from mlcmr.errors import MissingDependencyError
+from mlcmr.evaluation.all_targets import AllTargets
 from mlcmr.evaluation.report.table import ResultsTable
 from mlcmr.evaluation.target_results import TargetResults
 
@@ -43,6 +44,11 @@ class EvaluationResults(Mapping[str, TargetResults]):
     def __len__(self) -> int:
         return len(self._results)
 
+    @property
+    def all_targets(self) -> AllTargets | None:
+        """The mean over the target languages and the worst language; None for a single language."""
+        return AllTargets.of(list(self.values()))
+
     def written(self) -> list[str]:
         """Return a line for each file that the evaluation wrote."""
         if self.folder is None:
@@ -51,7 +57,12 @@ class EvaluationResults(Mapping[str, TargetResults]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of results.json."""
-        return {"format": 1, "evaluations": [result.to_dict() for result in self.values()]}
+        together = self.all_targets
+        return {
+            "format": 1,
+            "evaluations": [result.to_dict() for result in self.values()],
+            "all_targets": together and together.to_dict(),
+        }
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a data frame: a row per target, way of scoring and direction; a column per metric, and SumR.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from mlcmr.data.run_settings import runs_of_seeds
-from mlcmr.evaluation.metrics import RetrievalMetrics
+from mlcmr.evaluation.metrics import RetrievalMetrics, combine_metrics, mean_metrics
 from mlcmr.evaluation.path_or_run import PathOrRun, folder_of
 from mlcmr.evaluation.report.html import write_report
 from mlcmr.evaluation.results import EvaluationResults
@@ -55,14 +55,14 @@ def average(results: Sequence[TargetResults], run: str) -> TargetResults:
     figures = {label: [_figures(one)[label] for one in results] for label in labels}
     return replace(
         first,
-        target_only=_mean([one.target_only for one in results]),
-        fused=_mean([one.fused for one in results if one.fused]) if first.fused else None,
+        target_only=mean_metrics([one.target_only for one in results]),
+        fused=mean_metrics([one.fused for one in results if one.fused]) if first.fused else None,
         fusion_weight=float(np.mean(weights)) if weights else None,
         normalised=[
             replace(
                 each,
                 beta=float(np.mean([one.normalised[place].beta for one in results])),
-                metrics=_mean([one.normalised[place].metrics for one in results]),
+                metrics=mean_metrics([one.normalised[place].metrics for one in results]),
                 intervals=None,
             )
             for place, each in enumerate(first.normalised)
@@ -83,25 +83,9 @@ def _figures(results: TargetResults) -> dict[str, RetrievalMetrics]:
     return {**results.scored(), **results.using_all_test_queries()}
 
 
-def _mean(each: Sequence[RetrievalMetrics]) -> RetrievalMetrics:
-    return _combine(each, lambda values: float(np.mean(values)))
-
-
 def _deviation(each: Sequence[RetrievalMetrics]) -> RetrievalMetrics:
     """Return the standard deviation between runs, of a sample."""
-    return _combine(each, lambda values: float(np.std(values, ddof=1)))
-
-
-def _combine(
-    each: Sequence[RetrievalMetrics], combined: Callable[[Sequence[float]], float]
-) -> RetrievalMetrics:
-    first = each[0]
-    return RetrievalMetrics(
-        {name: combined([one.t2v[name] for one in each]) for name in first.t2v},
-        {name: combined([one.v2t[name] for one in each]) for name in first.v2t},
-        combined([one.sum_recalls for one in each]),
-        first.metric_of,
-    )
+    return combine_metrics(each, lambda values: float(np.std(values, ddof=1)))
 
 
 def _write(results: EvaluationResults, folder: Path) -> None:

@@ -14,7 +14,14 @@ from markupsafe import Markup
 from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
 from mlcmr.evaluation.ranks import RetrievalRanks
 from mlcmr.evaluation.report import figures
-from mlcmr.evaluation.report.table import ALL_QUERIES, columns_of, printed, rows_of, rows_with_all_queries
+from mlcmr.evaluation.report.table import (
+    ALL_QUERIES,
+    columns_of,
+    printed,
+    rows_of,
+    rows_of_all,
+    rows_with_all_queries,
+)
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.files import write_text
 
@@ -82,6 +89,7 @@ def render_report(
             }
             for number, result in enumerate(results, 1)
         ],
+        rows_of_all=rows_of_all(results),
         settings=_settings(results),
         versions={name: version for result in results for name, version in result.versions.items()},
         columns=columns,

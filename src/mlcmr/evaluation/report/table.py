@@ -10,6 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from mlcmr.evaluation.all_targets import AllTargets
 from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
 from mlcmr.evaluation.report.formats import format_value
 from mlcmr.evaluation.target_results import TargetResults
@@ -64,6 +65,20 @@ def _rows(results: TargetResults, label: str, kind: str, metrics: RetrievalMetri
         yield Row(f"± {100 * intervals.confidence:g} %", "interval", intervals.half_widths)
     if results.seeds and label in results.seeds.deviations:
         yield Row("± SD", "interval", results.seeds.deviations[label])
+
+
+def rows_of_all(results: Sequence[TargetResults]) -> list[Row]:
+    """Return the rows of all target languages together; none for a single language."""
+    together = AllTargets.of(results)
+    if together is None:
+        return []
+    rows = [
+        Row("mean", "main", together.mean),
+        Row(f"worst: {together.worst_target}", "other", together.worst),
+    ]
+    worst = next(result for result in results if result.target == together.worst_target)
+    # Below the figures of a language are its intervals and deviations.
+    return rows + [row for row in rows_of(worst)[1:3] if row.kind == "interval"]
 
 
 def columns_of(results: Iterable[TargetResults]) -> dict[str, Metric]:
@@ -156,6 +171,8 @@ class ResultsTable:
         table.add_column("\nSumR" if side_by_side else "SumR", justify="right", no_wrap=True)
         for result in self._results:
             self._add(table, result.target, rows(result), names, side_by_side=side_by_side)
+        if rows is rows_of:
+            self._add(table, "all", rows_of_all(self._results), names, side_by_side=side_by_side)
         return table
 
     def _add(
