@@ -38,7 +38,7 @@ PAGES = list(dict.fromkeys([TUTORIAL, README, *sorted((ROOT / "docs").rglob("[!_
 ELSEWHERE = re.compile(r" --ray | --url |import-checkpoint|runs/published")
 
 # A few clips and one epoch are enough to see that a command works, and two epochs that a model learns.
-SHORTER = {"mlcmr sample": "--videos 40", "mlcmr train": "--epochs 1"}
+SHORTER = {"mlcmr sample": "--videos 40", "mlcmr train": "--epochs 1", "mlcmr reproduce": "--epochs 1"}
 SHORTER_TUTORIAL = {"mlcmr train": "--epochs 2"}
 
 _port = Lock()  # pages that serve do so at the same port

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mlcmr.search.indexing.index import index as index
     from mlcmr.search.searcher import Searcher as Searcher
     from mlcmr.training.config import TrainConfig as TrainConfig
+    from mlcmr.training.reproduction import reproduce as reproduce
     from mlcmr.training.run_training import train as train
     from mlcmr.training.seeds import train_seeds as train_seeds
     from mlcmr.translation.translate_collection import translate as translate
@@ -66,6 +67,7 @@ _HOMES = {
     "make_sample": "sample.make",
     "metrics": "metrics",
     "prepare": "data.prepare.preparation",
+    "reproduce": "training.reproduction",
     "train": "training.run_training",
     "train_seeds": "training.seeds",
     "translate": "translation.translate_collection",
@@ -95,6 +97,7 @@ __all__ = [
     "make_sample",
     "metrics",
     "prepare",
+    "reproduce",
     "train",
     "train_seeds",
     "translate",

@@ -66,6 +66,7 @@ def options_of(name: str) -> list[str]:
         "serve": ["films", "--model", "a", "--model", "b", "--rate", "3"],
         "check": ["mine"],
         "compare": ["a", "b", "--target", "zh", "en", "--format", "html"],
+        "reproduce": ["vatex/parallel", "--epochs", "1", "--format", "markdown"],
         "sample": ["demo", "--videos", "40"],
         "import-checkpoint": ["a.pth.tar", "--to", "b"],
         "evaluate": ["run", "--target", "zh", "en"],

@@ -1,12 +1,10 @@
 """A comparison of runs: its figures, and the table that the command prints."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mlcmr.data.text_table import TextTable
-from mlcmr.errors import InvalidValueError
 from mlcmr.evaluation.intervals import CONFIDENCE, Interval
 from mlcmr.evaluation.report import formats
 from mlcmr.text import plural
@@ -106,12 +104,7 @@ class Comparison:
         Raises:
             InvalidValueError: If `kind` is another format.
         """
-        if kind == "json":
-            return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-        if kind not in _FORMATS:
-            known = ", ".join([*_FORMATS, "json"])
-            raise InvalidValueError(f"`kind` is '{kind}', but must be one of {known}", parameter="kind")
-        return _FORMATS[kind](self.table(), self.notes())
+        return formats.convert(kind, self.table(), self.notes(), self.to_dict(), "Comparison of runs")
 
     def table(self) -> TextTable:
         """Return a table with a row for each metric; a run has its figure, its difference and the p-value."""
@@ -172,14 +165,6 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.to("text")
-
-
-_FORMATS = {
-    "text": formats.to_text,
-    "markdown": formats.to_markdown,
-    "latex": formats.to_latex,
-    "html": formats.to_html,
-}
 
 
 def _cells(metric: ComparedMetric, figure: Figure) -> Iterator[str]:

@@ -1,10 +1,13 @@
 """A table of text in the formats of papers and pages: Markdown, LaTeX and HTML."""
 
 import html
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mlcmr.data.text_table import TextTable
+from mlcmr.errors import InvalidValueError
 
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -27,6 +30,34 @@ def format_value(value: float, style: str) -> str:
     A median rank has one digit at most, but means and deviations of median ranks have more.
     """
     return format(round(value, 2) if style == "g" else value, style)
+
+
+def convert(kind: str, table: TextTable, notes: Sequence[str], content: Mapping[str, Any], title: str) -> str:
+    """Return a table as `text`, `markdown`, `latex`, `html` or `json`.
+
+    Args:
+        kind: The format.
+        table: The table.
+        notes: The notes below the table.
+        content: The content of the JSON.
+        title: The title of the page.
+
+    Raises:
+        InvalidValueError: If `kind` is another format.
+    """
+    match kind:
+        case "text":
+            return to_text(table, notes)
+        case "markdown":
+            return to_markdown(table, notes)
+        case "latex":
+            return to_latex(table, notes)
+        case "html":
+            return to_html(table, notes, title)
+        case "json":
+            return json.dumps(content, indent=2, ensure_ascii=False)
+    known = "text, markdown, latex, html, json"
+    raise InvalidValueError(f"`kind` is '{kind}', but must be one of {known}", parameter="kind")
 
 
 def to_text(table: TextTable, notes: Sequence[str]) -> str:
@@ -60,7 +91,7 @@ def to_latex(table: TextTable, notes: Sequence[str]) -> str:
     return "\n".join([*lines, *map(line, table.rows), r"\bottomrule", r"\end{tabular}"])
 
 
-def to_html(table: TextTable, notes: Sequence[str]) -> str:
+def to_html(table: TextTable, notes: Sequence[str], title: str) -> str:
     """Return a page with a table, which needs nothing from the network."""
     kinds = [' class="text"'] * len(table.text_columns) + [""] * len(table.number_columns)
 
@@ -75,7 +106,7 @@ def to_html(table: TextTable, notes: Sequence[str]) -> str:
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Comparison of runs</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>",
+            f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>",
             f"<div><table>\n<thead>{head}</thead>\n<tbody>",
             *(line(row, "td") for row in table.rows),
             "</tbody>\n</table></div>",
