@@ -565,7 +565,8 @@ def _state(folder: Path) -> Sequence[bytes]:
     weight(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     progress = LoopState(Schedule(OptimizerConfig(), 1e-4))
-    state = TrainingState(progress, weight.state_dict(), optimizer.state_dict(), {}, 10, {"captions": "ab"})
+    weights, captions = weight.state_dict(), {"captions": "ab"}
+    state = TrainingState(progress, weights, weights, optimizer.state_dict(), {}, 10, captions)
     write_state(folder / "last.ckpt", state)
     return [(folder / "last.ckpt").read_bytes()]
 

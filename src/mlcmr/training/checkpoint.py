@@ -4,7 +4,7 @@ import json
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 import torch
 from pydantic import InstanceOf
@@ -53,6 +53,7 @@ class TrainingState:
     Attributes:
         loop: The counters of the training loop.
         model: The weights.
+        average: The moving average of the weights, if there is one.
         optimizer: The state of the optimizer.
         precision: The state of the gradient scaler, for `16-mixed`.
         metrics_bytes: The size of `metrics.jsonl`; a continued run writes later lines again.
@@ -61,6 +62,7 @@ class TrainingState:
 
     loop: LoopState
     model: dict[str, Any]
+    average: dict[str, Any] | None
     optimizer: dict[str, Any]
     precision: dict[str, Any]
     metrics_bytes: int
@@ -73,6 +75,7 @@ class _StoredState(TypedDict):
     format: Literal[1]
     progress: Text
     model: dict[str, InstanceOf[torch.Tensor]]
+    average: NotRequired[dict[str, InstanceOf[torch.Tensor]] | None]  # older files have none
     optimizer: dict[str, Any]
     precision: dict[str, Any]
     metrics_bytes: Count
@@ -89,6 +92,7 @@ def write_state(path: Path, state: TrainingState) -> None:
         "format": _FORMAT,
         "progress": json.dumps(asdict(state.loop)),
         "model": state.model,
+        "average": state.average,
         "optimizer": state.optimizer,
         "precision": state.precision,
         "metrics_bytes": state.metrics_bytes,
@@ -129,6 +133,7 @@ def read_state(path: Path) -> TrainingState:
     return TrainingState(
         loop,
         content["model"],
+        content.get("average"),
         content["optimizer"],
         content["precision"],
         content["metrics_bytes"],

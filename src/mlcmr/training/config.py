@@ -25,6 +25,8 @@ class OptimizerConfig:
         halve_after: The number of epochs with one learning rate after which an epoch without improvement
             also halves the rate.
         patience: Training ends after more than this number of epochs in a row without a new best score.
+        average: Validate and save a moving average of the weights with this decay per step, such as 0.999,
+            instead of the weights. 0 switches it off.
     """
 
     name: Literal["adam", "rmsprop"] = "adam"
@@ -33,10 +35,11 @@ class OptimizerConfig:
     decay: float = 0.99
     halve_after: int = 3
     patience: int = 10
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         names = ("learning_rate", "clip", "decay", "halve_after", "patience")
-        require_valid(self, dict.fromkeys(names, (0, inf)))
+        require_valid(self, {**dict.fromkeys(names, (0, inf)), "average": (0, 0.999999)})
 
 
 @dataclass(kw_only=True)
@@ -99,6 +102,12 @@ class TrainConfig(DataConfig):
                 "log_every": (1, inf),
             },
         )
+        if self.optimizer.average and self.precision in ("bf16-true", "16-true"):
+            raise InvalidValueError(
+                f"`optimizer.average` needs more digits than `precision` {self.precision} keeps: set "
+                "`precision` to bf16-mixed, or `optimizer.average` to 0",
+                parameter="optimizer.average",
+            )
 
     def language_sampler(self) -> LanguageSampler | None:
         """Return the sampler of the languages of each step; None for all languages.

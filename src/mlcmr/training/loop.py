@@ -14,7 +14,9 @@ from mlcmr.data.features.frame_features import FrameFeatures
 from mlcmr.data.scenarios import Queries
 from mlcmr.errors import MlcmrError
 from mlcmr.evaluation.validate import ValidationScore, validation_scores
+from mlcmr.model.mlcmr import MLCMR
 from mlcmr.progress import Progress
+from mlcmr.training.averaging import WeightAverage
 from mlcmr.training.checkpoint import LoopState, TrainingState, write_state
 from mlcmr.training.config import TrainConfig
 from mlcmr.training.distributed import requeue_slurm_job
@@ -54,6 +56,7 @@ class TrainingLoop:
         fabric: The devices and processes, and the precision.
         step: The model with its loss, set up by `fabric`.
         optimizer: The optimizer, set up by `fabric`.
+        average: The moving average of the weights, which is validated and saved instead of them; or none.
         state: Where the run stands.
         sampler: The order of the examples.
         loader: The batches, in the order of `sampler`.
@@ -71,6 +74,7 @@ class TrainingLoop:
     fabric: Fabric
     step: TrainingStep
     optimizer: torch.optim.Optimizer
+    average: WeightAverage | None
     state: LoopState
     sampler: EpochSampler
     loader: DataLoader[PairBatch]
@@ -127,11 +131,13 @@ class TrainingLoop:
             # Mixed precision skips a step with gradients that are not finite, and lowers its scale.
             self.fabric.clip_gradients(self.step, self.optimizer, max_norm=clip, error_if_nonfinite=False)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.step.model)
         return losses
 
     def _validate(self, meter: EpochMeter) -> None:
         self._require_finite_weights()
-        model, state = self.step.model, self.state
+        model, state = self._model_to_keep(), self.state
         scores = validation_scores(model, self.features, self.validation, self.score, self.progress)
         # Devices may differ in the last bit, and processes must not disagree on when to stop.
         scores = self.fabric.broadcast(scores)
@@ -155,12 +161,17 @@ class TrainingLoop:
             f"{standing}, {meter.seconds:.0f} s"
         )
 
+    def _model_to_keep(self) -> MLCMR:
+        """Return the model that is validated and saved."""
+        return self.step.model if self.average is None else self.average.module
+
     def _save(self) -> None:
         if self.fabric.is_global_zero:
             self._require_finite_weights()
             state = TrainingState(
                 self.state,
                 self.step.model.state_dict(),
+                None if self.average is None else self.average.module.state_dict(),
                 self.optimizer.state_dict(),
                 self.fabric.strategy.precision.state_dict(),
                 self.metrics.size,

@@ -36,6 +36,7 @@ from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
 from mlcmr.registry import ALLOW_CODE, is_code, name_of
 from mlcmr.text import plural
+from mlcmr.training.averaging import WeightAverage
 from mlcmr.training.checkpoint import LoopState, TrainingState, read_state
 from mlcmr.training.config import TrainConfig
 from mlcmr.training.distributed import (
@@ -213,6 +214,7 @@ def _train(config: TrainConfig, run: Run, data: _Data, objects: _Objects, progre
             load_weights(model, saved.model, str(run.state))
             load_optimizer(optimizer, saved.optimizer)
             fabric.strategy.precision.load_state_dict(saved.precision)
+        average = _average_of(model, config, saved, run)
         loader = pair_loader(
             dataset, sampler, workers=config.workers, pin_memory=fabric.device.type == "cuda"
         )
@@ -223,6 +225,7 @@ def _train(config: TrainConfig, run: Run, data: _Data, objects: _Objects, progre
                 fabric=fabric,
                 step=step,
                 optimizer=optimizer,
+                average=average,
                 state=state,
                 sampler=sampler,
                 loader=loader,
@@ -243,6 +246,19 @@ def _train(config: TrainConfig, run: Run, data: _Data, objects: _Objects, progre
         _no_autocast_cache(),
     ):
         fabric.launch(fit)
+
+
+def _average_of(
+    model: MLCMR, config: TrainConfig, saved: TrainingState | None, run: Run
+) -> WeightAverage | None:
+    """Return the moving average of the weights as it stands; none if none is asked for."""
+    if not config.optimizer.average:
+        return None
+    average = WeightAverage(model, config.optimizer.average)
+    if saved:
+        load_weights(average.module, saved.average or {}, str(run.state))
+        average.n_averaged.fill_(saved.loop.step)
+    return average
 
 
 def _remember_code(config: TrainConfig, progress: Progress) -> None:
