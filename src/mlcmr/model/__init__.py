@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlcmr.model.outputs import ViewEmbeddings as ViewEmbeddings
     from mlcmr.model.protocol import TextVideoModel as TextVideoModel
     from mlcmr.model.provenance import Provenance as Provenance
+    from mlcmr.model.sentence import SentenceTower as SentenceTower
     from mlcmr.model.two_tower import TwoTower as TwoTower
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "NewEncoder",
     "Pooling",
     "Provenance",
+    "SentenceTower",
     "TextConfig",
     "TextVideoModel",
     "TwoTower",
@@ -41,6 +43,7 @@ __getattr__, __dir__ = lazy_names(
         "NewEncoder": "config",
         "Pooling": "encoders.pooling",
         "Provenance": "provenance",
+        "SentenceTower": "sentence",
         "TextConfig": "config",
         "TextVideoModel": "protocol",
         "TwoTower": "two_tower",

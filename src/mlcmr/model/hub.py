@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import (
     DryRunError,
@@ -145,6 +145,26 @@ def _complete_snapshot(
             raise failure from error
         by = f" with `{parameter}`" if parameter else ""
         raise NotFoundError(f"model '{name}': not complete on this machine; {_UNREACHABLE}{by}") from error
+
+
+def find_optional_file(name: str, file: str) -> Path | None:
+    """Return the path of a file that only some models have; None if there is no such file or model.
+
+    The hub is asked only if the model is not on this machine.
+
+    Args:
+        name: A hub id or folder.
+        file: The name of the file.
+    """
+    if os.path.isdir(name):
+        return Path(name, file) if os.path.isfile(Path(name, file)) else None
+    try:
+        found = try_to_load_from_cache(name, file)
+        if found is None and not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            found = hf_hub_download(name, file)
+    except Exception:  # opening the model will say what is wrong
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def cached_model(name: str, parameter: str, what: str = "model") -> Path:

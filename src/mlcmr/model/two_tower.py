@@ -18,6 +18,7 @@ from mlcmr.model.embedding import EmbeddingModel
 from mlcmr.model.encoders.tokens import TextTokenizer, has_known_tokens, longest_text, require_embeddings
 from mlcmr.model.foreign import open_foreign_model, require_safe_tokenizer
 from mlcmr.model.hf_errors import opening
+from mlcmr.model.mean_of_frames import mean_of_frames
 from mlcmr.model.protocol import Advance
 from mlcmr.model.provenance import Provenance
 from mlcmr.model.repeatable import PROBES, require_repeatable, same
@@ -192,17 +193,4 @@ class TwoTower(EmbeddingModel):
         Raises:
             InvalidValueError: If a video has no frames, or features of another size.
         """
-        embeddings = [torch.empty(0, self.feature_size)]
-        for video in videos:
-            frames = torch.from_numpy(np.array(video, np.float32))
-            if frames.ndim != 2 or frames.shape[1] != self.feature_size or not len(frames):
-                raise InvalidValueError(
-                    f"frame features of shape {tuple(frames.shape)}, expected (frames, {self.feature_size}) "
-                    "with at least one frame: extract them with the same model",
-                    parameter="videos",
-                )
-            mean = F.normalize(frames.double(), dim=1).mean(dim=0, keepdim=True)
-            embeddings.append(F.normalize(mean, dim=1).float())
-            if advance:
-                advance(1)
-        return torch.cat(embeddings)
+        return mean_of_frames(videos, self.feature_size, advance=advance)

@@ -11,6 +11,7 @@ from mlcmr.data.run_settings import RunSettings, read_run
 from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError, unreadable
 from mlcmr.extraction.feature_writer import read_encoder_settings
 from mlcmr.model.provenance import Provenance
+from mlcmr.model.sentence_files import is_sentence_model, module_folders
 from mlcmr.paths import user_path
 from mlcmr.reading import open_regular, parse_json, read_bytes, read_json
 from mlcmr.registry import name_of
@@ -74,11 +75,11 @@ def describe_run(run: str | os.PathLike[str]) -> ModelDescription:
 
 
 def describe_pretrained(name: str | os.PathLike[str], folder: Path | None) -> ModelDescription:
-    """Describe a two-tower model or an mlcmr model.
+    """Describe a pretrained model or an mlcmr model.
 
     Args:
         name: Folder or hub id.
-        folder: The folder with its files; None if a two-tower model is not on this machine yet.
+        folder: The folder with its files; None if a pretrained model is not on this machine yet.
     """
     is_folder = os.path.isdir(user_path(name))
     known = str(user_path(name).absolute()) if is_folder else os.fspath(name)
@@ -130,6 +131,8 @@ def is_run(path: str | os.PathLike[str]) -> bool:
 
 def is_mlcmr_model(folder: Path) -> bool:
     """Return whether a folder holds an mlcmr model, and not a model of another kind."""
+    if is_sentence_model(folder):
+        return False
     content = read_json(folder / "config.json", dict[str, Any], _HINT)
     return {"model", "feature_size"} <= content.keys()
 
@@ -208,7 +211,7 @@ def hash_weights(folder: Path) -> str:
         NotFoundError: If there are no weights.
         MlcmrError: If the weights cannot be read.
     """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    files = [file for part in dict.fromkeys([folder, *module_folders(folder)]) for file in _weights_in(part)]
     if not files:
         raise NotFoundError(
             f"{folder}: has no weights (model.safetensors); copy or download the model again", path=folder
@@ -221,6 +224,11 @@ def hash_weights(folder: Path) -> str:
         except OSError as error:
             raise MlcmrError(f"{path}: {unreadable(error)}", path=path) from error
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """Return the files of weights in a folder."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
 def _trained_on(kind: Literal["pretrained", "object"], name: str, data: Provenance) -> ModelDescription:

@@ -11,6 +11,8 @@ from mlcmr.model.device import on_device
 from mlcmr.model.hub import cached_model, fetch_model
 from mlcmr.model.mlcmr import MLCMR
 from mlcmr.model.protocol import SearchModel
+from mlcmr.model.sentence import SentenceTower
+from mlcmr.model.sentence_files import is_sentence_model
 from mlcmr.model.two_tower import TwoTower
 from mlcmr.progress import SILENT, Progress
 from mlcmr.search.indexing.manifest import ModelInfo
@@ -48,13 +50,18 @@ class OpenModel:
 
 
 def open_model(
-    model: str | os.PathLike[str] | SearchModel, *, device: str = "auto", progress: Progress = SILENT
+    model: str | os.PathLike[str] | SearchModel,
+    *,
+    dimension: int | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
 ) -> OpenModel:
     """Open the model that a user gives.
 
     Args:
-        model: A run, a two-tower model or a model of mlcmr, by folder or hub id; or an opened model, which
+        model: A run, a pretrained model or a model of mlcmr, by folder or hub id; or an opened model, which
             stays on its device.
+        dimension: The size of an embedding, for a model of sentence-transformers by folder or hub id.
         device: `cpu`, `cuda` or `auto`.
         progress: Gets the size of a model before it is downloaded.
 
@@ -65,7 +72,7 @@ def open_model(
         return _take_object(model)
     if is_run(model):
         return open_run(model, device=device)
-    return open_pretrained(model, device=device, progress=progress)
+    return open_pretrained(model, dimension=dimension, device=device, progress=progress)
 
 
 def open_run(run: str | os.PathLike[str], *, device: str = "auto") -> OpenModel:
@@ -81,15 +88,17 @@ def open_run(run: str | os.PathLike[str], *, device: str = "auto") -> OpenModel:
 def open_pretrained(
     name: str | os.PathLike[str],
     *,
+    dimension: int | None = None,
     device: str = "auto",
     fetch: bool = True,
     parameter: str = "model",
     progress: Progress = SILENT,
 ) -> OpenModel:
-    """Open a two-tower model, or a model folder of mlcmr, by folder or hub id.
+    """Open a pretrained model, or a model folder of mlcmr, by folder or hub id.
 
     Args:
         name: Folder or hub id.
+        dimension: The size of an embedding, for a model of sentence-transformers.
         device: `cpu`, `cuda` or `auto`.
         fetch: Whether the model may be downloaded.
         parameter: The parameter with which the user can name the model.
@@ -101,6 +110,13 @@ def open_pretrained(
     text = os.fspath(name)
     folder = fetch_model(text, parameter, progress=progress) if fetch else cached_model(text, parameter)
     description = describe_pretrained(name, folder)
+    if is_sentence_model(folder):
+        return _open_sentence(folder, description, dimension, device)
+    if dimension is not None:
+        raise InvalidValueError(
+            f"`dimension` is for models of sentence-transformers, which '{text}' is not; leave it out",
+            parameter="dimension",
+        )
     if is_mlcmr_model(folder):
         return _open_mlcmr("pretrained", folder, description, device)
     fingerprint = hash_weights(folder)
@@ -130,7 +146,7 @@ def open_again(
         MlcmrError: If the model is gone or has changed, or is on the hub and this user has not named it.
     """
     if model is not None:
-        opened = open_model(model, device=device)
+        opened = open_model(model, dimension=info.dimension, device=device)
         if not is_model_of(info, opened):
             raise InvalidValueError(
                 f"{opened.info.name}: this model has other weights than the model of the index, {info.name}; "
@@ -143,7 +159,11 @@ def open_again(
         opened = open_run(info.name, device=device)
     else:
         opened = open_pretrained(
-            info.name, device=device, fetch=_may_open(info.name, models), parameter=parameter
+            info.name,
+            dimension=info.dimension,
+            device=device,
+            fetch=_may_open(info.name, models),
+            parameter=parameter,
         )
     require_same_weights(info, opened.info.fingerprint)
     return opened
@@ -186,8 +206,19 @@ def _take_object(model: SearchModel) -> OpenModel:
     else:
         fingerprint = hash_weights(fetch_model(description.name, "model"))
     size = model.encode_texts(["a"], "en").shape[1]
-    info = ModelInfo(description.kind, description.name, fingerprint, size, model.feature_size)
+    dimension = getattr(model, "dimension", None)
+    info = ModelInfo(description.kind, description.name, fingerprint, size, model.feature_size, dimension)
     return OpenModel(model, info, description)
+
+
+def _open_sentence(
+    folder: Path, description: ModelDescription, dimension: int | None, device: str
+) -> OpenModel:
+    model = on_device(SentenceTower.from_pretrained(folder, dimension=dimension), device)
+    name, fingerprint, size = description.name, hash_weights(folder), model.feature_size
+    return OpenModel(
+        model, ModelInfo("pretrained", name, fingerprint, dimension or size, size, dimension), description
+    )
 
 
 def _open_mlcmr(

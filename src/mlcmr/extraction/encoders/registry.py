@@ -9,6 +9,7 @@ from mlcmr.arguments import check_arguments
 from mlcmr.errors import InvalidValueError
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.extraction.encoders.histogram import HISTOGRAM, HistogramEncoder
+from mlcmr.model.sentence_files import MODULES, is_sentence_model
 from mlcmr.paths import folder_or_id, user_path
 from mlcmr.registry import resolve
 
@@ -21,8 +22,9 @@ def load_encoder(name: str | Path, *, device: str = "auto") -> FrameEncoder:
     """Open a frame encoder that the user names.
 
     Args:
-        name: `hues228` or `color-histogram`, which is built in; a Hugging Face image or video model by hub id
-            or folder; or `package.module:Name`, a class whose constructor takes no argument, or `device`.
+        name: `hues228` or `color-histogram`, which is built in; a Hugging Face image or video model, or a
+            model of sentence-transformers, by hub id or folder; or `package.module:Name`, a class whose
+            constructor takes no argument, or `device`.
         device: `cpu`, `cuda` or `auto`.
 
     Raises:
@@ -57,9 +59,24 @@ def open_encoder(
         return BUILT_IN[text]()
     if names_a_class(text):
         return _load_class(text, device, source)
+    model = folder_or_id(name)
+    if _is_sentence_model(model):
+        from mlcmr.extraction.encoders.sentence import SentenceEncoder  # noqa: PLC0415 – imports torch
+
+        return SentenceEncoder(model, device=device)
     from mlcmr.extraction.encoders.huggingface import HuggingFaceEncoder  # noqa: PLC0415 – imports torch
 
-    return HuggingFaceEncoder(folder_or_id(name), device=device)
+    return HuggingFaceEncoder(model, device=device)
+
+
+def _is_sentence_model(name: str) -> bool:
+    from mlcmr.model.hub import find_optional_file  # noqa: PLC0415 – not needed for what is built in
+
+    modules = find_optional_file(name, MODULES)
+    if modules is None:
+        return False
+    find_optional_file(name, "config.json")  # which tells CLIP and SigLIP, beside the list of modules
+    return is_sentence_model(modules.parent)
 
 
 def names_a_class(name: str) -> bool:

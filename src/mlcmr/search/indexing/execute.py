@@ -161,7 +161,8 @@ def _open_requested_model(plan: IndexPlan, progress: Progress) -> OpenModel:
     if request.run is not None:
         return open_run(request.run, device=request.device)
     if request.model is not None:
-        return open_model(request.model, device=request.device, progress=progress)
+        dimension = request.dimension if plan.info is None else plan.info.model.dimension
+        return open_model(request.model, dimension=dimension, device=request.device, progress=progress)
     assert plan.info is not None
     return open_again(plan.info.model, device=request.device)
 

@@ -21,6 +21,7 @@ def index(
     *,
     run: str | os.PathLike[str] | None = None,
     model: str | os.PathLike[str] | SearchModel | None = None,
+    dimension: int | None = None,
     encoder: str | os.PathLike[str] | FrameEncoder | None = None,
     feature: str | None = None,
     url: str | None = None,
@@ -44,10 +45,13 @@ def index(
         source: A folder of videos and images, or a collection; not needed with `remove`.
         to: The folder of the index, made if it does not exist.
         run: The run whose model embeds.
-        model: Instead of a run: a pretrained model with towers for texts and for pictures (CLIP, SigLIP…) or
-            an mlcmr model, by hub id or folder, or an opened model, which stays on its device. The folder of
-            a run is that run. By default the model of the index; for a new index of videos,
+        model: Instead of a run: a pretrained model with towers for texts and for pictures or videos (CLIP,
+            SigLIP, X-CLIP…), a model of sentence-transformers with images or videos (extra `omni`) or an
+            mlcmr model, by hub id or folder, or an opened model, which stays on its device. The folder of a
+            run is that run. By default the model of the index; for a new index of videos,
             a multilingual SigLIP (`mlcmr.search.DEFAULT_MODEL`).
+        dimension: The number of first coordinates of an embedding to keep, for a model of
+            sentence-transformers that was trained for it (Matryoshka); by default that of the index, or all.
         encoder: The frame encoder that makes features from videos, by hub id or folder, as
             `package.module:Name`, or an object; by default that of the training, or the pretrained model
             itself. If given, the features of a collection count as made by it.

@@ -26,6 +26,7 @@ class ModelInfo:
         fingerprint: The SHA-256 of the files of its weights; of an object, its own fingerprint.
         embedding_size: The size of an embedding.
         feature_size: The size of the frame features that the model takes.
+        dimension: The number of first coordinates of an embedding that are kept; None for all.
     """
 
     kind: Literal["run", "pretrained", "object"]
@@ -33,6 +34,7 @@ class ModelInfo:
     fingerprint: Name
     embedding_size: Size
     feature_size: Size
+    dimension: Size | None = None
 
 
 @dataclass(frozen=True, slots=True)

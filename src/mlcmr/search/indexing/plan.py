@@ -225,6 +225,12 @@ def plan_settings(request: IndexRequest) -> IndexPlan:
                 parameter="model",
             )
         request = replace(request, model=DEFAULT_MODEL)
+    if info is not None and request.dimension not in (None, info.model.embedding_size):
+        raise InvalidValueError(
+            f"{folder}: the embeddings of this index have {info.model.embedding_size:,} numbers, and "
+            f"`dimension` is {request.dimension:,}; index into another folder (`to`)",
+            parameter="dimension",
+        )
     if request.place is None and not request.remove:
         raise InvalidValueError("there is nothing to do; give a folder of videos, or a collection")
     store, url, name = _plan_store(request, info)

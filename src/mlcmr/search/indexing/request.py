@@ -35,6 +35,7 @@ class IndexRequest:
     to: AnyPath = "index"
     run: AnyPath | None = None
     model: "AnyPath | SearchModel | None" = None
+    dimension: int | None = None
     encoder: "AnyPath | FrameEncoder | None" = None
     feature: str | None = None
     url: str | None = None
@@ -61,6 +62,7 @@ class IndexRequest:
         self._require_removal()
         if self.run is not None and self.model is not None:
             raise _invalid("run", "`run` and `model` both name the model; give only one of them")
+        self._require_dimension()
         if self.name is not None and self.url is None:
             raise _invalid("name", "`name` is for the collections on a server; give its `url` too")
         if self.batch_size is not None and self.batch_size < 1:
@@ -145,6 +147,16 @@ class IndexRequest:
             names = [path.name for path in folder.iterdir()]
         if any(name not in (LOCK, COLLECTION) and not name.startswith(".") for name in names):
             raise _invalid("to", f"{folder}: exists and is not an index; name another folder (`to`)")
+
+    def _require_dimension(self) -> None:
+        """Check the size of the embeddings."""
+        if self.dimension is None:
+            return
+        if self.dimension < 1:
+            raise _invalid("dimension", f"`dimension` is {self.dimension}, but must be 1 or more")
+        is_object = self.model is not None and not isinstance(self.model, (str, os.PathLike))
+        if is_object or self.run is not None:
+            raise _invalid("dimension", "`dimension` is for a `model` by hub id or folder; leave it out")
 
     def _require_removal(self) -> None:
         """Check the videos to remove, and that a request without a source does nothing else."""

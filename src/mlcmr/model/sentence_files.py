@@ -1,0 +1,47 @@
+"""The files of sentence-transformers models."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mlcmr.errors import CorruptFileError, NotFoundError
+from mlcmr.reading import read_json
+
+MODULES = "modules.json"
+_HINT = "copy or download the model again, or choose another"
+
+
+def is_sentence_model(folder: Path) -> bool:
+    """Return whether a folder holds a model for the library sentence-transformers.
+
+    CLIP and SigLIP are opened without the library: version 6.2 pads texts for SigLIP in another way than in
+    its training, which changes their embeddings.
+
+    Args:
+        folder: The folder of a model.
+    """
+    if not os.path.isfile(folder / MODULES):
+        return False
+    try:
+        settings = read_json(folder / "config.json", dict[str, Any], _HINT)
+    except NotFoundError:
+        return True
+    kind = str(settings.get("model_type"))
+    return "clip" not in kind and "siglip" not in kind
+
+
+def module_folders(folder: Path) -> list[Path]:
+    """Return the folders of the modules of a sentence-transformers model; none for another model.
+
+    Raises:
+        CorruptFileError: If the list of modules is damaged, or leads out of the folder.
+    """
+    if not os.path.isfile(folder / MODULES):
+        return []
+    folders = []
+    for module in read_json(folder / MODULES, list[dict[str, Any]], _HINT):
+        name = module.get("path")
+        if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CorruptFileError(f"{folder / MODULES}: '{name}' is no folder of a module; {_HINT}")
+        folders.append(folder / name)
+    return folders
