@@ -450,8 +450,8 @@ def test_results_file_of_the_default_metrics():
     assert list(stored) == [
         "collection", "feature", "split", "target", "scenario", "queries", "videos", "captions_per_video",
         "chance", "fusion_weight", "published", "trained_on", "validated_on", "versions", "seed", "run",
-        "queries_digest", "intervals", "fusion_weight_chosen_on", "metrics", "normalised",
-        "uses_all_test_queries",
+        "queries_digest", "intervals", "target_only_intervals", "seeds", "fusion_weight_chosen_on",
+        "metrics", "normalised", "uses_all_test_queries",
     ]  # fmt: skip
     names = ["R@1", "R@5", "R@10", "MedR", "MnR", "mAP"]
     for metrics in (stored["chance"], stored["published"], stored["metrics"]["target_only"]):

@@ -16,6 +16,7 @@ from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, read_ranks, wri
 from mlcmr.evaluation.results import EvaluationResults
 from mlcmr.evaluation.stored_results import read_results
 from mlcmr.evaluation.target_results import NormalisedResults, TargetResults
+from mlcmr.evaluation.text_to_text import TextToTextResults
 
 SCHEMA = Path(__file__).parents[2] / "docs/reference/results.schema.json"
 OWNERS = np.array([0, 2, 1, 2, 0, 3])
@@ -130,7 +131,8 @@ def test_results_follow_their_schema(tmp_path):
         assert (found.queries, found.videos, found.split) == (6, 4, "test")
         assert found.sum_recalls == results.sum_recalls
         assert found.queries_digest == results.queries_digest
-    both = EvaluationResults([full, example_results(target="en")]).to_dict()
+    texts = TextToTextResults(("en", "zh"), (6, 6), (0, 1), 4, full.target_only, full.chance, full.intervals)
+    both = EvaluationResults([full, example_results(target="en")], None, [texts]).to_dict()
     jsonschema.validate(both, schema)
     assert schema["properties"].keys() == both.keys()
     assert both["all_targets"]["worst"]["target"] in ("zh", "en")
@@ -141,7 +143,7 @@ def test_results_of_an_earlier_version_are_read(tmp_path):
     later = ("fusion_weight_chosen_on", "normalised", "uses_all_test_queries")
     for name in ("queries_digest", "intervals", *later):
         del stored["evaluations"][0][name]
-    del stored["all_targets"]
+    del stored["all_targets"], stored["text_to_text"]
     jsonschema.validate(stored, json.loads(SCHEMA.read_text()))
     (tmp_path / "results.json").write_text(json.dumps(stored))
     assert read_results(tmp_path)["zh"].queries_digest is None

@@ -48,6 +48,7 @@ COMMAND = _EvaluateCommand(
   mlcmr evaluate runs/vatex-parallel                       every language of the run
   mlcmr evaluate runs/vatex-parallel --target zh --split val
   mlcmr evaluate runs/vatex-parallel --recall-at 1 5 10 50 --metric nDCG@10
+  mlcmr evaluate runs/vatex-parallel --text-to-text
   mlcmr evaluate runs/vatex-parallel --fusion-weight auto
   mlcmr evaluate runs/vatex-parallel --normalisation dynamic-inverted-softmax dual-softmax
   mlcmr evaluate runs/vatex-parallel --fusion-weight 0.7 --json""",

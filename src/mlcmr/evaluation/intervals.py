@@ -83,6 +83,7 @@ def compute_intervals(
     resamples: int = RESAMPLES,
     seed: int = SEED,
     confidence: float = CONFIDENCE,
+    video_of_query: ArrayLike | None = None,
 ) -> RetrievalIntervals:
     """Compute a confidence interval of each metric by a bootstrap over videos.
 
@@ -104,6 +105,8 @@ def compute_intervals(
         resamples: The number of resamples, at least 1.
         seed: The seed of the resamples.
         confidence: The confidence, above 0 and below 1.
+        video_of_query: The number of the video of each query of the second direction, `v2t`; by default, each
+            video is a query.
 
     Raises:
         InvalidValueError: If an argument has a value that cannot be used, or if a metric does not return
@@ -114,7 +117,7 @@ def compute_intervals(
         raise InvalidValueError(
             f"`confidence` is {confidence}, but must be above 0 and below 1", parameter="confidence"
         )
-    resampler = Resampler(ranks, video_of_caption, metrics)
+    resampler = Resampler(ranks, video_of_caption, metrics, video_of_query)
     resampled = ResampledMetrics.join([resampler(counts) for counts in resampler.draw(resamples, seed)])
     return RetrievalIntervals(
         {name: interval_of(values, confidence) for name, values in resampled.t2v.items()},
@@ -127,10 +130,18 @@ def compute_intervals(
 
 
 def intervals_if_wanted(
-    ranks: RetrievalRanks, video_of_caption: ArrayLike, metrics: Sequence[MetricFunction], resamples: int
+    ranks: RetrievalRanks,
+    video_of_caption: ArrayLike,
+    metrics: Sequence[MetricFunction],
+    resamples: int,
+    video_of_query: ArrayLike | None = None,
 ) -> RetrievalIntervals | None:
     """Return `compute_intervals`, or None for 0 resamples."""
-    return compute_intervals(ranks, video_of_caption, metrics, resamples=resamples) if resamples else None
+    if not resamples:
+        return None
+    return compute_intervals(
+        ranks, video_of_caption, metrics, resamples=resamples, video_of_query=video_of_query
+    )
 
 
 def interval_of(values: Values, confidence: float = CONFIDENCE) -> Interval:

@@ -380,10 +380,21 @@ def chance_metrics(
     """
     captions = len(np.asarray(video_of_caption))
     owners = check_owners(video_of_caption, (captions, videos))
-    t2v, v2t = (
-        (np.ones(captions, np.int64), videos),
-        (np.bincount(owners, minlength=videos), captions),
+    return chance_of(
+        (np.ones(captions, np.int64), videos), (np.bincount(owners, minlength=videos), captions), metrics
     )
+
+
+def chance_of(
+    t2v: tuple[Integers, int], v2t: tuple[Integers, int], metrics: Sequence[Metric] = PUBLISHED_METRICS
+) -> RetrievalMetrics:
+    """Compute the metrics to expect of random scores; see `chance_metrics`.
+
+    Args:
+        t2v: The number of relevant candidates of each query, and the number of candidates.
+        v2t: The same for the second direction.
+        metrics: The metrics.
+    """
 
     def values(relevant: Integers, candidates: int) -> dict[str, float]:
         known = [metric.chance(relevant, candidates) for metric in metrics if metric.chance]

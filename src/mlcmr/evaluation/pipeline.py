@@ -30,6 +30,7 @@ from mlcmr.evaluation.results import EvaluationResults
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.evaluation.seeds import for_each_seed
 from mlcmr.evaluation.target_results import TargetResults
+from mlcmr.evaluation.text_to_text import measure_text_to_text
 from mlcmr.files import write_text
 from mlcmr.model.device import on_device
 from mlcmr.model.mlcmr import MLCMR
@@ -73,6 +74,7 @@ def evaluate(
     recall_at: Sequence[int] = (1, 5, 10),
     metrics: str | Sequence[str | MetricFunction] = (),
     resamples: int = RESAMPLES,
+    text_to_text: bool = False,
     rootpath: str | os.PathLike[str] | None = None,
     collection: str | None = None,
     feature: str | None = None,
@@ -105,6 +107,8 @@ def evaluate(
         recall_at: The values of K of R@K, by default 1, 5 and 10. SumR always adds up R@1, R@5 and R@10.
         metrics: Further metrics: nDCG, nDCG@K, or the `package.module:Name` of your own function of ranks.
         resamples: The number of bootstrap resamples for the 95 % intervals; 0 for no intervals.
+        text_to_text: Also measure how captions in each language find the captions of the same videos in each
+            other language.
         rootpath: The folder that holds the collections now.
         collection: Another collection than in training.
         feature: Another frame feature than in training.
@@ -134,6 +138,11 @@ def evaluate(
     else:
         data, model, origin = replace(data, **changes), cast("TextVideoModel", run), _Origin()
     queries = data.read_queries(split, targets)
+    if text_to_text and len(queries) < 2:
+        raise InvalidValueError(
+            f"`text_to_text` needs captions in two languages, but the only target is {queries[0].language}",
+            parameter="text_to_text",
+        )
     validation = _validation_queries(data, queries, fusion_weight, normalisation, progress)
     bank_size = normalisation.bank_size if normalisation.needs_bank else 0
     banks = [data.read_bank(each.language, bank_size) for each in queries if bank_size]
@@ -148,6 +157,7 @@ def evaluate(
         return {each.queries.language: each for each in encoded}
 
     validated, bank = encode(validation), encode(banks)
+    evaluated = encode(queries)
     results = EvaluationResults(
         [
             _measure(
@@ -162,9 +172,10 @@ def evaluate(
                 resamples=resamples,
                 origin=origin,
             )
-            for language, encoded in encode(queries).items()
+            for language, encoded in evaluated.items()
         ],
         folder,
+        measure_text_to_text(list(evaluated.values()), measured, resamples) if text_to_text else (),
     )
     if folder is not None:
         _write(results, folder, progress)
@@ -319,7 +330,7 @@ def _write(results: EvaluationResults, run: Path, progress: Progress) -> None:
         },
     )
     write_text(run / "results.json", json.dumps(results.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    write_report(run / "report.html", list(results.values()), curves)
+    write_report(run / "report.html", list(results.values()), curves, results.text_to_text)
 
 
 def _read_curves(path: Path, progress: Progress) -> list[_CurvePoint]:

@@ -9,7 +9,7 @@ that gives all pairs the same score therefore gets each rank from first to last.
 many captions, its t2v metrics are exactly those of chance, not 100 %.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, TypeAlias
@@ -173,7 +173,45 @@ def compute_ranks(scores: Scores | NDArray[Any], video_of_caption: ArrayLike) ->
     source = _as_scores(scores)
     owners = check_owners(video_of_caption, source.shape)
     # Text-to-video comes first: it checks that all scores are finite.
-    return RetrievalRanks(t2v=_text_to_video(source, owners), v2t=_video_to_text(source, owners))
+    return RetrievalRanks(
+        t2v=_text_to_video(source, owners),
+        v2t=_rank_captions(source.by_videos(), np.arange(source.shape[1]), owners),
+    )
+
+
+def compute_text_ranks(
+    scores: Scores | NDArray[Any], video_of_first: ArrayLike, video_of_second: ArrayLike
+) -> RetrievalRanks:
+    """Rank captions in a second language for each caption in a first language, and the other way round.
+
+    All captions of the same video are relevant.
+
+    Args:
+        scores: (N, M) The scores of N captions in the first language and M captions in the second.
+        video_of_first: (N,) Integers, the number of the video of each caption in the first language.
+        video_of_second: (M,) The same for the second language.
+
+    Returns:
+        `t2v` with the captions in the first language as queries, `v2t` with those in the second.
+
+    Raises:
+        InvalidValueError: If a score is not a finite number, or if the arrays do not fit together.
+    """
+    source = _as_scores(scores)
+    videos = 1 + max(int(np.max(owners, initial=0)) for owners in (video_of_first, video_of_second))
+    first, second = (
+        check_owners(owners, (captions, videos))
+        for owners, captions in zip((video_of_first, video_of_second), source.shape, strict=True)
+    )
+
+    def by_first() -> Iterator[tuple[slice, Floats]]:
+        for rows, block in source.by_captions():
+            _require_finite(block, rows.start)
+            yield rows, block.T
+
+    return RetrievalRanks(
+        t2v=_rank_captions(by_first(), first, second), v2t=_rank_captions(source.by_videos(), second, first)
+    )
 
 
 def top_videos(scores: Scores | NDArray[Any], captions: ArrayLike, count: int = 5) -> Integers:
@@ -202,18 +240,30 @@ def _text_to_video(source: Scores, owners: Integers) -> Ranks:
     return Ranks(values, relevant=np.ones(captions, np.int64), candidates=videos)
 
 
-def _video_to_text(source: Scores, owners: Integers) -> Ranks:
-    captions, videos = source.shape
-    grouped = np.argsort(owners, kind="stable")  # the captions of video 0, of video 1, …
-    counts = np.bincount(owners, minlength=videos)
+def _rank_captions(
+    blocks: Iterable[tuple[slice, Floats]], video_of_query: Integers, video_of_caption: Integers
+) -> Ranks:
+    """Rank all captions for each query; the captions of its video are relevant.
+
+    Args:
+        blocks: Ranges of queries and their scores, (captions, queries in the range).
+        video_of_query: (Q,) The number of the video of each query.
+        video_of_caption: (C,) The number of the video of each caption.
+    """
+    grouped = np.argsort(video_of_caption, kind="stable")  # the captions of video 0, of video 1, …
+    of_video = np.bincount(video_of_caption, minlength=int(video_of_query.max()) + 1)
+    first = (np.cumsum(of_video) - of_video)[video_of_query]
+    counts = of_video[video_of_query]
     starts = np.cumsum(counts) - counts
-    values = np.empty(captions, np.int64)
-    for columns, block in source.by_videos():
-        pairs = slice(starts[columns.start], starts[columns.start] + counts[columns].sum())
-        queries = owners[grouped[pairs]] - columns.start
-        ranks = _ranks(block, grouped[pairs], queries)
+    values = np.empty(counts.sum(), np.int64)
+    for columns, block in blocks:
+        each = counts[columns]
+        pairs = slice(starts[columns.start], starts[columns.start] + each.sum())
+        queries = np.repeat(np.arange(len(each)), each)
+        places = np.arange(pairs.start, pairs.stop) - np.repeat(starts[columns] - first[columns], each)
+        ranks = _ranks(block, grouped[places], queries)
         values[pairs] = ranks[np.lexsort((ranks, queries))]
-    return Ranks(values, relevant=counts, candidates=captions)
+    return Ranks(values, relevant=counts, candidates=len(video_of_caption))
 
 
 def _ranks(scores: Floats, relevant: Integers, queries: Integers) -> Integers:

@@ -58,20 +58,27 @@ class Resampler:
         ranks: The ranks of both directions.
         video_of_caption: (N,) Integers, the number of each caption's video.
         metrics: The metrics, also as functions.
+        video_of_query: The number of the video of each query of the second direction; by default, each video
+            is a query.
 
     Raises:
         InvalidValueError: If the arrays do not fit together, or if two metrics use one name.
     """
 
     def __init__(
-        self, ranks: RetrievalRanks, video_of_caption: ArrayLike, metrics: Sequence[MetricFunction]
+        self,
+        ranks: RetrievalRanks,
+        video_of_caption: ArrayLike,
+        metrics: Sequence[MetricFunction],
+        video_of_query: ArrayLike | None = None,
     ) -> None:
         known = [as_metric(metric) for metric in metrics]
-        self.videos = len(ranks.v2t.relevant)
+        queries = np.arange(len(ranks.v2t.relevant)) if video_of_query is None else np.asarray(video_of_query)
+        self.videos = int(queries.max(initial=-1)) + 1
         owners = check_owners(video_of_caption, (len(ranks.t2v.relevant), self.videos))
         self._captions = np.bincount(owners, minlength=self.videos)
         self._t2v = _ClusteredRanks(ranks.t2v, owners, self.videos, known)
-        self._v2t = _ClusteredRanks(ranks.v2t, np.arange(self.videos), self.videos, known)
+        self._v2t = _ClusteredRanks(ranks.v2t, queries, self.videos, known)
 
     def __call__(self, counts: Values) -> ResampledMetrics:
         """Compute the metrics of resamples.

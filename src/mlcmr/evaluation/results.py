@@ -1,6 +1,6 @@
 """The results of an evaluation in all target languages."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from mlcmr.errors import MissingDependencyError
 from mlcmr.evaluation.all_targets import AllTargets
 from mlcmr.evaluation.report.table import ResultsTable
 from mlcmr.evaluation.target_results import TargetResults
+from mlcmr.evaluation.text_to_text import TextToTextResults
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
@@ -29,11 +30,18 @@ class EvaluationResults(Mapping[str, TargetResults]):
     Args:
         results: The results of each target language.
         folder: The run folder that `results.json` and `report.html` were written to, if they were.
+        text_to_text: The results of text-to-text retrieval, by pair of languages; empty if not computed.
     """
 
-    def __init__(self, results: Iterable[TargetResults], folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        results: Iterable[TargetResults],
+        folder: Path | None = None,
+        text_to_text: Sequence[TextToTextResults] = (),
+    ) -> None:
         self._results = {result.target: result for result in results}
         self.folder = folder
+        self.text_to_text = text_to_text
 
     def __getitem__(self, target: str) -> TargetResults:
         return self._results[target]
@@ -62,6 +70,7 @@ class EvaluationResults(Mapping[str, TargetResults]):
             "format": 1,
             "evaluations": [result.to_dict() for result in self.values()],
             "all_targets": together and together.to_dict(),
+            "text_to_text": [result.to_dict() for result in self.text_to_text],
         }
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -89,7 +98,7 @@ class EvaluationResults(Mapping[str, TargetResults]):
         return pd.DataFrame(list(rows.values()), index=index)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield ResultsTable(list(self.values()))
+        yield ResultsTable(list(self.values()), self.text_to_text)
 
     def __repr__(self) -> str:
         sums = ", ".join(f"{target}: SumR {result.sum_recalls:.1f}" for target, result in self.items())

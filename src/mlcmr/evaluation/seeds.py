@@ -35,7 +35,15 @@ def for_each_seed(evaluate: _Evaluate) -> _Evaluate:
             return evaluate(run, *args, **settings)
         each = [evaluate(one, *args, **settings) for one in runs]
         means = [average([one[target] for one in each], str(folder)) for target in each[0]]
-        results = EvaluationResults(means, folder)
+        texts = [
+            replace(
+                first,
+                metrics=mean_metrics([one.text_to_text[place].metrics for one in each]),
+                intervals=None,
+            )
+            for place, first in enumerate(each[0].text_to_text)
+        ]
+        results = EvaluationResults(means, folder, texts)
         _write(results, folder)
         return results
 
@@ -90,4 +98,4 @@ def _deviation(each: Sequence[RetrievalMetrics]) -> RetrievalMetrics:
 
 def _write(results: EvaluationResults, folder: Path) -> None:
     write_text(folder / "results.json", json.dumps(results.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    write_report(folder / "report.html", list(results.values()))
+    write_report(folder / "report.html", list(results.values()), text_to_text=results.text_to_text)

@@ -20,9 +20,11 @@ from mlcmr.evaluation.report.table import (
     printed,
     rows_of,
     rows_of_all,
+    rows_of_texts,
     rows_with_all_queries,
 )
 from mlcmr.evaluation.target_results import TargetResults
+from mlcmr.evaluation.text_to_text import TextToTextResults
 from mlcmr.files import write_text
 
 _TEMPLATES = jinja2.Environment(
@@ -54,6 +56,7 @@ def write_report(
     path: str | os.PathLike[str],
     results: Sequence[TargetResults],
     curves: Sequence[Mapping[str, Any]] = (),
+    text_to_text: Sequence[TextToTextResults] = (),
 ) -> None:
     """Write the report of an evaluation of a run; a write that fails leaves an old report as it is.
 
@@ -62,16 +65,18 @@ def write_report(
         results: The results of each target language.
         curves: The records of the run's metrics.jsonl. Training records have `step`, `examples`, `loss`, `lr`
             and the terms of the loss; validation records have `epoch`, `val/score` and `val/<language>`.
+        text_to_text: The results of text-to-text retrieval.
 
     Raises:
         MlcmrError: If the file cannot be written.
     """
-    write_text(path, render_report(results, curves))
+    write_text(path, render_report(results, curves, text_to_text))
 
 
 def render_report(
     results: Sequence[TargetResults],
     curves: Sequence[Mapping[str, Any]] = (),
+    text_to_text: Sequence[TextToTextResults] = (),
 ) -> str:
     """Return the page that `write_report` writes."""
     columns = columns_of(results)
@@ -90,6 +95,7 @@ def render_report(
             for number, result in enumerate(results, 1)
         ],
         rows_of_all=rows_of_all(results),
+        text_to_text=[(result, rows_of_texts(result)) for result in text_to_text],
         settings=_settings(results),
         versions={name: version for result in results for name, version in result.versions.items()},
         columns=columns,

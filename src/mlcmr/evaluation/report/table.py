@@ -1,6 +1,6 @@
 """Results as the field prints them, for a terminal."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,13 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from mlcmr.evaluation.all_targets import AllTargets
+from mlcmr.evaluation.intervals import RetrievalIntervals
 from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
 from mlcmr.evaluation.report.formats import format_value
 from mlcmr.evaluation.target_results import TargetResults
+from mlcmr.evaluation.text_to_text import TextToTextResults
 from mlcmr.text import plural
 
 ALL_QUERIES = "Uses all test queries: not comparable with the table above"
 """The heading of the normalisations that use all test queries."""
+TEXT_TO_TEXT = "Text to text: captions find captions of the same video"
+"""The heading of text-to-text retrieval."""
 _STYLES = {"main": "bold", "interval": "dim", "published": "cyan", "chance": "dim"}
 
 
@@ -38,7 +42,8 @@ class Row:
     metrics: RetrievalMetrics
 
 
-_RowsOf: TypeAlias = Callable[[TargetResults], list[Row]]
+_Sections: TypeAlias = Mapping[str, Sequence[Row]]
+"""The rows of a table by the text of its first column."""
 
 
 def rows_of(results: TargetResults) -> list[Row]:
@@ -62,9 +67,13 @@ def _rows(results: TargetResults, label: str, kind: str, metrics: RetrievalMetri
     """Yield the row of a way of scoring, and those of its intervals and of its deviations."""
     yield Row(label, kind, metrics)
     if intervals := results.intervals_of(label):
-        yield Row(f"± {100 * intervals.confidence:g} %", "interval", intervals.half_widths)
+        yield Row(_interval_label(intervals), "interval", intervals.half_widths)
     if results.seeds and label in results.seeds.deviations:
         yield Row("± SD", "interval", results.seeds.deviations[label])
+
+
+def _interval_label(intervals: RetrievalIntervals) -> str:
+    return f"± {100 * intervals.confidence:g} %"
 
 
 def rows_of_all(results: Sequence[TargetResults]) -> list[Row]:
@@ -79,6 +88,14 @@ def rows_of_all(results: Sequence[TargetResults]) -> list[Row]:
     worst = next(result for result in results if result.target == together.worst_target)
     # Below the figures of a language are its intervals and deviations.
     return rows + [row for row in rows_of(worst)[1:3] if row.kind == "interval"]
+
+
+def rows_of_texts(results: TextToTextResults) -> list[Row]:
+    """Return the rows of text-to-text retrieval between two languages."""
+    rows = [Row("target only", "main", results.metrics)]
+    if results.intervals:
+        rows.append(Row(_interval_label(results.intervals), "interval", results.intervals.half_widths))
+    return [*rows, Row("chance", "chance", results.chance)]
 
 
 def columns_of(results: Iterable[TargetResults]) -> dict[str, Metric]:
@@ -115,10 +132,14 @@ class ResultsTable:
 
     Args:
         results: The results of each target language.
+        text_to_text: The results of text-to-text retrieval.
     """
 
-    def __init__(self, results: Sequence[TargetResults]) -> None:
+    def __init__(
+        self, results: Sequence[TargetResults], text_to_text: Sequence[TextToTextResults] = ()
+    ) -> None:
         self._results = list(results)
+        self._text_to_text = text_to_text
         self._columns = columns_of(results)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -126,24 +147,38 @@ class ResultsTable:
             f"{result.collection} · {result.split} · {result.scenario} · {result.feature}"
             for result in self._results
         )
-        yield from self._tables("\n".join(dict.fromkeys(titles)), rows_of, console, options)
+        sections = {result.target: rows_of(result) for result in self._results}
+        together = {"all": rows} if (rows := rows_of_all(self._results)) else {}
+        yield from self._tables("\n".join(dict.fromkeys(titles)), sections | together, console, options)
         if any(map(rows_with_all_queries, self._results)):
-            yield from self._tables(ALL_QUERIES, rows_with_all_queries, console, options)
-        lines = (f"{result.target}: {line}" for result in self._results for line in summaries(result))
-        for line in dict.fromkeys(lines):
+            sections = {result.target: rows_with_all_queries(result) for result in self._results}
+            yield from self._tables(ALL_QUERIES, sections, console, options)
+        if self._text_to_text:
+            sections = {result.label: rows_of_texts(result) for result in self._text_to_text}
+            yield from self._tables(TEXT_TO_TEXT, sections, console, options, ("→", "←"))
+        lines = [f"{result.target}: {line}" for result in self._results for line in summaries(result)]
+        for line in dict.fromkeys([*lines, *map(str, self._text_to_text)]):
             yield Text(line, style="dim")
 
     def _tables(
-        self, title: str, rows: _RowsOf, console: Console, options: ConsoleOptions
+        self,
+        title: str,
+        sections: _Sections,
+        console: Console,
+        options: ConsoleOptions,
+        directions: tuple[str, str] = ("t2v", "v2t"),
     ) -> Iterator[Table]:
         """Yield one table that fits, or several."""
+
+        def draw(names: Sequence[str], *, side_by_side: bool) -> Table:
+            return self._table(title, sections, names, directions, side_by_side=side_by_side)
 
         def fits(table: Table) -> bool:
             unlimited = options.update(max_width=1000)
             return Measurement.get(console, unlimited, table).maximum <= options.max_width
 
         def narrow(names: list[str]) -> Iterator[Table]:
-            table = self._table(title, rows, names, side_by_side=False)
+            table = draw(names, side_by_side=False)
             if fits(table) or len(names) == 1:
                 yield table
             else:
@@ -152,15 +187,23 @@ class ResultsTable:
                 yield from narrow(names[half:])
 
         names = list(self._columns)
-        wide = self._table(title, rows, names, side_by_side=True)
+        wide = draw(names, side_by_side=True)
         yield from [wide] if fits(wide) else narrow(names)
 
-    def _table(self, title: str, rows: _RowsOf, names: Sequence[str], *, side_by_side: bool) -> Table:
+    def _table(
+        self,
+        title: str,
+        sections: _Sections,
+        names: Sequence[str],
+        directions: tuple[str, str],
+        *,
+        side_by_side: bool,
+    ) -> Table:
         table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("\ntarget" if side_by_side else "target", no_wrap=True)
         table.add_column("\nscored" if side_by_side else "scored", no_wrap=True)
         if side_by_side:
-            for direction in ("t2v", "v2t"):
+            for direction in directions:
                 for number, name in enumerate(names):
                     head = direction if number == 0 else ""
                     table.add_column(Text(f"{head}\n{name}"), justify="right", no_wrap=True)
@@ -169,14 +212,19 @@ class ResultsTable:
             for name in names:
                 table.add_column(Text(name), justify="right", no_wrap=True)
         table.add_column("\nSumR" if side_by_side else "SumR", justify="right", no_wrap=True)
-        for result in self._results:
-            self._add(table, result.target, rows(result), names, side_by_side=side_by_side)
-        if rows is rows_of:
-            self._add(table, "all", rows_of_all(self._results), names, side_by_side=side_by_side)
+        for target, rows in sections.items():
+            self._add(table, target, rows, names, directions, side_by_side=side_by_side)
         return table
 
     def _add(
-        self, table: Table, target: str, rows: Iterable[Row], names: Sequence[str], *, side_by_side: bool
+        self,
+        table: Table,
+        target: str,
+        rows: Iterable[Row],
+        names: Sequence[str],
+        directions: tuple[str, str],
+        *,
+        side_by_side: bool,
     ) -> None:
         columns = {name: self._columns[name] for name in names}
         for number, row in enumerate(rows):
@@ -187,6 +235,6 @@ class ResultsTable:
             if side_by_side:
                 table.add_row(*label, *t2v, *v2t, sum_recalls, style=style)
             else:
-                table.add_row(*label, "t2v", *t2v, sum_recalls, style=style)
-                table.add_row("", "", "v2t", *v2t, "", style=style)
+                table.add_row(*label, directions[0], *t2v, sum_recalls, style=style)
+                table.add_row("", "", directions[1], *v2t, "", style=style)
         table.add_section()
