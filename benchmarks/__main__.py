@@ -18,6 +18,7 @@ NAMES = (
     "yardstick",
     "training_data",
     "step",
+    "languages",
     "evaluation",
     "hubness",
     "start",

@@ -11,7 +11,7 @@ run() { # name, options of the data
   local name=$1
   shift
   mlcmr train "$here/$encoder.yaml" --rootpath "$rootpath" --run "$runs/$name-$encoder" "${pretrained[@]}" "$@"
-  mlcmr evaluate "$runs/$name-$encoder" --target "${targets[@]}"
+  mlcmr evaluate "$runs/$name-$encoder" --target "${targets[@]}" --text-to-text
 }
 
 flickr=(--collection flickr8kcn --feature mobilenetv2-pca256)
@@ -19,6 +19,8 @@ targets=(en zh)
 run flickr8kcn-parallel "${flickr[@]}"
 run flickr8kcn-unparallel "${flickr[@]}" --scenario unparallel
 run flickr8kcn-pseudo-parallel "${flickr[@]}" --scenario pseudo-parallel --target zh
+targets=(en zh de) # most photographs have German captions
+run flickr8kcn-parallel-3-languages "${flickr[@]}" --languages '[en, zh, de]' --missing-captions keep
 targets=(en it)
 fewer=() # its videos have 20 captions each: twice the pairs in an epoch
 [[ $encoder == small ]] && fewer=(--epochs 2)
