@@ -20,12 +20,12 @@ VIDEOS = [video_name(*scene) for scene in SCENES]
 LOST = VIDEOS[3]
 
 
-def write_with(place, change) -> None:
-    """The collection's features, those of one video changed."""
+def write_with(place, change, videos=(LOST,)) -> None:
+    """The collection's features, those of one video changed, or of some."""
     blocks = []
     for scene in SCENES:
         rows = frames(*scene)
-        if video_name(*scene) == LOST:
+        if video_name(*scene) in videos:
             change(rows)
         blocks.append(([f"{video_name(*scene)}_{row}" for row in range(len(rows))], rows))
     folder = place / "tiny" / "FeatureData" / FEATURE
@@ -65,6 +65,25 @@ def test_a_video_that_was_right_before_keeps_its_vector(place, trained):
     assert (summary.segments, summary.captions, summary.added) == (36, 144, 0)
     assert "1 video" in summary.skipped
     assert found(place / "index") == {*VIDEOS}
+
+
+def test_a_collection_of_which_no_video_can_be_indexed_makes_no_index(place, trained, capfd):
+    good = mlcmr.index(place / "tiny", place / "good", run=trained, device="cpu").segments
+    write_with(place, lambda rows: rows.fill(np.nan), VIDEOS)
+    words = ["index", str(place / "tiny"), "--run", str(trained), "--device", "cpu", "--to"]
+    for options in ([], ["--dry-run"]):
+        capfd.readouterr()
+        assert main([*words, str(place / "new"), *options]) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert f"{place / 'tiny'}: 36 videos, none can be indexed: " in line
+        assert "holds NaN" in line
+        assert not (place / "new" / "index.json").exists()
+    summary = mlcmr.index(place / "tiny", place / "good", device="cpu")
+    assert summary.segments == good
+    assert "36 videos" in summary.skipped
+    # An index that lost all videos is as good as new.
+    mlcmr.index(None, place / "good", remove=VIDEOS)
+    assert main([*words, str(place / "good")]) == 2
 
 
 @pytest.mark.parametrize("number", [np.nan, 0.0])

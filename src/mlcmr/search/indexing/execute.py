@@ -46,6 +46,7 @@ from mlcmr.search.indexing.update import (
     plan_removal,
     read_content,
     remove_videos,
+    require_usable_features,
     update_index,
 )
 from mlcmr.search.media_types import is_named_as_media
@@ -125,6 +126,8 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
             return replace(plan, update=update), _Outcome(changes, extraction)
     source = open_index_source(plan, collection)
     _require_fit(source, opened)
+    if not stored.videos:
+        require_usable_features(source)  # before an index is written
     encoding = encoding_of(source.features.folder)
     info = plan.info or IndexInfo(
         str(uuid.uuid4()),

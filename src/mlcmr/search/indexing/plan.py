@@ -38,6 +38,7 @@ from mlcmr.search.indexing.update import (
     plan_removal,
     plan_update,
     read_content,
+    require_usable_features,
 )
 from mlcmr.search.model_description import (
     ModelDescription,
@@ -199,6 +200,8 @@ def _plan_contents(plan: IndexPlan, stores: Stores | None, *, check_features: bo
     source = open_index_source(plan, request.collection)
     update = plan_changes(request, stored, source.content, stores)
     if check_features:
+        if not stored.videos:
+            require_usable_features(source)
         update = _without_skipped(update, find_skipped(source, [*update.added, *update.changed]))
     return replace(plan, update=update)
 

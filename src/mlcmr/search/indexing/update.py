@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlcmr.data.features.finite import require_finite, require_normalisable
 from mlcmr.data.features.frame_features import BROKEN, Features
 from mlcmr.data.ids import spellings
-from mlcmr.errors import InvalidValueError, MlcmrError, NotFoundError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MlcmrError, NotFoundError
 from mlcmr.extraction.records import VideoRecord
 from mlcmr.progress import SILENT, Progress
 from mlcmr.search.indexing.index_source import IndexedCaption, IndexSource, SourceContent, with_properties
 from mlcmr.search.indexing.manifest import read_info, write_info
 from mlcmr.search.indexing.payload import caption_point, caption_point_id, segment_id, segment_point
 from mlcmr.search.indexing.storage import COLLECTION, IndexWriter, Stores
+from mlcmr.text import plural
 
 if TYPE_CHECKING:
     from mlcmr.search.models import OpenModel
@@ -261,6 +262,25 @@ def find_skipped(source: IndexSource, videos: Sequence[str]) -> dict[str, str]:
         with _noting(skipped, video):
             _require_finite(source, video)
     return skipped
+
+
+def require_usable_features(source: IndexSource) -> None:
+    """Check that the features of at least one video can be compared; only features up to that are read.
+
+    Raises:
+        CorruptFileError: If no video can be indexed.
+    """
+    first = ""
+    for video in source.videos:
+        fault = find_skipped(source, [video]).get(video)
+        if fault is None:
+            return
+        first = first or fault
+    if first:
+        folder, count = source.collection.folder, plural(len(source.videos), "video")
+        raise CorruptFileError(
+            f"{folder}: {count}, none can be indexed: {first}", path=source.features.folder
+        )
 
 
 def _source_name(folder: Path, content: SourceContent) -> str:
