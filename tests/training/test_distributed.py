@@ -202,14 +202,24 @@ TORCHRUN = ["torch.distributed.run", "--nproc-per-node=2", "-m"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("starter", "devices"), [([], 2), (TORCHRUN, "auto")])
-def test_the_command_in_two_processes(starter, devices, tmp_path):
+@pytest.mark.parametrize(
+    ("starter", "devices", "changes"),
+    [
+        ([], 2, {}),
+        (TORCHRUN, "auto", {}),
+        ([], 2, {"missing_captions": "keep", "languages_per_step": 1}),
+    ],
+    ids=["lightning", "torchrun", "drawn languages and gaps"],
+)
+def test_the_command_in_two_processes(starter, devices, changes, tmp_path):
     """`mlcmr train` in two processes, with a last batch that cannot be halved, is that in one."""
-    write_collection(tmp_path)
+    text = write_collection(tmp_path) / "TextData" / "tinytrain_zh.caption.txt"
+    if changes:
+        text.write_text("".join(text.read_text().splitlines(keepends=True)[:11]))
     model = tiny_model(dropout=0.0)
     model.text.new.dropout = model.video.dropout = 0.0
     config = tiny_config(
-        tmp_path, tmp_path / "two", model=model, devices=devices, precision="64-true", batch_size=9
+        tmp_path, tmp_path / "two", model=model, devices=devices, precision="64-true", batch_size=9, **changes
     )
     recipe = write_recipe(tmp_path / "recipe.yaml", config)
     done = run("-m", *starter, "mlcmr", "train", recipe)
@@ -217,7 +227,8 @@ def test_the_command_in_two_processes(starter, devices, tmp_path):
     said = list(
         dict.fromkeys(line.split(":")[0] for line in done.stderr.splitlines())
     )  # a slow epoch repeats
-    assert said == ["validating on 6 videos", "text encoder", "epoch 1/2", "epoch 2/2"]
+    gaps = ["zh"] if changes else []
+    assert said == [*gaps, "validating on 6 videos", "text encoder", "epoch 1/2", "epoch 2/2"]
     train(replace(config, run=str(tmp_path / "one"), devices=1))
     records = [
         [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
@@ -229,8 +240,10 @@ def test_the_command_in_two_processes(starter, devices, tmp_path):
         assert two == pytest.approx(one, abs=1e-9)
     states = [read_state(Run(tmp_path / run).state) for run in ("one", "two")]
     assert states[0].loop == states[1].loop
+    # With few captions, gradients are so small that Adam divides their rounding by numbers close to it.
+    tolerance = 1e-8 if changes else 1e-9
     for name, weights in states[0].model.items():
-        torch.testing.assert_close(states[1].model[name], weights, rtol=0, atol=1e-9)
+        torch.testing.assert_close(states[1].model[name], weights, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow
