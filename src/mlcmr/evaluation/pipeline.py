@@ -26,6 +26,7 @@ from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, write_ranks
 from mlcmr.evaluation.reference_results import published_results
 from mlcmr.evaluation.report.examples import pick_queries
 from mlcmr.evaluation.report.html import write_report
+from mlcmr.evaluation.report.thumbnails import Thumbnails
 from mlcmr.evaluation.results import EvaluationResults
 from mlcmr.evaluation.scores import embedding_scores
 from mlcmr.evaluation.seeds import for_each_seed
@@ -146,7 +147,8 @@ def evaluate(
     validation = _validation_queries(data, queries, fusion_weight, normalisation, progress)
     bank_size = normalisation.bank_size if normalisation.needs_bank else 0
     banks = [data.read_bank(each.language, bank_size) for each in queries if bank_size]
-    features = data.open_collection().open_features(data.feature)
+    opened = data.open_collection()
+    features = opened.open_features(data.feature)
 
     def encode(part: Sequence[Queries]) -> dict[str, EncodedQueries]:
         if not part:  # a model need not embed nothing
@@ -178,7 +180,7 @@ def evaluate(
         measure_text_to_text(list(evaluated.values()), measured, resamples) if text_to_text else (),
     )
     if folder is not None:
-        _write(results, folder, progress)
+        _write(results, folder, Thumbnails(opened.folder, data.feature, progress), progress)
     return results
 
 
@@ -318,7 +320,7 @@ def _choose_weight(
     return (fusion_weight if isinstance(fusion_weight, float | int) else published), None
 
 
-def _write(results: EvaluationResults, run: Path, progress: Progress) -> None:
+def _write(results: EvaluationResults, run: Path, thumbnails: Thumbnails, progress: Progress) -> None:
     """Write `ranks.npz`, `results.json` and `report.html` into a run folder."""
     curves = _read_curves(run / "metrics.jsonl", progress)
     write_ranks(
@@ -330,7 +332,9 @@ def _write(results: EvaluationResults, run: Path, progress: Progress) -> None:
         },
     )
     write_text(run / "results.json", json.dumps(results.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    write_report(run / "report.html", list(results.values()), curves, results.text_to_text)
+    write_report(
+        run / "report.html", list(results.values()), curves, results.text_to_text, thumbnails
+    )
 
 
 def _read_curves(path: Path, progress: Progress) -> list[_CurvePoint]:

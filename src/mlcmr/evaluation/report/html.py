@@ -23,6 +23,7 @@ from mlcmr.evaluation.report.table import (
     rows_of_texts,
     rows_with_all_queries,
 )
+from mlcmr.evaluation.report.thumbnails import Thumbnails
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.evaluation.text_to_text import TextToTextResults
 from mlcmr.files import write_text
@@ -57,6 +58,7 @@ def write_report(
     results: Sequence[TargetResults],
     curves: Sequence[Mapping[str, Any]] = (),
     text_to_text: Sequence[TextToTextResults] = (),
+    thumbnails: Thumbnails | None = None,
 ) -> None:
     """Write the report of an evaluation of a run; a write that fails leaves an old report as it is.
 
@@ -66,17 +68,19 @@ def write_report(
         curves: The records of the run's metrics.jsonl. Training records have `step`, `examples`, `loss`, `lr`
             and the terms of the loss; validation records have `epoch`, `val/score` and `val/<language>`.
         text_to_text: The results of text-to-text retrieval.
+        thumbnails: The thumbnails of the videos; by default the examples have none.
 
     Raises:
         MlcmrError: If the file cannot be written.
     """
-    write_text(path, render_report(results, curves, text_to_text))
+    write_text(path, render_report(results, curves, text_to_text, thumbnails))
 
 
 def render_report(
     results: Sequence[TargetResults],
     curves: Sequence[Mapping[str, Any]] = (),
     text_to_text: Sequence[TextToTextResults] = (),
+    thumbnails: Thumbnails | None = None,
 ) -> str:
     """Return the page that `write_report` writes."""
     columns = columns_of(results)
@@ -104,6 +108,7 @@ def render_report(
             name for name in columns if name not in ("MedR", "MnR", "mAP") and not _RECALL.fullmatch(name)
         ],
         printed=printed,
+        thumbnails=thumbnails or Thumbnails(),
         learning=_learning(curves),
     )
 
