@@ -11,7 +11,7 @@ import pytest
 from mlcmr.errors import CorruptFileError, MlcmrError, NotFoundError
 from mlcmr.evaluation.intervals import compute_intervals
 from mlcmr.evaluation.metrics import chance_metrics, metrics_of_ranks
-from mlcmr.evaluation.ranks import compute_ranks
+from mlcmr.evaluation.ranks import compute_ranks, first_videos
 from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, read_ranks, write_ranks
 from mlcmr.evaluation.results import EvaluationResults
 from mlcmr.evaluation.stored_results import read_results
@@ -23,7 +23,8 @@ OWNERS = np.array([0, 2, 1, 2, 0, 3])
 
 
 def draw_stored(seed: int = 0) -> StoredRanks:
-    return StoredRanks(compute_ranks(np.random.default_rng(seed).random((6, 4)), OWNERS), OWNERS)
+    scores = np.random.default_rng(seed).random((6, 4))
+    return StoredRanks(compute_ranks(scores, OWNERS), OWNERS, first_videos(scores))
 
 
 def example_results(**others) -> TargetResults:
@@ -42,6 +43,7 @@ def test_ranks_are_read_as_they_were_written(tmp_path):
     for target, expected in written.items():
         found = read_ranks(tmp_path, target, captions=6, videos=4)
         assert found.video_of_caption.tolist() == OWNERS.tolist()
+        assert found.first.tolist() == expected.first.tolist()
         for direction in ("t2v", "v2t"):
             one, other = getattr(found.ranks, direction), getattr(expected.ranks, direction)
             assert one.values.tolist() == other.values.tolist()
@@ -66,6 +68,8 @@ RIGHT = {"video_of_caption": OWNERS, "t2v": np.ones(6), "v2t": np.array([1, 2, 3
         ("video_of_caption", np.full(6, 4), "not from 0 to 3"),
         ("video_of_caption", OWNERS % 3, "'zh/video_of_caption' does not have all 4 videos"),
         ("v2t", None, "no 'zh/v2t'"),
+        ("first", np.full(6, 4), "'zh/first' has a number that is not from 0 to 3"),
+        ("first", np.zeros(5), "'zh/first' is not 6 numbers"),
     ],
 )
 def test_ranks_that_cannot_be(tmp_path, name, values, part):

@@ -1,5 +1,6 @@
 """Compare runs that ranked the same queries: paired differences and their significance."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +24,19 @@ from mlcmr.evaluation.metrics import (
 )
 from mlcmr.evaluation.min_f import variance_over_seeds, variance_over_videos
 from mlcmr.evaluation.path_or_run import PathOrRun, folder_of
+from mlcmr.evaluation.query_differences import RunDifferences, find_differences
 from mlcmr.evaluation.ranks import Ranks, RetrievalRanks
 from mlcmr.evaluation.ranks_file import RANKS_FILE, StoredRanks, read_ranks
+from mlcmr.evaluation.report.comparison_page import write_comparison_page
+from mlcmr.evaluation.report.thumbnails import Thumbnails
 from mlcmr.evaluation.resampling import ResampledMetrics, Resampler, blocks
-from mlcmr.evaluation.stored_results import StoredEvaluation, read_results
+from mlcmr.evaluation.stored_results import (
+    StoredEvaluation,
+    data_of_evaluation,
+    read_evaluated_captions,
+    read_results,
+)
+from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
 from mlcmr.text import printable
 
@@ -45,6 +55,8 @@ def compare(
     resamples: int = RESAMPLES,
     permutations: int = PERMUTATIONS,
     seed: int = SEED,
+    report: str | os.PathLike[str] | None = None,
+    rootpath: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> Comparison:
     """Compare evaluated runs with the first one, by paired tests over the videos.
@@ -66,6 +78,9 @@ def compare(
         resamples: The number of bootstrap resamples for the 95 % intervals.
         permutations: The number of permutations of the test; the smallest p-value is 1 / (permutations + 1).
         seed: The seed of the resamples and permutations.
+        report: An HTML file to write, with the table and the queries whose ranks differ most. The captions
+            and the thumbnails are those of the collection.
+        rootpath: The folder that holds the collection now, for the report; by default that of the first run.
         progress: Receives the progress.
 
     Raises:
@@ -85,6 +100,7 @@ def compare(
     systems = [runs_of_seeds(folder) or [folder] for folder in folders]
     results = {run: read_results(run) for system in systems for run in system}
     compared: list[ComparedMetric] = []
+    differences: list[RunDifferences] = []
     languages = _shared_targets(results, targets)
     with progress.task("comparison", len(languages)) as task:
         for target in languages:
@@ -92,8 +108,20 @@ def compare(
             _require_same_queries({run: results[run][target] for system in systems for run in system})
             test = _PairedTest(stored, chosen, resamples, permutations, seed)
             compared += test.compare(target)
+            if report is not None:
+                queries = read_evaluated_captions(systems[0][0], results[systems[0][0]][target], rootpath)
+                differences += [
+                    find_differences(
+                        target,
+                        (printable(folders[0]), printable(folder)),
+                        (stored[0], other),
+                        texts=queries.texts,
+                        video_ids=list(dict.fromkeys(queries.videos)),
+                    )
+                    for folder, other in zip(folders[1:], stored[1:], strict=True)
+                ]
             task.advance()
-    return Comparison(
+    comparison = Comparison(
         tuple(map(printable, folders)),
         _corrected(compared),
         resamples,
@@ -101,6 +129,12 @@ def compare(
         seed,
         seeds=tuple(map(len, systems)),
     )
+    if report is not None:
+        evaluation = results[systems[0][0]][languages[0]]
+        data = data_of_evaluation(systems[0][0], evaluation, rootpath)
+        thumbnails = Thumbnails(data.open_collection().folder, data.feature, progress)
+        write_comparison_page(user_path(report), comparison, differences, thumbnails)
+    return comparison
 
 
 def _require_folder(run: object) -> Path:

@@ -326,15 +326,13 @@ def _write(results: EvaluationResults, run: Path, thumbnails: Thumbnails, progre
     write_ranks(
         run,
         {
-            target: StoredRanks(result.ranked.ranks, result.ranked.video_of_caption)
+            target: StoredRanks(result.ranked.ranks, result.ranked.video_of_caption, result.ranked.first)
             for target, result in results.items()
             if result.ranked
         },
     )
     write_text(run / "results.json", json.dumps(results.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    write_report(
-        run / "report.html", list(results.values()), curves, results.text_to_text, thumbnails
-    )
+    write_report(run / "report.html", list(results.values()), curves, results.text_to_text, thumbnails)
 
 
 def _read_curves(path: Path, progress: Progress) -> list[_CurvePoint]:

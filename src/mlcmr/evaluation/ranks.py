@@ -231,6 +231,12 @@ def top_videos(scores: Scores | NDArray[Any], captions: ArrayLike, count: int = 
     return np.argsort(-found, axis=1, kind="stable")[:, :count].astype(np.int64)
 
 
+def first_videos(scores: Scores | NDArray[Any]) -> Integers:
+    """Return the video that ranks first for each caption, (N,) int64; ties as in `compute_ranks`."""
+    blocks = [block.argmax(axis=1) for _, block in _as_scores(scores).by_captions()]
+    return np.concatenate(blocks).astype(np.int64)
+
+
 def _text_to_video(source: Scores, owners: Integers) -> Ranks:
     captions, videos = source.shape
     values = np.empty(captions, np.int64)

@@ -1,8 +1,9 @@
 """The ranks of an evaluation on disk, `ranks.npz`: what a paired comparison of runs needs.
 
-An archive without compression holds three arrays of uint32 for each target language:
+An archive without compression holds arrays of uint32 for each target language:
 `<target>/video_of_caption` (N,), `<target>/t2v` (N,) the rank of each caption's video, and `<target>/v2t`
-(N,) the ranks of the captions of video 0, of video 1, …, ascending within a video.
+(N,) the ranks of the captions of video 0, of video 1, …, ascending within a video. `<target>/first` (N,) has
+the video that ranks first for each caption; files of earlier versions lack it.
 """
 
 import hashlib
@@ -29,10 +30,13 @@ class StoredRanks:
     Attributes:
         ranks: The ranks of both directions.
         video_of_caption: (N,) int64, the number of each caption's video.
+        first: (N,) int64, the number of the video that ranks first for each caption; None if an earlier
+            version has written the file.
     """
 
     ranks: RetrievalRanks
     video_of_caption: Integers
+    first: Integers | None = None
 
 
 def digest_ids(caption_ids: Sequence[str], video_ids: Sequence[str]) -> str:
@@ -54,7 +58,9 @@ def write_ranks(folder: Path, stored: Mapping[str, StoredRanks]) -> None:
             ("video_of_caption", one.video_of_caption),
             ("t2v", one.ranks.t2v.values),
             ("v2t", one.ranks.v2t.values),
+            ("first", one.first),
         )
+        if values is not None
     }
     with replacing(folder / RANKS_FILE) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -108,4 +114,5 @@ def _read(archive: ArrayArchive, target: str, captions: int, videos: int) -> Sto
     v2t = Ranks(array("v2t", range(1, captions + 1)), relevant, captions)
     if not (np.diff(v2t.values)[np.diff(v2t.queries) == 0] > 0).all():
         raise ValueError(f"'{target}/v2t' does not ascend within each video")
-    return StoredRanks(RetrievalRanks(t2v, v2t), owners)
+    first = array("first", range(videos)) if f"{target}/first" in archive.names else None
+    return StoredRanks(RetrievalRanks(t2v, v2t), owners, first)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcmr.evaluation.ranks import RetrievalRanks, top_videos
+from mlcmr.evaluation.ranks import RetrievalRanks, first_videos, top_videos
 from mlcmr.evaluation.scores import Scores
 
 
@@ -48,12 +48,14 @@ class RankedQueries:
     Attributes:
         ranks: The ranks of both directions.
         video_of_caption: (N,) int64, the number of each caption's video.
+        first: (N,) int64, the number of the video that ranks first for each caption.
         best: The queries whose videos rank highest, at most one query per video.
         worst: The queries whose videos rank lowest, worst first, at most one query per video.
     """
 
     ranks: RetrievalRanks
     video_of_caption: NDArray[np.int64]
+    first: NDArray[np.int64]
     best: tuple[RankedQuery, ...]
     worst: tuple[RankedQuery, ...]
 
@@ -80,12 +82,10 @@ def pick_queries(
         found: The number of found videos per query.
     """
     order = np.argsort(ranks.t2v.best, kind="stable")
-    best = _distinct_videos(order, video_of_caption, count)
+    best = distinct_videos(order, video_of_caption, count)
     missed = order[ranks.t2v.best[order] > 1][::-1]
-    worst = _distinct_videos(missed[~np.isin(missed, best)], video_of_caption, count)
-    first_caption: dict[int, str] = {}
-    for video, text in zip(video_of_caption.tolist(), texts, strict=True):
-        first_caption.setdefault(video, text)
+    worst = distinct_videos(missed[~np.isin(missed, best)], video_of_caption, count)
+    first_caption = first_captions(texts, video_of_caption)
 
     def described(captions: list[int]) -> tuple[RankedQuery, ...]:
         tops = top_videos(scores, np.array(captions, np.int64), found)
@@ -99,10 +99,19 @@ def pick_queries(
             for caption, top in zip(captions, tops.tolist(), strict=True)
         )
 
-    return RankedQueries(ranks, video_of_caption, best=described(best), worst=described(worst))
+    first = first_videos(scores)
+    return RankedQueries(ranks, video_of_caption, first, best=described(best), worst=described(worst))
 
 
-def _distinct_videos(
+def first_captions(texts: Sequence[str], video_of_caption: NDArray[np.int64]) -> dict[int, str]:
+    """Return the first caption of each video, by its number."""
+    found: dict[int, str] = {}
+    for video, text in zip(video_of_caption.tolist(), texts, strict=True):
+        found.setdefault(video, text)
+    return found
+
+
+def distinct_videos(
     captions: NDArray[np.int64], video_of_caption: NDArray[np.int64], count: int
 ) -> list[int]:
     """Return the first `count` captions of different videos, in the given order."""

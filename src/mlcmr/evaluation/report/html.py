@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from mlcmr.evaluation.metrics import Metric, RetrievalMetrics
@@ -23,18 +22,12 @@ from mlcmr.evaluation.report.table import (
     rows_of_texts,
     rows_with_all_queries,
 )
+from mlcmr.evaluation.report.templates import TEMPLATES
 from mlcmr.evaluation.report.thumbnails import Thumbnails
 from mlcmr.evaluation.target_results import TargetResults
 from mlcmr.evaluation.text_to_text import TextToTextResults
 from mlcmr.files import write_text
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("mlcmr", "evaluation/report"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 _RECALL = re.compile(r"R@([0-9]+)")
 
 
@@ -85,7 +78,7 @@ def render_report(
     """Return the page that `write_report` writes."""
     columns = columns_of(results)
     cutoffs = _cutoffs(columns)
-    return _TEMPLATES.get_template("report.html.jinja").render(
+    return TEMPLATES.get_template("report.html.jinja").render(
         evaluations=[
             {
                 "results": result,
