@@ -91,9 +91,16 @@ def is_out_of_space(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Return the message of any exception in one line, or its class name if it has none."""
+    """Return the message of any exception in one line, or its class name if it has none.
+
+    A long message is cut after a sentence, else after a word.
+    """
     words = " ".join(str(getattr(error, "strerror", None) or error).split())
-    return words[:_LONGEST_REASON] or type(error).__name__
+    if len(words) <= _LONGEST_REASON:
+        return words or type(error).__name__
+    cut = words[:_LONGEST_REASON]
+    sentence, word = cut.rfind(". ", _LONGEST_REASON // 4) + 1, cut.rfind(" ")
+    return f"{cut[: sentence or max(word, 0) or None]} …"
 
 
 def unreadable(error: BaseException) -> str:

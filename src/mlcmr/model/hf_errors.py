@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from transformers.utils import logging
+import transformers
+from transformers.utils import logging, requires_backends
 
 from mlcmr.errors import CorruptFileError, MissingDependencyError, MlcmrError, no_panic, reason
 
@@ -16,6 +17,23 @@ _PACKAGE = re.compile(
     r"No module named '([\w-]+)|requires the (?:\W+ )?([\w-]+) library,? but|"
     r"Missing optional dependencies: ([\w-]+)"
 )
+_CLASSES = re.compile(r"image processor classes: (.*)\. None of these classes could be imported")
+_CONFIG_CLASS = re.compile(r"Unrecognized configuration class <class '(?:\w+\.)*(\w+)'>")
+# Messages of the libraries that name all that they know, or speak of their own programs, and their meaning.
+_MEANINGS = [
+    (
+        re.compile(r"has model type `(.+?)` but Transformers does not recognize"),
+        r"the installed transformers library does not know models of type '\1'",
+    ),
+    (
+        re.compile(r"Can't load .* the correct path to a directory containing an? (\S+) file"),
+        r"no \1 there",
+    ),
+    (
+        re.compile(r"Unrecognized image processor"),
+        "preprocessor_config.json names no image processor that the transformers library knows",
+    ),
+]
 
 
 class ForeignModelError(CorruptFileError):
@@ -54,13 +72,16 @@ def opening(subject: str, failure: str, *, quiet: bool = False) -> Iterator[None
     except MlcmrError:
         raise
     except Exception as error:  # a damaged or foreign file makes the libraries raise nearly anything
-        if package := _missing_package(error):
+        if packages := _missing_packages(error):
+            needed = f"package {packages[0]}, which is"
+            if len(packages) > 1:
+                needed = f"packages {' and '.join(packages)}, which are"
             raise MissingDependencyError(
-                f"{subject}: needs the package {package}, which is not installed: pip install {package}, or "
-                "choose another"
+                f"{subject}: needs the {needed} not installed: pip install {' '.join(packages)}, or choose "
+                "another"
             ) from error
         raise CorruptFileError(
-            f"{subject}: {_known_cause(error) or f'{failure}: {reason(error)}'}"
+            f"{subject}: {_known_cause(error) or f'{failure}: {_meaning(error)}'}"
         ) from error
     finally:
         log.set_verbosity(verbosity)
@@ -84,7 +105,27 @@ def _known_cause(error: Exception) -> str | None:
     return None
 
 
-def _missing_package(error: Exception) -> str | None:
-    """Return the name of the package that a library could not import; None for other errors."""
-    found = _PACKAGE.search(str(error)) if isinstance(error, ImportError | ValueError) else None
-    return next(filter(None, found.groups())).lower() if found else None
+def _meaning(error: Exception) -> str:
+    """Return the reason of a library's error in few words, where its message is known; else the message."""
+    text = " ".join(str(error).split())
+    if found := _CONFIG_CLASS.search(text):
+        model_type = getattr(getattr(transformers, found[1], None), "model_type", found[1])
+        return f"models of type '{model_type}' are not supported"
+    known = (match.expand(meaning) for message, meaning in _MEANINGS if (match := message.search(text)))
+    return next(known, reason(error))
+
+
+def _missing_packages(error: Exception) -> list[str]:
+    """Return the names of the packages that a library could not import; an empty list for other errors."""
+    if not isinstance(error, ImportError | ValueError):
+        return []
+    text = str(error)
+    if found := _CLASSES.search(text):
+        # The error of a class names its packages.
+        for name in re.findall(r"\w+(?=$|,)", found[1]):
+            placeholder = getattr(transformers, name, None)
+            try:
+                requires_backends(placeholder, getattr(placeholder, "_backends", []))
+            except ImportError as cause:
+                text = str(cause)
+    return sorted({"".join(groups).lower() for groups in _PACKAGE.findall(text)})

@@ -45,7 +45,7 @@ from transformers import (
 from mlcmr.cli import main
 from mlcmr.data.batches import TokenBatch
 from mlcmr.data.features.frame_features import open_features
-from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
+from mlcmr.errors import CorruptFileError, InvalidValueError, MissingDependencyError, NotFoundError
 from mlcmr.extraction import extract, sample_file
 from mlcmr.extraction.encoders.histogram import HistogramEncoder
 from mlcmr.extraction.encoders.registry import load_encoder
@@ -318,6 +318,43 @@ def test_a_package_that_an_encoder_needs_is_named(pictures, tmp_path, capfd):
         "pip install torchvision, or choose another"
     )
     assert "\n" not in said
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is there")
+def test_all_packages_of_a_processor_are_named(tmp_path):
+    folder = write_mae(tmp_path / "model")
+    edit_json(folder / "preprocessor_config.json", image_processor_type="TimmWrapperImageProcessor")
+    with pytest.raises(MissingDependencyError, match=r"needs the package.* timm.*: pip install timm"):
+        load_encoder(folder, device="cpu")
+
+
+# ─── messages of the library ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "no preprocessor_config.json there"),
+        (
+            lambda folder: edit_json(folder / "preprocessor_config.json", image_processor_type="Other"),
+            "preprocessor_config.json names no image processor that the transformers library knows",
+        ),
+        (
+            lambda folder: edit_json(folder / "config.json", model_type="other"),
+            "the installed transformers library does not know models of type 'other'",
+        ),
+        (
+            lambda folder: edit_json(folder / "config.json", model_type="flava_image_model"),
+            "models of type 'flava_image_model' are not supported",
+        ),
+    ],
+    ids=["no processor", "unknown processor", "unknown type", "type without a model"],
+)
+def test_a_cause_that_the_library_hides_in_a_long_message_is_named(change, told, tmp_path):
+    change(write_mae(tmp_path / "model"))
+    with pytest.raises(CorruptFileError) as caught:
+        load_encoder(tmp_path / "model", device="cpu")
+    assert str(caught.value).endswith(f": {told}")
 
 
 # ─── numbers that are not finite ─────────────────────────────────────────────────────────────────────────
