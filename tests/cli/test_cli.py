@@ -312,11 +312,11 @@ def lists():
 @pytest.mark.parametrize(("command", "needed", "action"), list(lists()))
 def test_an_option_given_again_adds_to_what_it_was_given_before(command, needed, action):
     parser, option = parsers()[0], action.option_strings[0]
-    numbers = ("1", "2", "3") if option == "--recall_at" else ("0.1", "0.2", "0.3")
+    numbers = ("1", "2", "3") if option in ("--recall_at", "--seeds") else ("0.1", "0.2", "0.3")
     first, second, third = (action.choices or numbers)[:3]
     parsed = parser.parse_args([command, *needed, option, first, second, option, third])[command]
     assert list(map(str, parsed[action.dest])) == [first, second, third]
-    assert parser.parse_args([command, *needed])[command][action.dest] == []
+    assert parser.parse_args([command, *needed])[command].get(action.dest, []) == []
 
 
 def test_features_round_trip(tmp_path, capsys):

@@ -188,6 +188,7 @@ def test_several_seeds_are_one_run(tmp_path):
         assert (tested.value > 0) == together.higher_is_better
         assert tested.is_significant
     assert f"{groups[0]}: mean of 3 seeds; ± and p count" in str(comparison)
+    assert "p: min F′ over videos and seeds, corrected for 13 comparisons (Holm)." in str(comparison)
 
 
 def test_the_variance_of_seeds_and_of_videos_is_added(tmp_path):

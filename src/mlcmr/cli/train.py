@@ -30,7 +30,9 @@ class _TrainCommand:
         parser.add_class_arguments(TrainConfig)
         seeds = read_signature("mlcmr:train_seeds").parameters["seeds"]
         # Without a default: `--print-config` shows it only if it is given, so that recipes stay settings.
-        parser.add_argument("--seeds", type=int, nargs="+", default=SUPPRESS, help=seeds.help)
+        parser.add_argument(
+            "--seeds", type=int, action="extend", nargs="+", default=SUPPRESS, help=seeds.help
+        )
 
     def run(self, parser: ArgumentParser, parsed: Namespace) -> int:
         from mlcmr.settings import from_parsed

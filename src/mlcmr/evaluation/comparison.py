@@ -125,6 +125,9 @@ class Comparison:
         """Return how to read the table."""
         tests = plural((len(self.runs) - 1) * len(self.metrics), "comparison")
         permutations = plural(self.permutations, "permutation")
+        test = f"paired permutation test over the videos, {permutations}"
+        if self.seeds and (self.seeds[0] > 1 or min(self.seeds[1:]) > 1):
+            test = "min F′ over videos and seeds"
         interval = (
             f"{100 * self.confidence:g} % interval, of {plural(self.resamples, 'resample')} of the videos"
         )
@@ -137,7 +140,7 @@ class Comparison:
             *means,
             f"±: half the width of the {interval}.",
             f"difference: to {self.runs[0]}.",
-            f"p: paired permutation test over the videos, {permutations}, corrected for {tests} (Holm).",
+            f"p: {test}, corrected for {tests} (Holm).",
             f"*: p below {SIGNIFICANCE:g}.",
         ]
 
