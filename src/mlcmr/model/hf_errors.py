@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import transformers
-from transformers.utils import logging, requires_backends
+from transformers.utils import logging
+from transformers.utils.import_utils import requires_backends
 
 from mlcmr.errors import CorruptFileError, MissingDependencyError, MlcmrError, no_panic, reason
 
@@ -121,11 +122,11 @@ def _missing_packages(error: Exception) -> list[str]:
         return []
     text = str(error)
     if found := _CLASSES.search(text):
-        # The error of a class names its packages.
+        require: Any = requires_backends  # its error names the packages of a class
         for name in re.findall(r"\w+(?=$|,)", found[1]):
             placeholder = getattr(transformers, name, None)
             try:
-                requires_backends(placeholder, getattr(placeholder, "_backends", []))
+                require(placeholder, getattr(placeholder, "_backends", []))
             except ImportError as cause:
                 text = str(cause)
     return sorted({"".join(groups).lower() for groups in _PACKAGE.findall(text)})
