@@ -119,6 +119,17 @@ def test_code_of_the_tokenizer_alone_is_refused(entry, named, code, place, capfd
     assert "': asks to run Python code of its own (auto_map)" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("entry", ["train", "evaluate", "index a model", "translate"])
+def test_a_model_without_the_vocabulary_of_its_tokenizer_is_refused(entry, place, capfd):
+    """The library would open the special tokens alone, and read every text as the same unknown words."""
+    folder = good_model(entry, place)
+    for path in (*folder.glob("tokenizer*"), *folder.glob("vocab*"), *folder.glob("*.spm")):
+        path.unlink()
+    capfd.readouterr()
+    assert main(command(entry, place)) == 2
+    assert "a file of its tokenizer is missing, such as tokenizer.json" in capfd.readouterr().err
+
+
 def test_a_terminal_is_not_asked(place):
     folder = add_code(good_model("index a model", place), place / "marker")
     ours, theirs = pty.openpty()

@@ -9,14 +9,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
 from mlcmr.arguments import check_arguments
 from mlcmr.data.features.finite import require_normalisable
 from mlcmr.errors import CorruptFileError, InvalidValueError, require_list
 from mlcmr.model.embedding import EmbeddingModel
 from mlcmr.model.encoders.tokens import TextTokenizer, has_known_tokens, longest_text, require_embeddings
-from mlcmr.model.foreign import open_foreign_model, require_safe_tokenizer
+from mlcmr.model.foreign import open_foreign_model, open_foreign_tokenizer
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.mean_of_frames import mean_of_frames
 from mlcmr.model.protocol import Advance
@@ -95,8 +94,7 @@ class TwoTower(EmbeddingModel):
                 )
             if missing:
                 raise CorruptFileError(f"model '{name}': weights are missing, such as {min(missing)}")
-            require_safe_tokenizer(str(name))
-            opened = cls(model, AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+            opened = cls(model, open_foreign_tokenizer(str(name)))
         opened._saved_in = str(name)
         return opened
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM
 
 from mlcmr.errors import CorruptFileError, InvalidValueError, MissingDependencyError, no_panic, reason
 from mlcmr.model.device import enough_memory, on_device
 from mlcmr.model.encoders.tokens import break_names, special_names
-from mlcmr.model.foreign import open_config, open_foreign_model, read_shapes, require_safe_tokenizer
+from mlcmr.model.foreign import open_config, open_foreign_model, open_foreign_tokenizer, read_shapes
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import find_model
 from mlcmr.translation.language_codes import FAMILIES, Direction, find_direction, require_direction
@@ -64,8 +64,7 @@ class Translator:
         model = find_model(model, "model")
         with _opening_translation_model(model):
             config = open_config(model, read_shapes(model))
-            require_safe_tokenizer(model)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+            self._tokenizer = open_foreign_tokenizer(model)
         family = config.model_type
         if family not in FAMILIES:
             raise InvalidValueError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import normalizers
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from mlcmr.data.batches import TokenBatch
 from mlcmr.data.languages import language_profile
@@ -24,7 +24,7 @@ from mlcmr.model.config import TextConfig
 from mlcmr.model.dropout import quicken_dropout
 from mlcmr.model.encoders.pooling import open_pooling
 from mlcmr.model.encoders.tokens import TextTokenizer, longest_text, require_embeddings
-from mlcmr.model.foreign import Shapes, building, open_config, open_foreign_model, require_safe_tokenizer
+from mlcmr.model.foreign import Shapes, building, open_config, open_foreign_model, open_foreign_tokenizer
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import find_model
 from mlcmr.model.repeatable import PROBES, require_repeatable, same
@@ -288,8 +288,7 @@ def open_tokenizer(name: str | Path, lowercase: bool | None) -> "PreTrainedToken
         CorruptFileError: If its files are damaged.
     """
     with _opening_text_encoder(str(name)):
-        require_safe_tokenizer(str(name))
-        tokenizer: Any = AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
+        tokenizer = open_foreign_tokenizer(str(name))
     if not getattr(tokenizer, "is_fast", False):
         raise InvalidValueError(
             f"encoder '{name}': it has no fast tokenizer (tokenizer.json); choose another encoder"

@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import transformers
+from transformers import AutoTokenizer
 
 from mlcmr.errors import reason
 from mlcmr.model.foreign.files import (
@@ -21,6 +23,7 @@ from mlcmr.model.hf_errors import ForeignModelError, OwnCodeError
 from mlcmr.reading import read_bytes
 
 _GROWTH = 1000  # the largest allowed growth of a text, as a factor; known tokenizers reach 18
+_NO_FILE = re.compile(r"PathLike object, not NoneType|Either model_file or model_proto must be specified")
 _MARKS = 100  # special tokens around a text
 _PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 _PICTURE_SIDE = 4096  # pixels; and patches
@@ -47,7 +50,29 @@ def require_small_pictures(name: str) -> None:
                 )
 
 
-def require_safe_tokenizer(name: str) -> None:
+def open_foreign_tokenizer(name: str) -> Any:
+    """Open a tokenizer that has a vocabulary of its own.
+
+    Args:
+        name: A folder or hub id.
+
+    Raises:
+        OwnCodeError: If the library does not know the class of the tokenizer.
+        ForeignModelError: If files are missing or damaged, or it lengthens texts too much.
+    """
+    _require_safe_tokenizer(name)
+    missing = ForeignModelError(f"a file of its tokenizer is missing, such as tokenizer.json; {HINT}")
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (TypeError, ValueError) as error:
+        raise (missing if _NO_FILE.search(str(error)) else error) from error
+    # For lack of a file, the library may open the special tokens alone: each word is unknown then.
+    if len(tokenizer) - len(getattr(tokenizer, "added_tokens_decoder", ())) <= 1:
+        raise missing
+    return tokenizer
+
+
+def _require_safe_tokenizer(name: str) -> None:
     """Refuse a tokenizer that only its own code opens, or that makes texts much longer.
 
     Args:
