@@ -224,13 +224,20 @@ def test_the_provenance_is_kept(tmp_path):
 
 def test_opened_from_the_hub(model, saved, videos, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        hub.HfApi, "model_info", lambda api, name, revision: asked.append((api.token, name, revision))
-    )
-    monkeypatch.setattr(hub, "snapshot_download", lambda *args, **kw: asked.append((args, kw)) or saved)
+
+    def model_info(api, name, revision, timeout):
+        asked.append((api.token, name, revision))
+
+    def snapshot_download(*args, dry_run=False, **options):
+        asked.append((args, options))
+        return [] if dry_run else saved
+
+    monkeypatch.setattr(hub.HfApi, "model_info", model_info)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     opened = MLCMR.from_pretrained("people/model", revision="v1", token="secret")
     assert asked == [
         ("secret", "people/model", "v1"),
+        (("people/model",), {"revision": "v1", "token": "secret"}),  # the size of what is missing
         (("people/model",), {"revision": "v1", "token": "secret"}),
     ]
     assert_equal_models(model, opened, videos)

@@ -144,7 +144,7 @@ def test_models_that_do_not_translate(tmp_path, model):
 def test_a_model_of_the_hub_without_a_connection(collection, monkeypatch, capsys):
     asked = []
 
-    def model_info(_, name, revision):
+    def model_info(_, name, revision, timeout):
         asked.append(name)
         raise ConnectionError
 

@@ -51,6 +51,7 @@ class TextConfig:
             `trained_layers: all`).
         pooling: How the states of a text's tokens become one vector: `mean`, `cls` (the first token), `last`
             (the last token), `max`, or `package.module:Name`, a function or class of your own.
+        prefix: A text before each caption and query, such as `query: ` for multilingual E5.
     """
 
     encoder: str = "bert-base-multilingual-cased"
@@ -58,6 +59,7 @@ class TextConfig:
     trained_layers: int | Literal["all"] = 6
     new: NewEncoder | None = None
     pooling: str = "mean"
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         require_valid(self, {"trained_layers": (0, 1000)})

@@ -26,7 +26,6 @@ from mlcmr.model.checkpoint import (
 from mlcmr.model.config import ModelConfig
 from mlcmr.model.embedding import EmbeddingModel, detect_languages
 from mlcmr.model.encoders.text import TextEncoder
-from mlcmr.model.encoders.tokens import has_known_tokens
 from mlcmr.model.encoders.video import VideoEncoder
 from mlcmr.model.foreign import building, require_finite_weights
 from mlcmr.model.hub import fetch_model, push_folder
@@ -82,6 +81,7 @@ class MLCMR(EmbeddingModel, nn.Module):
             tokenizer,
             trained_layers=config.text.trained_layers,
             pooling=config.text.pooling,
+            prefix=config.text.prefix,
             published_padding=published,
             source=source,
         )
@@ -182,8 +182,7 @@ class MLCMR(EmbeddingModel, nn.Module):
     @check_arguments
     def can_encode(self, text: str, language: str | None = None) -> bool:
         """Return whether the tokenizer knows at least one token of a text, special tokens left out."""
-        (ids,) = self.text_encoder.tokenize([text], self._languages([text], language))
-        return has_known_tokens(self.text_encoder.tokenizer, ids.tolist())
+        return self.text_encoder.tokenize.knows(text, *self._languages([text], language))
 
     @check_arguments
     def encode_videos(

@@ -23,7 +23,12 @@ from mlcmr.errors import CorruptFileError, InvalidValueError
 from mlcmr.model.config import TextConfig
 from mlcmr.model.dropout import quicken_dropout
 from mlcmr.model.encoders.pooling import open_pooling
-from mlcmr.model.encoders.tokens import TextTokenizer, longest_text, require_embeddings
+from mlcmr.model.encoders.tokens import (
+    TextTokenizer,
+    has_known_tokens,
+    longest_text,
+    require_embeddings,
+)
 from mlcmr.model.foreign import Shapes, building, open_config, open_foreign_model, open_foreign_tokenizer
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import find_model
@@ -46,6 +51,7 @@ class TextEncoder(nn.Module):
         tokenizer: The fast tokenizer of the encoder.
         trained_layers: The number of last layers that are trained; `all` trains the token embeddings too.
         pooling: See `TextConfig.pooling`.
+        prefix: See `TextConfig.prefix`.
         published_padding: Average over padding too, as in the published code.
         source: The file that the name of the pooling comes from; None if the user gave the name.
 
@@ -61,6 +67,7 @@ class TextEncoder(nn.Module):
         *,
         trained_layers: int | str,
         pooling: str = "mean",
+        prefix: str = "",
         published_padding: bool = False,
         source: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -68,7 +75,10 @@ class TextEncoder(nn.Module):
         self.transformer = transformer
         self.tokenizer = tokenizer
         self.tokenize = CaptionTokenizer(
-            tokenizer, longest_text(transformer, tokenizer), special_in_text=published_padding
+            tokenizer,
+            longest_text(transformer, tokenizer),
+            prefix=prefix,
+            special_in_text=published_padding,
         )
         self.published_padding = published_padding
         if tokenizer.mask_token_id is None:
@@ -137,6 +147,7 @@ class CaptionTokenizer:
     Args:
         tokenizer: A fast tokenizer.
         longest: The number of tokens to which longer texts are cut; special tokens at the end are kept.
+        prefix: A text before each caption, which is not cleaned.
         special_in_text: Whether `[MASK]` and the like in a caption are special tokens, as in the published
             code.
     """
@@ -146,9 +157,12 @@ class CaptionTokenizer:
         tokenizer: "PreTrainedTokenizerFast",
         longest: int = sys.maxsize,
         *,
+        prefix: str = "",
         special_in_text: bool = True,
     ) -> None:
         self._tokens = TextTokenizer(tokenizer, longest, special_in_text=special_in_text)
+        self._tokenizer = tokenizer
+        self._prefix = prefix
 
     def __call__(self, texts: Sequence[str], languages: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the token ids of each text.
@@ -157,10 +171,17 @@ class CaptionTokenizer:
             texts: The captions as they are written.
             languages: The language of each caption.
         """
-        cleaned = [
+        cleaned = self._clean(texts, languages)
+        return [np.array(ids, np.int32) for ids in self._tokens([self._prefix + text for text in cleaned])]
+
+    def knows(self, text: str, language: str) -> bool:
+        """Return whether at least one token of a text is known, special tokens and the prefix left out."""
+        return has_known_tokens(self._tokenizer, self._tokens(self._clean([text], [language]))[0])
+
+    def _clean(self, texts: Sequence[str], languages: Sequence[str]) -> list[str]:
+        return [
             language_profile(language).clean(text) for text, language in zip(texts, languages, strict=True)
         ]
-        return [np.array(ids, np.int32) for ids in self._tokens(cleaned)]
 
 
 def group_bounds(lengths: Sequence[int], group_cost: int) -> list[int]:

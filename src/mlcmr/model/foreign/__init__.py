@@ -9,6 +9,7 @@ from mlcmr.model.foreign.opening import open_config as open_config
 from mlcmr.model.foreign.opening import open_foreign_model as open_foreign_model
 from mlcmr.model.foreign.opening import require_finite_weights as require_finite_weights
 from mlcmr.model.foreign.preprocessing import open_foreign_tokenizer as open_foreign_tokenizer
+from mlcmr.model.foreign.preprocessing import require_safe_tokenizer as require_safe_tokenizer
 from mlcmr.model.foreign.preprocessing import require_small_pictures as require_small_pictures
 from mlcmr.model.foreign.weights import Shapes as Shapes
 from mlcmr.model.foreign.weights import load_pickled as load_pickled

@@ -60,7 +60,7 @@ def open_foreign_tokenizer(name: str) -> Any:
         OwnCodeError: If the library does not know the class of the tokenizer.
         ForeignModelError: If files are missing or damaged, or it lengthens texts too much.
     """
-    _require_safe_tokenizer(name)
+    require_safe_tokenizer(name)
     missing = ForeignModelError(f"a file of its tokenizer is missing, such as tokenizer.json; {HINT}")
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
@@ -72,7 +72,7 @@ def open_foreign_tokenizer(name: str) -> Any:
     return tokenizer
 
 
-def _require_safe_tokenizer(name: str) -> None:
+def require_safe_tokenizer(name: str) -> None:
     """Refuse a tokenizer that only its own code opens, or that makes texts much longer.
 
     Args:
