@@ -282,6 +282,14 @@ def test_damaged_files(tmp_path):
         ({"num_hidden_layers": 3}, "other' has 3 layers, but the weights have 8; "),
         ({"hidden_size": 96, "num_attention_heads": 4}, "other' has token embeddings of shape ("),
         ({"vocab_size": 161}, "other' has token embeddings of shape (161, "),
+        (
+            {"intermediate_size": 97},
+            "other' has weights 'encoder.layer.0.intermediate.dense.weight' of shape (97, ",
+        ),
+        (
+            {"max_position_embeddings": 99},
+            "other' has weights 'embeddings.position_embeddings.weight' of shape (99, ",
+        ),
     ],
 )
 def test_another_encoder_is_named_with_what_differs(tmp_path, capsys, change, message):

@@ -393,7 +393,9 @@ def test_an_encoder_with_damaged_weights_is_refused(tmp_path):
     torch.nn.init.constant_(next(model.parameters()), torch.inf)
     model.save_pretrained(tmp_path / "vit")
     ViTImageProcessor(size=SQUARE).save_pretrained(tmp_path / "vit")
-    with pytest.raises(CorruptFileError, match=r"vit'.*'embeddings\.cls_token' are not finite numbers"):
+    with pytest.raises(
+        CorruptFileError, match=r"^encoder '.*vit'.*'embeddings\.cls_token' are not finite numbers"
+    ):
         load_encoder(tmp_path / "vit", device="cpu")
 
 

@@ -59,7 +59,7 @@ class HuggingFaceEncoder:
         name = find_model(name, "encoder", "encoder", built_in=[HISTOGRAM])
         with _opening_frame_encoder(name):
             config = open_config(name, read_shapes(name))
-            model, missing = open_foreign_model(name, _model_class(config), config)
+            model, missing = open_foreign_model(name, _model_class(config), config, role="encoder")
             _require_pictures(model, name)
             require_small_pictures(name)
             self._takes_videos = _takes_videos(model)

@@ -230,7 +230,7 @@ def pretrained_encoder(config: TextConfig) -> tuple["PreTrainedModel", "PreTrain
     alternative = ", or train a small one with `model.text.new`"
     name = find_model(config.encoder, "model.text.encoder", "encoder", alternative=alternative)
     with _opening_text_encoder(name, quiet=True):
-        transformer, lacking = open_foreign_model(name)
+        transformer, lacking = open_foreign_model(name, role="encoder")
     if missing := sorted(key for key in lacking if "pooler" not in key):
         raise CorruptFileError(
             f"encoder '{name}': {len(missing)} weights are missing, the first is {missing[0]}; choose another"
@@ -265,9 +265,30 @@ def empty_encoder(
         models: Any = AutoModel
         if shapes is not None:
             with torch.device("meta"), building(shapes, name):
-                models.from_config(config, trust_remote_code=False)
+                built = models.from_config(config, trust_remote_code=False)
+            _require_shapes(name, built, shapes)
         transformer = models.from_config(config, dtype=torch.float32, trust_remote_code=False)
     return _without_pooler(transformer), open_tokenizer(name, lowercase)
+
+
+_HINT = "name the encoder that was trained (`encoder`)"
+
+
+def _require_shapes(name: str, transformer: nn.Module, shapes: Shapes) -> None:
+    """Refuse an encoder whose weights have other shapes than those that will be loaded.
+
+    Raises:
+        InvalidValueError: If a shape differs; weights on one side alone are left to the loading.
+    """
+    given = {weight.partition(".transformer.")[2]: shape for weight, shape in shapes.items()}
+    for weight, tensor in transformer.state_dict().items():
+        own = tuple(tensor.shape)
+        if (shape := given.get(weight, own)) != own:
+            raise InvalidValueError(
+                f"encoder '{name}' has weights '{weight}' of shape {own}, but the weights have {shape}; "
+                f"{_HINT}",
+                parameter="encoder",
+            )
 
 
 def _require_fit(name: str, config: Any, shapes: Shapes) -> None:
@@ -276,12 +297,12 @@ def _require_fit(name: str, config: Any, shapes: Shapes) -> None:
     Raises:
         InvalidValueError: If the number of layers, or the size of the token embeddings, differs.
     """
-    hint = "name the encoder that was trained (`encoder`)"
     numbers = [int(found[1]) for weight in shapes if (found := re.search(r"\.layer\.(\d+)\.", weight))]
     depth = getattr(config, "num_hidden_layers", None)
     if numbers and isinstance(depth, int) and depth != max(numbers) + 1:
         raise InvalidValueError(
-            f"encoder '{name}' has {plural(depth, 'layer')}, but the weights have {max(numbers) + 1}; {hint}",
+            f"encoder '{name}' has {plural(depth, 'layer')}, but the weights have {max(numbers) + 1}; "
+            f"{_HINT}",
             parameter="encoder",
         )
     width = getattr(config, "embedding_size", getattr(config, "hidden_size", None))  # ELECTRA has both
@@ -291,7 +312,7 @@ def _require_fit(name: str, config: Any, shapes: Shapes) -> None:
     )
     if None not in size and trained != size:
         raise InvalidValueError(
-            f"encoder '{name}' has token embeddings of shape {size}, but the weights have {trained}; {hint}",
+            f"encoder '{name}' has token embeddings of shape {size}, but the weights have {trained}; {_HINT}",
             parameter="encoder",
         )
 

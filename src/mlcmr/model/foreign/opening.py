@@ -37,13 +37,16 @@ def open_config(name: str, shapes: Shapes | None) -> Any:
     return config
 
 
-def open_foreign_model(name: str, kind: Any = AutoModel, config: Any = None) -> tuple[Any, set[str]]:
+def open_foreign_model(
+    name: str, kind: Any = AutoModel, config: Any = None, *, role: str = "model"
+) -> tuple[Any, set[str]]:
     """Open a model whose weights are finite and fit its configuration.
 
     Args:
         name: A folder or hub id.
         kind: The class that opens the model.
         config: The configuration of the model, if it is open.
+        role: The word for the model in messages, `model` or `encoder`.
 
     Returns:
         The model, and the names of weights that its files lack.
@@ -69,7 +72,7 @@ def open_foreign_model(name: str, kind: Any = AutoModel, config: Any = None) -> 
             f"the weights '{key}' have shape {tuple(found)}, but by {CONFIG} {tuple(wanted)}; {HINT}"
         )
     _require_no_more_layers(model, loaded["unexpected_keys"])
-    require_finite_weights(model, f"model '{name}'")
+    require_finite_weights(model, f"{role} '{name}'")
     return model, set(loaded["missing_keys"])
 
 
