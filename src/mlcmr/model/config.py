@@ -51,7 +51,7 @@ class TextConfig:
             `trained_layers: all`).
         pooling: How the states of a text's tokens become one vector: `mean`, `cls` (the first token), `last`
             (the last token), `max`, or `package.module:Name`, a function or class of your own.
-        prefix: A text before each caption and query, such as `query: ` for multilingual E5.
+        prefix: A text before each caption and query; multilingual E5 takes "query: ", with the space.
     """
 
     encoder: str = "bert-base-multilingual-cased"
