@@ -173,7 +173,13 @@ def test_no_such_encoder_leaves_no_run(root, tmp_path):
             6,
             "6 of 8 layers are trained; the published code trains 2 (`model.text.trained_layers` 2)",
         ),
+        (
+            "published",
+            "all",
+            "trained, and the token embeddings; the published code trains 2 (`model.text.trained_layers` 2)",
+        ),
         ("published", 2, "text encoder: 2 of 8 layers are trained\n"),
+        ("masked", "all", "text encoder: 8 of 8 layers are trained, and the token embeddings\n"),
         ("masked", 1, "text encoder: 1 of 8 layers is trained"),
     ],
 )
@@ -187,6 +193,14 @@ def test_the_start_says_how_many_layers_are_trained(root, tmp_path, capfd, paddi
     with Display() as display:
         train(tiny_config(root, tmp_path / "run", model=model, epochs=1), progress=display)
     assert said in capfd.readouterr().err
+
+
+def test_a_new_encoder_gets_no_advice_to_train_less(root, tmp_path, capfd):
+    with Display() as display:
+        model = tiny_model(padding="published")
+        train(tiny_config(root, tmp_path / "run", model=model, epochs=1), progress=display)
+    assert model.text.new is not None
+    assert "trained, and the token embeddings\n" in capfd.readouterr().err
 
 
 def distance(views: ViewEmbeddings) -> dict[str, torch.Tensor]:

@@ -304,9 +304,10 @@ def _trained_layers(config: TrainConfig, text: TextEncoder) -> str:
     trained = layers if chosen == "all" else chosen
     line = f"text encoder: {trained} of {plural(layers, 'layer')} {'is' if trained == 1 else 'are'} trained"
     if chosen == "all":
-        return f"{line}, and the token embeddings"
+        line = f"{line}, and the token embeddings"
     published = max(layers - PUBLISHED_FROZEN, 0)
-    if config.model.padding == "published" and trained != published:
+    # A new encoder can only be trained whole.
+    if config.model.padding == "published" and config.model.text.new is None and chosen != published:
         return f"{line}; the published code trains {published} (`model.text.trained_layers` {published})"
     return line
 
