@@ -276,6 +276,14 @@ def test_a_wrong_fusion_weight(trained):
 ALL = ["inverted-softmax", "dynamic-inverted-softmax", "dual-softmax", "sinkhorn"]
 
 
+@pytest.mark.parametrize("named", ["sinkhorn", ["sinkhorn"]])
+def test_a_normalisation_may_be_a_name(trained, named):
+    by_name = evaluate(trained, targets=["zh"], normalisation=named, resamples=0, device="cpu")["zh"]
+    settings = NormalisationSettings(["sinkhorn"])
+    results = evaluate(trained, targets=["zh"], normalisation=settings, resamples=0, device="cpu")["zh"]
+    assert by_name.normalised == results.normalised != []
+
+
 def test_normalisations_are_those_of_the_embeddings(trained):
     """With a bank of all training captions in the target language, against the formula on whole matrices."""
     settings = NormalisationSettings(ALL, beta=10)

@@ -19,7 +19,7 @@ from mlcmr.evaluation.encode import EncodedQueries, encode_queries
 from mlcmr.evaluation.grid_search import choose_fusion_weight
 from mlcmr.evaluation.intervals import RESAMPLES, intervals_if_wanted, require_resamples
 from mlcmr.evaluation.metrics import Metric, MetricFunction, chance_metrics, choose_metrics, metrics_of_ranks
-from mlcmr.evaluation.normalisation import NormalisationSettings, measure_normalised
+from mlcmr.evaluation.normalisation import Normalisation, NormalisationSettings, measure_normalised
 from mlcmr.evaluation.path_or_run import PathOrRun, folder_of
 from mlcmr.evaluation.ranks import compute_ranks
 from mlcmr.evaluation.ranks_file import StoredRanks, digest_ids, write_ranks
@@ -71,7 +71,7 @@ def evaluate(
     targets: str | Sequence[str] | None = None,
     split: str = "test",
     fusion_weight: float | Literal["auto"] | None = None,
-    normalisation: NormalisationSettings | None = None,
+    normalisation: NormalisationSettings | Normalisation | Sequence[Normalisation] | None = None,
     recall_at: Sequence[int] = (1, 5, 10),
     metrics: str | Sequence[str | MetricFunction] = (),
     resamples: int = RESAMPLES,
@@ -104,7 +104,8 @@ def evaluate(
         fusion_weight: The weight of a query against its machine translation, 0 … 1, or `auto`: the weight
             with the highest SumR on the validation split of the run. By default the published weight of the
             scenario.
-        normalisation: The normalisations of the scores to measure; by default none.
+        normalisation: The normalisations of the scores to measure, by name or with their settings; by default
+            none.
         recall_at: The values of K of R@K, by default 1, 5 and 10. SumR always adds up R@1, R@5 and R@10.
         metrics: Further metrics: nDCG, nDCG@K, or the `package.module:Name` of your own function of ranks.
         resamples: The number of bootstrap resamples for the 95 % intervals; 0 for no intervals.
@@ -126,7 +127,8 @@ def evaluate(
     measured = choose_metrics(recall_at, metrics)
     require_resamples(resamples, "resamples", least=0)
     _require_weight(fusion_weight)
-    normalisation = normalisation or NormalisationSettings()
+    if not isinstance(normalisation, NormalisationSettings):
+        normalisation = NormalisationSettings(normalisation or ())
     changes = _given(rootpath=rootpath, collection=collection, feature=feature)
     folder = folder_of(run)
     if folder is not None:

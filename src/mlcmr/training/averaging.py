@@ -12,9 +12,9 @@ from mlcmr.model.mlcmr import MLCMR
 class WeightAverage(AveragedModel):
     """A copy of a model that follows its weights as an exponential moving average.
 
-    Update n (from 0) by `update_parameters` sets the weights w̄ of the copy to d·w̄ + (1 − d)·w, with d =
-    min(decay, (1 + n) / (10 + n)): the first weights, which are random, are soon forgotten. The statistics of
-    batch norm are averaged as well, since they belong to the weights.
+    The first update by `update_parameters` copies the weights w. Update n (from 1) sets those of the copy, w̄,
+    to d·w̄ + (1 − d)·w, with d = min(decay, (1 + n) / (10 + n)): the first weights, which are random, are soon
+    forgotten. The statistics of batch norm are averaged as well, since they belong to the weights.
 
     Reference: A. Tarvainen and H. Valpola, "Mean teachers are better role models", NeurIPS 2017,
     arXiv:1703.01780.

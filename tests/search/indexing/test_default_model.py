@@ -167,3 +167,12 @@ def test_a_model_that_is_here_in_part(monkeypatch, cause, kind, message):
     monkeypatch.setattr(hub, "find_model", lambda name, *_, **__: name)
     with pytest.raises(kind, match=message):
         hub.fetch_model("some/model", "model")
+
+
+def test_a_folder_without_media_fetches_no_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlcmr.search.indexing.execute.open_model", Mock(side_effect=AssertionError))
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films/notes.txt").write_text("a")
+    with pytest.raises(NotFoundError, match="no video or image, by file extension"):
+        mlcmr.index(tmp_path / "films", tmp_path / "index")
+    assert not (tmp_path / "index").exists()

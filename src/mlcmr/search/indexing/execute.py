@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlcmr.data.collection import Collection
 from mlcmr.errors import CorruptFileError, InvalidValueError, NotFoundError
-from mlcmr.extraction.discovery import removed_files
+from mlcmr.extraction.discovery import find_files, removed_files
 from mlcmr.extraction.feature_writer import remove_extracted
 from mlcmr.extraction.plan import real_path
 from mlcmr.paths import folder_or_id
@@ -110,6 +110,8 @@ def _remove(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[I
 def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Outcome]:
     """Index the source of a plan; return the whole plan and its result."""
     request, collection, extraction = plan.request, plan.request.collection, ""
+    if plan.by_default:
+        _require_media(request)  # before a download
     opened = _open_requested_model(plan, progress)
     is_same = plan.info is None or is_model_of(plan.info.model, opened)
     require_same_model(plan, opened.info.name, is_same=is_same)
@@ -154,6 +156,18 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
 
 
 # ─── steps ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _require_media(request: IndexRequest) -> None:
+    """Check that the source, which is no collection, holds a video or an image.
+
+    Raises:
+        NotFoundError: If it holds none.
+    """
+    assert request.place is not None
+    found = find_files(request.place, request.folder / COLLECTION)
+    if not (found.files or found.closed):
+        raise NotFoundError(f"{request.place}: no video or image, by file extension", path=request.place)
 
 
 def _open_requested_model(plan: IndexPlan, progress: Progress) -> OpenModel:
