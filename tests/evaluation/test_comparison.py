@@ -165,7 +165,7 @@ def write_seeds(folder: Path, effects: np.ndarray, owners: np.ndarray, signal: f
         scores = draw.standard_normal((len(owners), owners.max() + 1))
         scores += (signal + effect) * (owners[:, None] == np.arange(owners.max() + 1))
         run = write_run(folder / f"seed-{seed}", owners=owners, ranks=compute_ranks(scores, owners))
-        (run / "config.yaml").touch()
+        (run / "config.yaml").write_text(f"seed: {seed}\n")
     return folder
 
 

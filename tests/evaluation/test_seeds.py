@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import yaml
 
 from mlcmr.cli import main
 from mlcmr.errors import NotFoundError
@@ -80,6 +81,21 @@ def test_a_run_that_has_no_model_yet(several, tmp_path):
     shutil.rmtree(folder / "seed-1" / "model")
     with pytest.raises(NotFoundError, match="seed-1/model: no model yet"):
         evaluate(folder, targets=["zh"], device="cpu")
+
+
+def test_other_trainings_are_no_seeds(several, tmp_path, capfd):
+    folder = Path(shutil.copytree(several.folder, tmp_path / "run"))
+    config = folder / "seed-2" / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    settings |= {"rootpath": str(several.folder.parent), "workers": 2, "logger": "csv"}
+    config.write_text(yaml.safe_dump(settings))
+    evaluate(folder, targets=["zh"], device="cpu", resamples=0)  # they may differ
+    settings["optimizer"]["clip"] = 0.5
+    config.write_text(yaml.safe_dump(settings))
+    line = f"{folder}: seed-0 and seed-2 are different trainings (optimizer.clip: 2.0 and 0.5)"
+    for command in (["evaluate", str(folder)], ["compare", str(folder), str(several.folder)]):
+        assert main(command) == 2
+        assert capfd.readouterr().err.strip() == f"mlcmr: {line}; evaluate each run alone"
 
 
 def test_a_folder_without_runs(tmp_path):

@@ -54,6 +54,21 @@ def test_wrong_seeds(root, tmp_path, seeds):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_wrong_seed_is_found_before_the_first_training(root, tmp_path):
+    with pytest.raises(InvalidValueError, match="seed is 18446744073709551616, but"):
+        train_seeds(tiny_config(root, tmp_path / "run"), [0, 2**64])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("seeds", "name"), [([2, 0], "batch_size"), ([2], "epochs")])
+def test_runs_with_other_settings(root, several, tmp_path, seeds, name):
+    folder = shutil.copytree(several.folder, tmp_path / "run")
+    changed = {"batch_size": 3, "epochs": 2} if name == "batch_size" else {"epochs": 3}
+    with pytest.raises(InvalidValueError, match=rf"begun with other settings \({name}: "):
+        train_seeds(tiny_config(root, folder, **changed), seeds)
+    assert not (folder / "seed-2").exists()
+
+
 def test_a_run_is_no_folder_of_runs(root, several, first_half):
     with pytest.raises(InvalidValueError, match="holds a single run; choose another `run`"):
         train_seeds(tiny_config(root, first_half), 2)

@@ -4,13 +4,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Len
 
 from mlcmr.data.config import DataConfig
-from mlcmr.reading import Count, Name, read_yaml
+from mlcmr.errors import InvalidValueError
+from mlcmr.reading import Count, Name, read_yaml, show
 from mlcmr.settings import from_dict
+
+MAY_DIFFER = frozenset(
+    ("run", "seed", "rootpath", "workers", "accelerator", "devices", "checkpoint_minutes", "logger")
+)
+"""The settings in which the runs of one training with several seeds may differ."""
+_HINT = "name the folder of a run (mlcmr train writes it)"
 
 
 @dataclass(kw_only=True)
@@ -40,7 +47,41 @@ def folder_of_seed(folder: Path, seed: int) -> Path:
 
 
 def runs_of_seeds(folder: Path) -> list[Path]:
-    """Return the runs in a folder that holds a run per seed, by seed; of any other folder, no run."""
+    """Return the runs of one training with several seeds, by seed; of any other folder, no run.
+
+    Raises:
+        InvalidValueError: If the runs differ in more than their seeds.
+        MlcmrError: If the `config.yaml` of a run is damaged.
+    """
+    runs = find_seeds(folder)
+    configs = [read_yaml(run / "config.yaml", dict[str, Any], _HINT) for run in runs]
+    for run, config in zip(runs[1:], configs[1:], strict=True):
+        if found := _first_difference(configs[0], config):
+            raise InvalidValueError(
+                f"{folder}: {runs[0].name} and {run.name} are different trainings ({found}); evaluate each "
+                "run alone",
+                path=folder,
+            )
+    return runs
+
+
+def _first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return the first setting in which two runs differ, with both values; or nothing.
+
+    A setting that only one run has is passed over: the run of an older version lacks newer settings.
+    """
+    for name in sorted((one.keys() & other.keys()) - MAY_DIFFER):
+        before, after = one[name], other[name]
+        if isinstance(before, dict) and isinstance(after, dict):
+            if found := _first_difference(before, after):
+                return f"{name}.{found}"
+        elif before != after:
+            return f"{name}: {show(before)} and {show(after)}"
+    return ""
+
+
+def find_seeds(folder: Path) -> list[Path]:
+    """Return the runs in a folder that holds a run per seed, by seed, whatever their settings."""
     if is_run(folder):
         return []
     runs = {
@@ -61,8 +102,7 @@ def read_run(run: Path) -> RunSettings:
         MlcmrError: If the folder is not a run, or its `config.yaml` is damaged.
     """
     path = run / "config.yaml"
-    hint = "name the folder of a run (mlcmr train writes it)"
-    return read_yaml(path, RunSettings, hint)
+    return read_yaml(path, RunSettings, _HINT)
 
 
 def data_of_run(run: Path, changed: Mapping[str, object]) -> DataConfig:

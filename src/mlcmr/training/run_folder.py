@@ -19,14 +19,14 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import mlcmr
-from mlcmr.data.run_settings import runs_of_seeds
+from mlcmr.data.run_settings import MAY_DIFFER, find_seeds
 from mlcmr.errors import InvalidValueError
 from mlcmr.files import locked, write_text
 from mlcmr.paths import user_path
@@ -37,16 +37,7 @@ from mlcmr.versions import versions
 
 # Settings that may change when a run continues. `accelerator` and `devices` change its numbers, by rounding
 # and by other dropout masks; the others do not.
-_MAY_CHANGE = {
-    "run",
-    "rootpath",
-    "epochs",
-    "workers",
-    "accelerator",
-    "devices",
-    "checkpoint_minutes",
-    "logger",
-}
+MAY_CHANGE = (MAY_DIFFER | {"epochs"}) - {"seed"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +106,7 @@ def open_run_folder(config: TrainConfig) -> Iterator[Run]:
     with locked(run.folder / ".lock", f"{run.folder}: another process trains there; choose another `run`"):
         _remove_unfinished(run)
         if run.state.exists() or run.environment.exists():
-            _require_same(run, asdict(config))
+            require_same(run, config)
         else:
             _require_new(run)
         yield run
@@ -142,7 +133,7 @@ def _remove_unfinished(run: Run) -> None:
 
 
 def _require_new(run: Run) -> None:
-    if runs_of_seeds(run.folder):
+    if find_seeds(run.folder):
         raise InvalidValueError(
             f"{run.folder}: holds the runs of several seeds; name `seeds`, or choose another `run`",
             path=run.folder,
@@ -157,15 +148,25 @@ def _require_new(run: Run) -> None:
             )
 
 
-def _require_same(run: Run, settings: dict[str, Any]) -> None:
+def require_same(run: Run, config: TrainConfig, may_change: Set[str] = MAY_CHANGE) -> None:
+    """Check that a run was begun with the same settings.
+
+    Args:
+        run: The run.
+        config: The settings now.
+        may_change: The settings that may differ.
+
+    Raises:
+        InvalidValueError: If the run has a result, and another setting differs.
+    """
     if not run.state.exists() and not run.model.exists():
         return  # no result would be lost
     hint = "choose another `run`, or remove the folder"
     # The run of an older version lacks newer settings; it was trained with their defaults.
     defaults = _flatten(parse_yaml(dump_yaml(asdict(TrainConfig())), str(run.config), hint))
     before = defaults | _flatten(read_yaml(run.config, dict[str, Any], hint))
-    now = _flatten(parse_yaml(dump_yaml(settings), str(run.config), hint))
-    for name in sorted((before.keys() | now.keys()) - _MAY_CHANGE):
+    now = _flatten(parse_yaml(dump_yaml(asdict(config)), str(run.config), hint))
+    for name in sorted((before.keys() | now.keys()) - may_change):
         if before.get(name) != now.get(name):
             raise InvalidValueError(
                 f"{run.config}: this run was begun with other settings ({name}: {before.get(name)}, now "

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from mlcmr.arguments import check_arguments
-from mlcmr.data.run_settings import folder_of_seed, is_run
+from mlcmr.data.run_settings import MAY_DIFFER, find_seeds, folder_of_seed, is_run
 from mlcmr.errors import InvalidValueError
 from mlcmr.paths import user_path
 from mlcmr.progress import SILENT, Progress
 from mlcmr.training.config import TrainConfig
 from mlcmr.training.distributed import is_first_process
 from mlcmr.training.recipes import change_settings, read_recipe
-from mlcmr.training.run_folder import Run
+from mlcmr.training.run_folder import Run, require_same
 from mlcmr.training.run_training import train
 
 
@@ -61,7 +61,8 @@ def train_seeds(
         **overrides: Settings that replace those of `config`; see `train`.
 
     Raises:
-        InvalidValueError: If the seeds cannot be used, or if the folder holds a run itself.
+        InvalidValueError: If the seeds cannot be used, or if the folder holds a run itself or runs with
+            other settings.
         MlcmrError: If a training fails; see `train`.
     """
     if isinstance(config, TrainConfig):
@@ -81,10 +82,20 @@ def train_seeds(
             path=folder,
             parameter="run",
         )
+    # All settings are checked before the first training, which may take days.
+    each = {
+        run: change_settings(settings, {"run": str(run), "seed": seed})
+        for seed in chosen
+        for run in [folder_of_seed(folder, seed)]
+    }
+    for run in find_seeds(folder):
+        if run in each:
+            require_same(Run(run), each[run])
+        else:
+            require_same(Run(run), settings, MAY_DIFFER)
     runs = []
-    for place, seed in enumerate(chosen, 1):
+    for place, config_of_seed in enumerate(each.values(), 1):
         if is_first_process():
-            progress.message(f"seed {seed}: run {place} of {len(chosen)}")
-        run = str(folder_of_seed(folder, seed))
-        runs.append(train(settings, run=run, seed=seed, progress=progress))
+            progress.message(f"seed {config_of_seed.seed}: run {place} of {len(each)}")
+        runs.append(train(config_of_seed, progress=progress))
     return SeedRuns(folder, tuple(runs))
