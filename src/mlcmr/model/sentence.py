@@ -18,7 +18,7 @@ from mlcmr.errors import InvalidValueError, MissingDependencyError, reason, requ
 from mlcmr.model.device import is_out_of_memory
 from mlcmr.model.embedding import EmbeddingModel
 from mlcmr.model.encoders.tokens import break_names, special_names
-from mlcmr.model.foreign import require_finite_weights, require_safe_tokenizer
+from mlcmr.model.foreign import building, require_finite_weights, require_safe_modules
 from mlcmr.model.hf_errors import opening
 from mlcmr.model.hub import fetch_model
 from mlcmr.model.mean_of_frames import mean_of_frames
@@ -112,8 +112,9 @@ def open_sentence_model(folder: Path) -> SentenceModel:
             "another model"
         ) from error
     with opening(subject, "cannot be used", quiet=True):
-        require_safe_tokenizer(key)
-        model = SentenceTransformer(key, device="cpu", trust_remote_code=False, local_files_only=True).eval()
+        with building(require_safe_modules(folder), key):
+            model = SentenceTransformer(key, device="cpu", trust_remote_code=False, local_files_only=True)
+        model.eval()
         require_finite_weights(model, subject)
         opened = SentenceModel(model, subject)
     _opened[key] = opened

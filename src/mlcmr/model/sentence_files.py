@@ -8,6 +8,7 @@ from mlcmr.errors import CorruptFileError, NotFoundError
 from mlcmr.reading import read_json
 
 MODULES = "modules.json"
+_LIBRARY = "sentence_transformers."
 _HINT = "copy or download the model again, or choose another"
 
 
@@ -28,6 +29,26 @@ def is_sentence_model(folder: Path) -> bool:
         return True
     kind = str(settings.get("model_type"))
     return "clip" not in kind and "siglip" not in kind
+
+
+def require_library_modules(folder: Path) -> None:
+    """Refuse a model with a module that is not of the library itself: another package would be imported.
+
+    Args:
+        folder: The folder of the model.
+
+    Raises:
+        CorruptFileError: If the list of modules is damaged, or names a class of another package.
+    """
+    path = folder / MODULES
+    for module in read_json(path, list[dict[str, Any]], _HINT):
+        kind = module.get("type")
+        if not isinstance(kind, str) or not kind.startswith(_LIBRARY):
+            raise CorruptFileError(
+                f"{path}: {str(kind)[:60]!r} is no module of sentence-transformers, and other code is never "
+                "run; choose another model",
+                path=path,
+            )
 
 
 def module_folders(folder: Path) -> list[Path]:

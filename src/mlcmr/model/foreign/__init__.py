@@ -5,6 +5,7 @@ from mlcmr.model.foreign.files import CONFIG as CONFIG
 from mlcmr.model.foreign.files import find_file as find_file
 from mlcmr.model.foreign.files import read_model_settings as read_model_settings
 from mlcmr.model.foreign.files import require_plain_files as require_plain_files
+from mlcmr.model.foreign.modules import require_safe_modules as require_safe_modules
 from mlcmr.model.foreign.opening import open_config as open_config
 from mlcmr.model.foreign.opening import open_foreign_model as open_foreign_model
 from mlcmr.model.foreign.opening import require_finite_weights as require_finite_weights

@@ -12,11 +12,28 @@ from mlcmr.model.foreign.files import CONFIG, HINT, entries, read_model_settings
 from mlcmr.model.foreign.weights import Shapes, read_shapes
 from mlcmr.model.hf_errors import ForeignModelError
 
-_COUNTS = re.compile("layer|depth|block|stage")
+_COUNTS = re.compile("(?<!per_)(?:layer|depth|block|stage)")  # `hidden_size_per_layer_input` is no count
 
 
 def open_config(name: str, shapes: Shapes | None) -> Any:
     """Open the configuration of a model, checked against its weights.
+
+    Args:
+        name: A folder or hub id.
+        shapes: The shapes of the weights of the model; None to believe the sizes in the configuration.
+
+    Raises:
+        ForeignModelError: If a number is impossible, or the file names another model.
+    """
+    require_fitting_settings(name, shapes)
+    config: Any = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    config._attn_implementation = None  # a file could name code of the hub here
+    config.transformers_weights = None  # or weights other than those that were checked
+    return config
+
+
+def require_fitting_settings(name: str, shapes: Shapes | None) -> None:
+    """Refuse a configuration that names another model, or more layers than there are weights.
 
     Args:
         name: A folder or hub id.
@@ -31,10 +48,6 @@ def open_config(name: str, shapes: Shapes | None) -> Any:
             raise ForeignModelError(f"{CONFIG} names another model, {value[:60]!r}; {HINT}")
         if shapes is not None and _COUNTS.search(key):
             _require_count(f"{CONFIG}: {key}", value, len(shapes))
-    config: Any = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    config._attn_implementation = None  # a file could name code of the hub here
-    config.transformers_weights = None  # or weights other than those that were checked
-    return config
 
 
 def open_foreign_model(

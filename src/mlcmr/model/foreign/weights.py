@@ -28,6 +28,21 @@ def read_shapes(name: str) -> dict[str, tuple[int, ...]]:
     Raises:
         ForeignModelError: If there are no weights, they are damaged, or an index of files leads elsewhere.
     """
+    shapes = find_shapes(name)
+    if shapes is None:
+        raise ForeignModelError(f"no weights there ({WEIGHTS}); {HINT}")
+    return shapes
+
+
+def find_shapes(name: str) -> dict[str, tuple[int, ...]] | None:
+    """Read the shapes of the weights of a model, as `read_shapes`; None if there are no weights.
+
+    Args:
+        name: A folder or hub id.
+
+    Raises:
+        ForeignModelError: If the weights are damaged, or an index of files leads elsewhere.
+    """
     for file, read in ((WEIGHTS, read_safetensors), (_PICKLED, _read_pickled)):
         if (path := find_file(name, file)) is not None:
             return read(path)
@@ -39,7 +54,7 @@ def read_shapes(name: str) -> dict[str, tuple[int, ...]]:
                     raise ForeignModelError(f"{path}: names '{part}', which is missing; {HINT}", path=path)
                 shapes |= read(found)
             return shapes
-    raise ForeignModelError(f"no weights there ({WEIGHTS}); {HINT}")
+    return None
 
 
 def read_safetensors(path: Path) -> dict[str, tuple[int, ...]]:
