@@ -54,6 +54,21 @@ def test_wrong_seeds(root, tmp_path, seeds):
     assert not (tmp_path / "run").exists()
 
 
+def test_one_number_on_the_command_line_is_a_count(root, tmp_path, capfd):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(root, tmp_path / "run", epochs=1))
+    assert main(["train", str(recipe), "--seeds", "0"]) == 2
+    assert "is 0, but must be the number of runs" in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_lists_the_seeds(root, tmp_path, capfd):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tiny_config(root, tmp_path / "run", epochs=1))
+    recipe.write_text(f"{recipe.read_text()}\nseeds: 2\n")
+    assert main(["train", str(recipe)]) == 2
+    line = "mlcmr: seeds is a single value, but must be a list, such as '[a, b]'\n"
+    assert capfd.readouterr().err == line
+
+
 def test_a_wrong_seed_is_found_before_the_first_training(root, tmp_path):
     with pytest.raises(InvalidValueError, match="seed is 18446744073709551616, but"):
         train_seeds(tiny_config(root, tmp_path / "run"), [0, 2**64])

@@ -45,14 +45,15 @@ class _TrainCommand:
         from mlcmr.training import train, train_seeds
         from mlcmr.training.distributed import is_first_process, is_reported
 
+        seeds = parsed.get("seeds")
         first = is_first_process()
         with Display(quiet=not first, options=options_of(parser)) as display:
             try:
-                if seeds := parsed.get("seeds"):
-                    count = seeds[0] if len(seeds) == 1 else None
-                    trained: object = train_seeds(config, count or seeds, progress=display)
+                if seeds is None:
+                    trained: object = train(config, progress=display)
                 else:
-                    trained = train(config, progress=display)
+                    count_or_seeds = seeds[0] if len(seeds) == 1 else seeds
+                    trained = train_seeds(config, count_or_seeds, progress=display)
             except MlcmrError as error:
                 if is_reported(error):
                     return 2
