@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 import zlib
 from pathlib import Path
 
@@ -232,13 +233,19 @@ def test_several_seeds_beside_a_single_run(tmp_path):
     owners = np.arange(40)
     group = write_seeds(tmp_path / "group", np.array([0, 0.2, 0.1]), owners)
     alone = write_seeds(tmp_path / "alone", np.zeros(1), owners)
-    comparison = compare([group, alone, alone / "seed-0"])
+    same = shutil.copytree(alone / "seed-0", tmp_path / "same")
+    comparison = compare([group, alone, same])
     assert comparison.seeds == (3, 1, 1)
     for one in comparison.metrics:
         _, first, second = one.figures
         assert first == second
         assert 0 < first.difference.p_value <= 1
-    over_videos = compare([alone, alone / "seed-0"]).metrics[0].figures
+    assert "p: min F′ over videos and seeds, corrected" in str(comparison)
+    mixed = str(compare([alone, group, same], permutations=9))
+    assert "; between single runs, paired permutation test over the videos, 9 permutations, corr" in mixed
+    between_groups = str(compare([alone, group, write_seeds(tmp_path / "other", np.zeros(2), owners)]))
+    assert "permutation" not in between_groups
+    over_videos = compare([alone, same]).metrics[0].figures
     assert over_videos[0].interval == comparison.metrics[0].figures[1].interval
 
 
@@ -256,7 +263,14 @@ def test_seeds_that_ranked_other_queries(tmp_path):
     group = write_seeds(tmp_path / "group", np.zeros(2), OWNERS)
     write_run(group / "seed-1", digest=digest_ids(["d"], ["v"]))
     with pytest.raises(InvalidValueError, match="seed-1 ranked other 'zh' queries"):
-        compare([group, group])
+        compare([group, write_seeds(tmp_path / "other", np.zeros(2), OWNERS)])
+
+
+def test_a_run_in_two_systems(tmp_path):
+    group = write_seeds(tmp_path / "group", np.zeros(2), OWNERS)
+    for runs in ([group, group / "seed-1"], [group / "seed-1", group], [group, group]):
+        with pytest.raises(InvalidValueError, match=r"share the run \S+seed-[01]; name different runs"):
+            compare(runs)
 
 
 def test_holm():

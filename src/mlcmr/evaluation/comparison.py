@@ -126,8 +126,10 @@ class Comparison:
         tests = plural((len(self.runs) - 1) * len(self.metrics), "comparison")
         permutations = plural(self.permutations, "permutation")
         test = f"paired permutation test over the videos, {permutations}"
-        if self.seeds and (self.seeds[0] > 1 or min(self.seeds[1:]) > 1):
-            test = "min F′ over videos and seeds"
+        if max(self.seeds, default=1) > 1:
+            by_seeds = "min F′ over videos and seeds"
+            pair_of_single_runs = self.seeds[0] == 1 in self.seeds[1:]
+            test = f"{by_seeds}; between single runs, {test}" if pair_of_single_runs else by_seeds
         interval = (
             f"{100 * self.confidence:g} % interval, of {plural(self.resamples, 'resample')} of the videos"
         )

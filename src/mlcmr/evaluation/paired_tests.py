@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def compare(
         raise InvalidValueError("`runs` names one run; name two or more to compare", parameter="runs")
     chosen = choose_metrics(recall_at, metrics)
     systems = [runs_of_seeds(folder) or [folder] for folder in folders]
+    _require_different(folders, systems)
     results = {run: read_results(run) for system in systems for run in system}
     compared: list[ComparedMetric] = []
     differences: list[RunDifferences] = []
@@ -142,6 +144,17 @@ def _require_folder(run: object) -> Path:
     if folder is None:
         raise InvalidValueError(f"`runs`: {run!r} is neither a run nor its folder", parameter="runs")
     return folder
+
+
+def _require_different(folders: Sequence[Path], systems: Sequence[Sequence[Path]]) -> None:
+    """Refuse a run of several seeds that is in two systems; a single run may stand beside itself."""
+    for (one, first), (other, second) in combinations(zip(folders, systems, strict=True), 2):
+        shared = {run.resolve() for run in first} & {run.resolve() for run in second}
+        if shared and len(first) + len(second) > 2:
+            raise InvalidValueError(
+                f"{one} and {other} share the run {min(shared)}; name different runs",
+                parameter="runs",
+            )
 
 
 def _shared_targets(
