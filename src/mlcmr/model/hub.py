@@ -148,12 +148,12 @@ def _complete_snapshot(
 
 
 def find_optional_file(name: str, file: str) -> Path | None:
-    """Return the path of a file that only some models have; None if there is no such file or model.
+    """Return the path of a file that only some models have; None if there is no such file.
 
     The hub is asked only if the model is not on this machine.
 
     Args:
-        name: A hub id or folder.
+        name: A hub id or folder that `find_model` has found: a download from a silent hub retries for long.
         file: The name of the file.
     """
     if os.path.isdir(name):
@@ -161,7 +161,7 @@ def find_optional_file(name: str, file: str) -> Path | None:
     try:
         found = try_to_load_from_cache(name, file)
         if found is None and not isinstance(try_to_load_from_cache(name, "config.json"), str):
-            found = hf_hub_download(name, file)
+            found = hf_hub_download(name, file, etag_timeout=_TIMEOUT)
     except Exception:  # opening the model will say what is wrong
         return None
     return Path(found) if isinstance(found, str) else None

@@ -423,3 +423,16 @@ def test_a_mistyped_name_is_one_line_with_what_may_be_meant(tmp_path, monkeypatc
     assert said.endswith(f" with `encoder`; did you mean {meant}?" if meant else " with `encoder`")
     if not name.startswith("."):
         assert ("no such model on the hub" if connected else "no connection to the hub") in said
+
+
+def test_a_silent_hub_is_asked_once_with_a_limit(tmp_path, monkeypatch):
+    """A download from a silent hub would be tried again and again."""
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    asked, download = Mock(side_effect=TimeoutError()), Mock()
+    monkeypatch.setattr(hub.HfApi, "model_info", asked)
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    with pytest.raises(NotFoundError, match=r"^encoder 'some/encoder': .*no connection to the hub"):
+        load_encoder("some/encoder")
+    asked.assert_called_once()
+    assert asked.call_args.kwargs["timeout"] <= 10
+    download.assert_not_called()

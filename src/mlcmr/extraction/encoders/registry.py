@@ -70,8 +70,9 @@ def open_encoder(
 
 
 def _is_sentence_model(name: str) -> bool:
-    from mlcmr.model.hub import find_optional_file  # noqa: PLC0415 – not needed for what is built in
+    from mlcmr.model.hub import find_model, find_optional_file  # noqa: PLC0415 – not for what is built in
 
+    name = find_model(name, "encoder", "encoder", built_in=[HISTOGRAM])
     modules = find_optional_file(name, MODULES)
     if modules is None:
         return False
