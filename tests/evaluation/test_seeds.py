@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mlcmr.cli import main
-from mlcmr.errors import NotFoundError
+from mlcmr.errors import InvalidValueError, NotFoundError
 from mlcmr.evaluation import NormalisationSettings, evaluate
 from mlcmr.training import SeedRuns, train_seeds
 from tests.evaluation.test_ranks_file import SCHEMA
@@ -96,6 +96,28 @@ def test_other_trainings_are_no_seeds(several, tmp_path, capfd):
     for command in (["evaluate", str(folder)], ["compare", str(folder), str(several.folder)]):
         assert main(command) == 2
         assert capfd.readouterr().err.strip() == f"mlcmr: {line}; evaluate each run alone"
+
+
+def test_a_run_that_is_not_finished(several, tmp_path):
+    folder = Path(shutil.copytree(several.folder, tmp_path / "run"))
+
+    def change(epochs: int, patience: int) -> None:
+        for config in folder.glob("*/config.yaml"):
+            settings = yaml.safe_load(config.read_text())
+            settings["epochs"], settings["optimizer"]["patience"] = epochs, patience
+            config.write_text(yaml.safe_dump(settings))
+
+    change(epochs=3, patience=1)
+    with pytest.raises(InvalidValueError, match=r"seed-0: the training is not finished \(1 of 3 epochs\)"):
+        evaluate(folder, targets=["zh"], device="cpu", resamples=0)
+    for log in folder.glob("*/metrics.jsonl"):  # two more epochs without a new best score
+        line = json.dumps({"step": 9, "epoch": 1, "val/score": 0, "best": False})
+        log.write_text(f"{log.read_text()}{line}\n{line}\n")
+    change(epochs=50, patience=1)  # ended early
+    evaluate(folder, targets=["zh"], device="cpu", resamples=0)
+    change(epochs=50, patience=2)
+    with pytest.raises(InvalidValueError, match=r"3 of 50 epochs"):
+        evaluate(folder, targets=["zh"], device="cpu", resamples=0)
 
 
 def test_a_folder_without_runs(tmp_path):

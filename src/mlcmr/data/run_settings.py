@@ -10,7 +10,7 @@ from annotated_types import Len
 
 from mlcmr.data.config import DataConfig
 from mlcmr.errors import InvalidValueError
-from mlcmr.reading import Count, Name, read_yaml, show
+from mlcmr.reading import Count, Name, open_regular, parse_json, read_yaml, show
 from mlcmr.settings import from_dict
 
 MAY_DIFFER = frozenset(
@@ -50,7 +50,7 @@ def runs_of_seeds(folder: Path) -> list[Path]:
     """Return the runs of one training with several seeds, by seed; of any other folder, no run.
 
     Raises:
-        InvalidValueError: If the runs differ in more than their seeds.
+        InvalidValueError: If the runs differ in more than their seeds, or if one is not finished.
         MlcmrError: If the `config.yaml` of a run is damaged.
     """
     runs = find_seeds(folder)
@@ -62,7 +62,35 @@ def runs_of_seeds(folder: Path) -> list[Path]:
                 "run alone",
                 path=folder,
             )
+    for run, config in zip(runs, configs, strict=True):
+        _require_finished(run, config)
     return runs
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """A line of `metrics.jsonl` at the end of an epoch."""
+
+    best: bool
+
+
+def _require_finished(run: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a run whose log shows that epochs are missing; a run without a log is taken as finished."""
+    log, epochs, optimizer = run / "metrics.jsonl", config.get("epochs"), config.get("optimizer")
+    patience = optimizer.get("patience") if isinstance(optimizer, dict) else None
+    if not log.is_file() or not isinstance(epochs, int) or not isinstance(patience, int):
+        return
+    with open_regular(log) as file:
+        best = [
+            parse_json(line, _Validation, str(log), _HINT).best for line in file if b'"val/score"' in line
+        ]
+    without_best = next((since for since, is_best in enumerate(reversed(best)) if is_best), len(best))
+    if len(best) < epochs and without_best <= patience:
+        raise InvalidValueError(
+            f"{run}: the training is not finished ({len(best)} of {epochs} epochs); continue it with "
+            "mlcmr train, or evaluate each run alone",
+            path=run,
+        )
 
 
 def _first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
