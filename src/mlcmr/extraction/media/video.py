@@ -340,8 +340,8 @@ class Video:
         """Yield the frames that a packet completes; None stands for the end."""
         try:
             yield from self._stream.decode(packet)
-        # FFmpeg raises PermissionError at headers between pictures, ArgumentError before the first header.
-        except (av.error.InvalidDataError, av.error.PermissionError, av.error.ArgumentError):
+        # FFmpeg raises PermissionError at headers between pictures.
+        except (av.error.InvalidDataError, av.error.PermissionError):
             self.damaged += 1
 
     def _claimed_duration(self) -> float:
