@@ -95,12 +95,17 @@ def reason(error: BaseException) -> str:
 
     A long message is cut after a sentence, else after a word.
     """
-    words = " ".join(str(getattr(error, "strerror", None) or error).split())
+    words = without_advice(" ".join(str(getattr(error, "strerror", None) or error).split()))
     if len(words) <= _LONGEST_REASON:
         return words or type(error).__name__
     cut = words[:_LONGEST_REASON]
     sentence, word = cut.rfind(". ", _LONGEST_REASON // 4) + 1, cut.rfind(" ")
     return f"{cut[: sentence or max(word, 0) or None]} …"
+
+
+def without_advice(message: str) -> str:
+    """Return a message without Python's advice for whole numbers of more than 4,300 digits."""
+    return message.partition("; use sys.set_int_max_str_digits()")[0]
 
 
 def unreadable(error: BaseException) -> str:

@@ -363,7 +363,12 @@ def _fault(error: ValidationError) -> str:
 
 def show(value: object) -> str:
     """Return a value for a message, as files write it: `null`, not `None`; a long one is shortened."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else reprlib.repr(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of too many digits"
 
 
 def _require_unambiguous(content: bytes) -> None:

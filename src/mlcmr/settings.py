@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, g
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_dumper, set_loader
 
-from mlcmr.errors import CorruptFileError, InvalidValueError
+from mlcmr.errors import CorruptFileError, InvalidValueError, without_advice
 from mlcmr.reading import check, dump_yaml, parse_json, parse_settings, parse_yaml, show
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def describe_error(error: ArgumentError) -> str:
     wanted = [name for found in _WANTED.findall(text) for name in "".join(found).split(", ")]
     value = _VALUE.search(text)
     if not keys or not wanted or value is None:
-        return text.removeprefix("Parser key ")
+        return without_advice(text.removeprefix("Parser key "))
     # None is named only if nothing else is: for an optional dataclass.
     wanted = [name for name in wanted if name != "NoneType"] or ["settings", "null"]
     types = " or ".join(_WORDS.get(name, name.strip("'")) for name in dict.fromkeys(wanted))
@@ -277,7 +277,7 @@ def require_valid(settings: "DataclassInstance", limits: Mapping[str, tuple[floa
         value = getattr(settings, name)
         if not isinstance(value, str) and not least <= value <= most:
             within = f"at least {least}" if most == inf else f"between {least} and {most}"
-            raise InvalidValueError(f"{name} is {value}, but must be {within}", parameter=name)
+            raise InvalidValueError(f"{name} is {show(value)}, but must be {within}", parameter=name)
 
 
 def from_parsed(settings: type[Settings], parsed: Namespace, within: str = "") -> Settings:

@@ -544,6 +544,19 @@ def test_a_number_may_be_quoted(value, tmp_path):
     assert (config.languages, config.model.video.windows) == (["en", "zh", "de"], (2, 3))
 
 
+@pytest.mark.parametrize(
+    "number", ["0b" + 20_000 * "1", "0x" + 5_000 * "f", "1:1" + 4_000 * ":1", 5_000 * "1"]
+)
+def test_a_number_of_thousands_of_digits_is_one_line(number, tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text(f"seed: {number}\n")
+    for command in (["train", str(tmp_path / "recipe.yaml")], ["train", "--seed", number]):
+        assert main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "digits" in line
+        assert "set_int_max_str_digits" not in line
+        assert len(line) < 300
+
+
 @pytest.mark.parametrize("nothing", ["null", "~", ""])
 def test_null_is_nothing_where_nothing_is_allowed(nothing, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
