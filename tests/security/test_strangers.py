@@ -15,16 +15,18 @@ from starlette.testclient import TestClient
 
 import mlcmr
 from mlcmr.cli import main
-from mlcmr.errors import MlcmrError, NotFoundError
+from mlcmr.errors import CorruptFileError, MlcmrError, NotFoundError
 from mlcmr.extraction.extract_collection import extract
 from mlcmr.extraction.media import decode
 from mlcmr.extraction.records import read_videos, videos_file, write_videos
 from mlcmr.search import Searcher
+from mlcmr.search.hits import read_caption_hit, read_files
 from mlcmr.search.http.app import create_app
 from mlcmr.search.http.service import ServerLimits
 from mlcmr.search.indexing.manifest import read_info, write_info
 from mlcmr.search.indexing.storage import IndexWriter
 from mlcmr.search.models import open_again
+from mlcmr.search.record import Record
 from tests.helpers.indexes import copy_index
 from tests.helpers.qdrant_server import QdrantServer
 from tests.helpers.videos import write_films
@@ -246,17 +248,51 @@ def test_files_are_closed_again(mine):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"path": 3}, {"path": "relative.mp4"}, {"path": "/a\0b"}, {"start": "x"}, {"captions": 3},
+    [{"path": 3}, {"path": "relative.mp4"}, {"path": "/a\0b.mp4"}, {"start": "x"}, {"captions": 3},
      {"caption": None}, {"width": 1e308}, {"duration": [1]}, {"thumbnail": {}}, {"kind": None},
-     {"segment": "0"}, {"segments": 10**12}, {"segments": "many"}],
+     {"segment": "0"}, {"segments": 10**12}, {"segments": "many"}, {"source": 3}, {"source": "a\0b"},
+     {"source": "a\0b", "thumbnail": ""}, {"thumbnail": "a\0b.jpg"}, {"path": "", "thumbnail": "a\0b.jpg"},
+     {"path": f"/{'x' * 5000}.mp4"}, {"source": "x" * 5000}, {"thumbnail": f"{'x' * 5000}.jpg"}],
 )  # fmt: skip
-def test_a_record_that_is_nonsense_is_one_line(downloaded, changes):
+def test_a_record_that_is_nonsense_is_one_line(downloaded, changes, monkeypatch):
     forge(downloaded, **changes)
     with served(downloaded) as client:
-        for address in (f"/api/videos/{VIDEO}", f"/media/{VIDEO}", "/api/search?q=a"):
+        addresses = [f"/{what}/{VIDEO}" for what in ("api/videos", "media")]
+        for address in (*addresses, f"/thumbnails/{VIDEO}/0", "/api/search?q=a"):
             answer = client.get(address)
-            assert answer.status_code in (200, 403, 503)
-            assert list(answer.json()) != ["internal error"]
+            assert answer.status_code in (200, 403, 404, 503)
+            assert b"internal error" not in answer.content
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    assert main(["serve", str(downloaded), "--port", "0", "--device", "cpu"]) == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"source": "a\0b"}, {"source": 3}, {"source": f"/{'x' * 5000}"}, {"video": []}, {"segment": {}},
+     {"segment": "x"}, {"stamp": None}],
+)  # fmt: skip
+def test_an_index_with_a_record_that_is_nonsense_is_not_updated(downloaded, films, drawn, changes):
+    forge(downloaded, **changes)
+    (name,) = changes
+    for dry_run in (True, False):
+        with pytest.raises(MlcmrError, match=rf"index: a record is damaged: {name} is|: video '0'"):
+            mlcmr.index(films, downloaded, run=drawn / "run", device="cpu", dry_run=dry_run)
+
+
+@pytest.mark.parametrize("name", ["caption_id", "video", "language", "text"])
+def test_a_caption_that_is_nonsense_is_one_line(tmp_path, name):
+    caption = dict.fromkeys(("caption_id", "video", "language", "text"), "a")
+    for value in (None, [], 3):
+        with pytest.raises(CorruptFileError, match=f"a record is damaged: {name} is"):
+            read_caption_hit(Record(tmp_path, {**caption, name: value}), 1.0)
+
+
+@pytest.mark.parametrize("name", ["path", "source", "thumbnail"])
+def test_a_path_that_is_not_unicode_is_damaged(tmp_path, name):
+    """Strings of stores of other packages may hold lone surrogates."""
+    payload = {"path": "/a.mp4", "source": "collection", "thumbnail": "a.jpg", name: "/\ud800.mp4"}
+    with pytest.raises(CorruptFileError, match=rf"{name} is '/\\ud800"):
+        read_files(Record(tmp_path, payload))
 
 
 # ─── collections ─────────────────────────────────────────────────────────────────────────────────────────
@@ -291,6 +327,13 @@ def test_a_foreign_collection_is_searched_but_opens_no_file_outside_it(
     assert f"as {films}/" in summary.closed
     assert summary.closed.endswith(f"`mlcmr serve --media-root {films}`")
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 4090, "y/" * 2040 + "a"])
+def test_a_foreign_collection_may_name_a_file_that_no_system_can_have(collection, drawn, tmp_path, name):
+    rewrite(collection, path=f"/{name}.mp4")
+    assert mlcmr.index(collection, tmp_path / "index", run=drawn / "run", device="cpu").added == 7
+    assert statuses(tmp_path / "index") == [403, 200]
 
 
 def test_what_a_foreign_collection_names_is_handed_out_once_it_is_allowed(collection, drawn, tmp_path, films):

@@ -1,13 +1,10 @@
 """Hits: segments of videos and captions that a search has found, read from the payloads of an index."""
 
-import math
-import reprlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mlcmr.errors import CorruptFileError, reason
-from mlcmr.search.stores.base import Payload, ScoredPoint
+from mlcmr.search.record import Record
 from mlcmr.text import printable
 
 
@@ -83,75 +80,74 @@ class CaptionHit:
         return f"{printable(self.video)} {self.score:.3f} {printable(self.text)}"
 
 
-def read_hit(folder: Path, payload: Payload, score: float = 1.0, language: str = "") -> Hit:
+class NamedFiles(NamedTuple):
+    """The files that the payload of a segment names. A stranger's index may name any file.
+
+    Attributes:
+        video: The absolute path of the video; empty if the collection has no file.
+        collection: The folder of the collection.
+        thumbnail: The absolute path of a JPEG file; empty if there is none.
+    """
+
+    video: str
+    collection: Path
+    thumbnail: str
+
+
+def read_files(record: Record) -> NamedFiles:
+    """Read the paths in the payload of a segment.
+
+    Raises:
+        CorruptFileError: If the payload is damaged.
+    """
+    video, source, thumbnail = map(record.path, ("path", "source", "thumbnail"))
+    if video and not video.startswith("/"):
+        raise record.damage("path")
+    collection = record.folder / source
+    return NamedFiles(video, collection, str(collection / thumbnail) if thumbnail else "")
+
+
+def read_hit(record: Record, score: float = 1.0, language: str = "") -> Hit:
     """Read the payload of a segment.
 
     Args:
-        folder: The index.
-        payload: The payload.
+        record: The payload.
         score: The score of the hit.
         language: The language of the caption that is preferred.
 
     Raises:
-        CorruptFileError: If the payload is damaged; a stranger may have made the index.
+        CorruptFileError: If the payload is damaged.
     """
-    try:
-        return _checked_hit(folder, payload, score, language)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise CorruptFileError(
-            f"{folder}: the record of a segment is damaged: {reason(error)}; index into another folder (`to`)"
-        ) from error
-
-
-def read_caption_hit(point: ScoredPoint) -> CaptionHit:
-    """Read the payload of a caption."""
-    payload = point.payload
-    return CaptionHit(
-        payload["video"], payload["caption_id"], payload["language"], payload["text"], point.score
+    files = read_files(record)
+    captions = record.payload.get("captions", {})  # an older index has the first caption only
+    caption = captions.get(language) if isinstance(captions, dict) else None
+    return Hit(
+        video=record.text("video"),
+        segment=int(record.number("segment")),
+        score=min(max(score, -1.0), 1.0),
+        path=files.video,
+        start=record.number("start"),
+        end=record.number("end"),
+        duration=record.number("duration"),
+        width=int(record.number("width")),
+        height=int(record.number("height")),
+        kind=record.text("kind"),
+        thumbnail=files.thumbnail,
+        caption=caption if isinstance(caption, str) else record.text("caption"),
     )
+
+
+def read_caption_hit(record: Record, score: float) -> CaptionHit:
+    """Read the payload of a caption.
+
+    Raises:
+        CorruptFileError: If the payload is damaged.
+    """
+    video, caption_id, language, text = map(record.text, ("video", "caption_id", "language", "text"))
+    return CaptionHit(video, caption_id, language, text, score)
 
 
 def _clock(seconds: float) -> str:
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def _checked_hit(folder: Path, payload: Payload, score: float, language: str) -> Hit:
-    path, thumbnail = _field(payload, "path", str), _field(payload, "thumbnail", str)
-    if path and (not path.startswith("/") or "\0" in path + thumbnail):
-        raise ValueError(f"path is {reprlib.repr(path)}")
-    start, end, duration, width, height = (
-        float(_field(payload, name, (int, float))) for name in ("start", "end", "duration", "width", "height")
-    )
-    if not all(map(math.isfinite, (start, end, duration, width, height))):
-        raise ValueError("a number is not finite")
-    captions = payload.get("captions", {})  # an older index has the first caption only
-    caption = captions.get(language) if isinstance(captions, dict) else None
-    return Hit(
-        video=_field(payload, "video", str),
-        segment=int(_field(payload, "segment", (int, float))),
-        score=min(max(score, -1.0), 1.0),
-        path=path,
-        start=start,
-        end=end,
-        duration=duration,
-        width=int(width),
-        height=int(height),
-        kind=_field(payload, "kind", str),
-        thumbnail=str(folder / _field(payload, "source", str) / thumbnail) if thumbnail else "",
-        caption=caption if isinstance(caption, str) else _field(payload, "caption", str),
-    )
-
-
-def _field(payload: Payload, name: str, kind: type | tuple[type, ...]) -> Any:
-    """Return a field of a payload.
-
-    Raises:
-        KeyError: If there is no such field.
-        TypeError: If the field has another type.
-    """
-    value = payload[name]
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} is {reprlib.repr(value)}")
-    return value

@@ -12,6 +12,7 @@ from mlcmr.paths import user_path
 from mlcmr.search.indexing.manifest import INFO, IndexInfo
 from mlcmr.search.indexing.payload import segment_id
 from mlcmr.search.indexing.storage import Stores, open_published
+from mlcmr.search.record import Record
 from mlcmr.search.stores.base import Point, VectorStore
 from mlcmr.trust import roots_of_index
 
@@ -115,7 +116,7 @@ class OpenedIndex:
         count = points[0].payload.get("segments")
         rest = range(1, min(count if isinstance(count, int) else 1, self.state.size))
         points += self._points(video, rest)
-        return sorted(points, key=lambda point: int(point.payload["segment"]))
+        return sorted(points, key=lambda point: Record(self.folder, point.payload).number("segment"))
 
     def close(self) -> None:
         """Close the stores."""

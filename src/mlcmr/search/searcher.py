@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -11,19 +12,20 @@ from mlcmr.arguments import check_arguments
 from mlcmr.data.features.finite import require_normalisable
 from mlcmr.data.language_detection import guess_language
 from mlcmr.data.languages import language_among
-from mlcmr.errors import InvalidValueError, require_list
+from mlcmr.errors import CorruptFileError, InvalidValueError, require_list
 from mlcmr.extraction.encoders.base import FrameEncoder
 from mlcmr.extraction.encoders.registry import require_encoder
 from mlcmr.model.protocol import SearchModel
 from mlcmr.paths import user_path
 from mlcmr.search.file_access import MediaFile, open_media_file, open_thumbnail
 from mlcmr.search.filters import Condition, Filters
-from mlcmr.search.hits import CaptionHit, Hit, read_caption_hit, read_hit
+from mlcmr.search.hits import CaptionHit, Hit, read_caption_hit, read_files, read_hit
 from mlcmr.search.media_types import is_named_as_media
 from mlcmr.search.models import open_again
 from mlcmr.search.opened_index import OpenedIndex, UnknownVideo
 from mlcmr.search.query_encoder import QueryEncoder, UnreadableQuery
-from mlcmr.search.stores.base import Vector, VectorQuery, VectorStore
+from mlcmr.search.record import Record
+from mlcmr.search.stores.base import Point, ScoredPoint, Vector, VectorQuery, VectorStore
 from mlcmr.text import plural
 from mlcmr.trust import is_below
 
@@ -231,7 +233,7 @@ class Searcher:
         Raises:
             UnknownVideo: If there is no such segment.
         """
-        return read_hit(self.folder, self._index.segment(video, segment).payload)
+        return read_hit(self._record(self._index.segment(video, segment)))
 
     @check_arguments
     def video(self, video: str) -> list[Hit]:
@@ -240,7 +242,7 @@ class Searcher:
         Raises:
             UnknownVideo: If there is no such video.
         """
-        return [read_hit(self.folder, point.payload) for point in self._index.segments(video)]
+        return [read_hit(self._record(point)) for point in self._index.segments(video)]
 
     # ─── files ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -261,14 +263,14 @@ class Searcher:
 
     def open_thumbnail(self, video: str, segment: int) -> MediaFile:
         """Open the thumbnail of a segment; see `open_media`."""
-        payload = self._index.segment(video, segment).payload
-        path, collection = read_hit(self.folder, payload).thumbnail, self.folder / payload["source"]
-        return open_thumbnail(path, collection, self.roots)
+        files = read_files(self._record(self._index.segment(video, segment)))
+        return open_thumbnail(files.thumbnail, files.collection, self.roots)
 
     def folders_outside(self, most: int) -> list[str]:
         """Return folders outside of `roots` that the first segments name: one of videos, and one collection.
 
-        Files without the name of a video or an image count for nothing: a stranger's index may name any file.
+        Files without the name of a video or an image count for nothing, nor do damaged records: a stranger's
+        index may name any file.
 
         Args:
             most: The number of segments that are read.
@@ -277,11 +279,12 @@ class Searcher:
         collections: dict[str, None] = {}
         segments = self._index.state.stores.segments.scan(["path", "source", "thumbnail"])
         for _, payload in islice(segments, most):
-            if path := payload.get("path"):
-                videos[os.path.realpath(str(path))] = None
-            collection = os.path.realpath(self.folder / str(payload.get("source")))
-            if is_named_as_media(os.path.join(collection, str(payload.get("thumbnail")))):  # noqa: PTH118
-                collections[collection] = None
+            with suppress(CorruptFileError):
+                files = read_files(Record(self.folder, payload))
+                if files.video:
+                    videos[os.path.realpath(files.video)] = None
+                if files.thumbnail and is_named_as_media(files.thumbnail):
+                    collections[os.path.realpath(files.collection)] = None
         roots = self.roots
         named = (Path(path) for path in videos if is_named_as_media(path) and not is_below(path, roots))
         video = next((str(path.parent) for path in named), None)
@@ -356,9 +359,12 @@ class Searcher:
         ]
         found = self._index.state.stores.segments.search(queries)
         return [
-            [read_hit(self.folder, point.payload, point.score, language) for point in hits]
+            [read_hit(self._record(point), point.score, language) for point in hits]
             for hits, language in zip(found, languages or [""] * len(queries), strict=True)
         ]
+
+    def _record(self, point: Point | ScoredPoint) -> Record:
+        return Record(self.folder, point.payload)
 
     def _find_captions(self, vector: Vector, k: int, language: str | None) -> list[CaptionHit]:
         _require_count(k)
@@ -369,7 +375,7 @@ class Searcher:
             code = language_among(opened.info.languages, language)
             filters = Filters((Condition("language", "=", code),))
         (found,) = opened.stores.captions.search([VectorQuery(vector, k, filters)])
-        return [read_caption_hit(point) for point in found]
+        return [read_caption_hit(self._record(point), point.score) for point in found]
 
 
 def _require_count(k: int) -> None:

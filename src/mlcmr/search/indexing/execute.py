@@ -100,7 +100,7 @@ def execute(request: IndexRequest, *, progress: Progress = SILENT) -> IndexSumma
 
 def _remove(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> tuple[IndexPlan, _Outcome]:
     """Remove videos; return the whole plan and its result."""
-    update = plan_removal(read_content(writer.open_stores()), plan.request.remove)
+    update = plan_removal(read_content(plan.request.folder, writer.open_stores()), plan.request.remove)
     _remove_features(plan, update.removed, progress)
     remove_videos(writer, update.stored, update.removed)
     changes = Changes(removed=len(update.removed), unchanged=len(update.unchanged))
@@ -116,7 +116,7 @@ def _index_source(plan: IndexPlan, writer: IndexWriter, progress: Progress) -> t
     is_same = plan.info is None or is_model_of(plan.info.model, opened)
     require_same_model(plan, opened.info.name, is_same=is_same)
     require_free_name(plan)
-    stored = EMPTY if plan.info is None else read_content(writer.open_stores())
+    stored = EMPTY if plan.info is None else read_content(plan.request.folder, writer.open_stores())
     if collection is None:
         plan, extracted = _extract(plan, stored, opened, progress)
         extraction = str(extracted)

@@ -222,9 +222,16 @@ def files_outside(source: IndexSource) -> list[str]:
         folder = str(Path(path).parent)
         if folder not in inside:
             inside[folder] = is_below(folder, source.roots)
-        if not (is_below(path, source.roots) if Path(path).is_symlink() else inside[folder]):
+        if not (is_below(path, source.roots) if _is_link(path) else inside[folder]):
             outside.append(path)
     return outside
+
+
+def _is_link(path: str) -> bool:
+    """Return whether a path is a link; False if it cannot be one, such as a name that is too long."""
+    with suppress(OSError):
+        return Path(path).is_symlink()
+    return False
 
 
 def with_properties(record: VideoRecord, roots: Sequence[str]) -> VideoRecord:

@@ -190,7 +190,7 @@ def plan_index(request: IndexRequest, *, check_features: bool = True) -> IndexPl
 def _plan_contents(plan: IndexPlan, stores: Stores | None, *, check_features: bool) -> IndexPlan:
     """Add the changes of an index to the plan of its settings; see `plan_index`."""
     request = plan.request
-    stored = EMPTY if stores is None else read_content(stores)
+    stored = EMPTY if stores is None else read_content(request.folder, stores)
     if request.place is None:
         return replace(plan, update=plan_removal(stored, request.remove))
     if request.collection is None:

@@ -19,6 +19,7 @@ from mlcmr.search.indexing.index_source import IndexedCaption, IndexSource, Sour
 from mlcmr.search.indexing.manifest import read_info, write_info
 from mlcmr.search.indexing.payload import caption_point, caption_point_id, segment_id, segment_point
 from mlcmr.search.indexing.storage import COLLECTION, IndexWriter, Stores
+from mlcmr.search.record import Record
 from mlcmr.text import plural
 
 if TYPE_CHECKING:
@@ -148,16 +149,26 @@ class Changes:
 # ─── plan ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_content(stores: Stores) -> StoredContent:
-    """Read which videos and captions an index holds."""
+def read_content(folder: Path, stores: Stores) -> StoredContent:
+    """Read which videos and captions an index holds.
+
+    Args:
+        folder: The index.
+        stores: The stores of the index.
+
+    Raises:
+        CorruptFileError: If a record of the index is damaged.
+    """
     videos: dict[str, StoredVideo] = {}
     for _, payload in stores.segments.scan(["video", "segment", "stamp", "source"]):
-        stored = videos.setdefault(payload["video"], StoredVideo({}, payload["source"]))
-        stored.stamps[payload["segment"]] = payload["stamp"]
+        record = Record(folder, payload)
+        stored = videos.setdefault(record.text("video"), StoredVideo({}, record.path("source")))
+        stored.stamps[int(record.number("segment"))] = record.text("stamp")
     captions = {}
     for _, payload in stores.captions.scan(["caption_id", "video", "language", "text", "source"]):
-        source = payload.pop("source")
-        captions[payload["caption_id"]] = StoredCaption(IndexedCaption(**payload), source)
+        record = Record(folder, payload)
+        caption = IndexedCaption(*map(record.text, ("caption_id", "video", "language", "text")))
+        captions[caption.caption_id] = StoredCaption(caption, record.path("source"))
     return StoredContent(videos, captions)
 
 
