@@ -43,8 +43,8 @@ class _Indexed:
 
 
 @dataclass
-class _Record:
-    """The record; see `remember`."""
+class _GivenNames:
+    """The names that the record holds; see `remember`."""
 
     urls: Many[Name] = ()
     models: Many[Name] = ()
@@ -132,7 +132,7 @@ def remember(
             after = _json(record)
             if after != before:
                 # A name that cannot be read back, as one that is not UTF-8, would make all names forgotten.
-                parse_json(after, _Record, "the names", "choose other names")
+                parse_json(after, _GivenNames, "the names", "choose other names")
                 with replacing(folder / _RECORD, mode=0o600) as temporary:
                     temporary.write_bytes(after)
         finally:
@@ -169,14 +169,14 @@ def _state_folder() -> Path | None:
     return base / "mlcmr" if base.is_absolute() else None
 
 
-def _known() -> _Record:
+def _known() -> _GivenNames:
     """Return the record; an empty one if it cannot be read."""
     with suppress(MlcmrError):
         return _read()
-    return _Record()
+    return _GivenNames()
 
 
-def _read() -> _Record:
+def _read() -> _GivenNames:
     """Read the record. A missing or damaged record counts as empty, and `remember` replaces it.
 
     Raises:
@@ -185,11 +185,11 @@ def _read() -> _Record:
     folder = _state_folder()
     if folder is not None:
         with suppress(NotFoundError, CorruptFileError):
-            return read_json(folder / _RECORD, _Record, "remove it")
-    return _Record()
+            return read_json(folder / _RECORD, _GivenNames, "remove it")
+    return _GivenNames()
 
 
-def _json(record: _Record) -> bytes:
+def _json(record: _GivenNames) -> bytes:
     """Return the record as JSON, without the oldest entries of a kind that has too many."""
     for kind in (record.collections, record.indexes):
         for old in list(kind)[:-_MOST]:
