@@ -183,7 +183,7 @@ def test_a_full_disk_is_a_lack_of_resources(number, tmp_path):
         (OSError(2, "No such file", "name"), "No such file"),
         (ValueError("first\n  second"), "first second"),
         (MemoryError(), "MemoryError"),
-        (ValueError("x" * 999), "x" * 300),
+        (ValueError("x" * 999), "x" * 300 + " …"),
     ],
 )
 def test_what_other_errors_say(error, said):
